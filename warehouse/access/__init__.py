@@ -1,0 +1,1 @@
+"""Named queries in `.sql`, typed rows in `.py`; the caller owns connection and transaction."""

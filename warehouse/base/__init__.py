@@ -1,0 +1,1 @@
+"""Shared plumbing without I/O: errors, settings, money, ids, time, logging."""

@@ -1,0 +1,41 @@
+"""Settings: read once in `main`, handed down, and a misspelt variable stops the start."""
+
+import difflib
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from warehouse.base.errors import SettingsError
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`; did you mean X?` for the closest known word, or the list of known words where none is close."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(known))}"
+
+
+class Settings(BaseModel):
+    """Base of every process's settings. A subclass sets `PREFIX`; each field is one variable `PREFIX` + upper-case name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    PREFIX: ClassVar[str]
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Settings from the variables that start with the prefix.
+
+        Raises: SettingsError: a variable of this prefix is unknown (the nearest right name is given), missing or wrong.
+        """
+        own = {name: value for name, value in env.items() if name.startswith(cls.PREFIX)}
+        known = [f"{cls.PREFIX}{field.upper()}" for field in cls.model_fields]
+        for name in own:
+            if name not in known:
+                raise SettingsError(f"unknown setting {name}; {nearest(name, known)}", param=name)
+        try:
+            return cls.model_validate({name.removeprefix(cls.PREFIX).lower(): value for name, value in own.items()})
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name = f"{cls.PREFIX}{str(first['loc'][0]).upper()}" if first["loc"] else cls.PREFIX
+            what = "is not set" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+            raise SettingsError(f"setting {name} {what}", param=name) from error

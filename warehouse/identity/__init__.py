@@ -1,0 +1,1 @@
+"""Pure rules about who somebody is: API keys, passwords, sessions."""

@@ -1,0 +1,22 @@
+"""Passwords: argon2id with the library's current defaults (RFC 9106's second recommended option)."""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+_HASHER = PasswordHasher()
+# Verified against when the user is unknown, so that an attacker cannot tell by the time it takes.
+_NOBODY = _HASHER.hash("nobody has this password")
+
+
+def hash_password(password: str) -> str:
+    """The argon2id hash that is stored."""
+    return _HASHER.hash(password)
+
+
+def verify_password(password_hash: str | None, password: str) -> bool:
+    """Whether the password is the one of this hash; None (unknown user, or one without password) takes as long and is False."""
+    try:
+        _HASHER.verify(password_hash or _NOBODY, password)
+    except (VerifyMismatchError, InvalidHashError):
+        return False
+    return password_hash is not None

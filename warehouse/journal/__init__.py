@@ -1,0 +1,7 @@
+"""The journal: what a router worker has promised to record, on its own disk, until the database has it."""
+
+from warehouse.journal.journal import Journal, JournalFailed, JournalFull, Ticket
+from warehouse.journal.recovery import Recovered, recover
+from warehouse.journal.slots import Slot, claim_slot, claim_orphans
+
+__all__ = ["Journal", "JournalFailed", "JournalFull", "Recovered", "Slot", "Ticket", "claim_orphans", "claim_slot", "recover"]

@@ -1,0 +1,56 @@
+"""Who owns which journal folder: a lock that the kernel drops when its process dies, however it dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOTS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A journal folder of which this process has the lock."""
+
+    number: int
+    directory: Path
+    lock_fd: int
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self.lock_fd)
+
+
+def claim_slot(root: Path) -> Slot:
+    """The first folder below `root` that nobody holds; it may have files of a worker that died.
+
+    Raises: OSError: the folder cannot be made or written, or SLOTS_MAX workers hold one each.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(SLOTS_MAX):
+        slot = _try(root, number)
+        if slot:
+            return slot
+    raise OSError(f"{SLOTS_MAX} workers already write to {root}")
+
+
+def claim_orphans(root: Path) -> Iterator[Slot]:
+    """Folders with journal files that nobody holds: of workers that are not coming back. The caller releases each."""
+    for directory in sorted(root.iterdir()):
+        if directory.name.isdigit() and any(directory.glob("*.journal")):
+            slot = _try(root, int(directory.name))
+            if slot:
+                yield slot
+
+
+def _try(root: Path, number: int) -> Slot | None:
+    directory = root / str(number)
+    directory.mkdir(exist_ok=True)
+    lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_fd)
+        return None
+    return Slot(number, directory, lock_fd)
