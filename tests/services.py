@@ -1,0 +1,88 @@
+"""Real TimescaleDB and Redis for a test session: from `.local/runtime`, on free ports, gone with the process that started them."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import postgres
+from deploy.local.account import Account, service_account
+from deploy.local.postgres import PostgresServer
+from deploy.local.redis_server import RedisServer
+from deploy.local.runtime import is_complete
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIME = ROOT / ".local" / "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the servers of this session are."""
+
+    server_dsn: str
+    redis_url: str
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_services() -> Iterator[Services]:
+    """Both servers, up and empty; stopped and removed at the end.
+
+    Raises: AssertionError: the runtime is not there. Tests fail then; they are never skipped.
+    """
+    assert is_complete(RUNTIME.resolve()), f"{RUNTIME} is missing: run `make test-services` once"
+    account = service_account()
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="inferhouse-test-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        account.own(folder)
+        database = PostgresServer(RUNTIME.resolve(), folder / "postgres", free_port(), secrets.token_hex(8), account)
+        database.prepare(postgres.FOR_TESTS)
+        stack.enter_context(_running(account, database.argv, folder / "postgres", signal.SIGQUIT))
+        cache = RedisServer(RUNTIME.resolve(), folder / "redis", free_port(), secrets.token_hex(8), account)
+        cache.prepare(persist=False)
+        stack.enter_context(_running(account, cache.argv, folder / "redis", signal.SIGKILL))
+        database.wait()
+        _wait_for_port(cache.port)
+        yield Services(server_dsn=database.dsn, redis_url=cache.url)
+
+
+@contextmanager
+def _running(account: Account, argv: list[str], folder: Path, stop: signal.Signals) -> Iterator[None]:
+    """A server in the background, its output in `server.log` beside its data."""
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            account.argv(["setpriv", "--pdeathsig", stop.name.removeprefix("SIG"), "--", *argv]),
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.send_signal(stop)
+        process.wait(timeout=30)
+
+
+def _wait_for_port(port: int, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port} after {timeout_s} s"
+            time.sleep(0.05)
