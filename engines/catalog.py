@@ -23,8 +23,8 @@ PRICE_PICOUSD_MAX = 10**12  # as the check on control.prices: 1 USD for a single
 
 def _price(text: object) -> int:
     """Whole pico-dollars per token of a price written as text; a TOML float has already lost its decimals."""
-    if not isinstance(text, str):
-        raise ValueError('write the price as text, such as "0.10", in USD per million tokens')
+    if not isinstance(text, str):  # pydantic reports a ValueError under its key, and lets a TypeError through
+        raise ValueError('write the price as text, such as "0.10", in USD per million tokens')  # noqa: TRY004
     return picousd_per_token(text)
 
 
