@@ -20,15 +20,21 @@ from warehouse.settings import WarehouseSettings
 QUERIES = load_queries(__file__)
 
 
+class SeedPrice(msgspec.Struct, frozen=True):
+    """Pico-dollars per token."""
+
+    input_picousd: int
+    cached_input_picousd: int
+    output_picousd: int
+
+
 class SeedModel(msgspec.Struct, frozen=True):
-    """A model and its first list price, in pico-dollars per token."""
+    """A model and its first list price."""
 
     name: str
     context_tokens_max: int
     output_tokens_max: int
-    input_picousd: int
-    cached_input_picousd: int
-    output_picousd: int
+    list_price: SeedPrice
 
 
 class SeedEngine(msgspec.Struct, frozen=True):
@@ -67,9 +73,8 @@ class Seed(msgspec.Struct, frozen=True):
 def put_catalogue(conn: psycopg.Connection, seed: Seed) -> None:
     """Models with a first price, and engines as they are now; an engine that is not named is switched off."""
     for model in seed.models:
-        fields = msgspec.structs.asdict(model)
-        conn.execute(QUERIES["put_model"], fields)
-        conn.execute(QUERIES["put_first_list_price"], fields)
+        conn.execute(QUERIES["put_model"], msgspec.structs.asdict(model))
+        conn.execute(QUERIES["put_first_list_price"], msgspec.structs.asdict(model.list_price) | {"name": model.name})
     for engine in seed.engines:
         conn.execute(QUERIES["put_engine"], msgspec.structs.asdict(engine))
     conn.execute(QUERIES["disable_other_engines"], {"names": [engine.name for engine in seed.engines]})
@@ -81,9 +86,7 @@ def put_demo(conn: psycopg.Connection, demo: SeedDemo, pepper: bytes) -> None:
     Raises: SettingsError: a key is not of the form of our keys.
     """
     names = {"organization": demo.organization, "project": demo.project, "user": demo.user}
-    conn.execute(
-        QUERIES["put_organization"], {"public_id": demo.organization, "name": demo.name, "time_zone": demo.time_zone}
-    )
+    conn.execute(QUERIES["put_organization"], {"public_id": demo.organization, "name": demo.name, "time_zone": demo.time_zone})
     conn.execute(QUERIES["put_project"], names | {"public_id": demo.project, "name": "Default project"})
     user = {"public_id": demo.user, "email": demo.email, "name": "Demo Admin"}
     conn.execute(QUERIES["put_user"], user | {"password_hash": hash_password(demo.password)})

@@ -19,6 +19,7 @@ class Model:
     name: str
     context_tokens_max: int
     output_tokens_max: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

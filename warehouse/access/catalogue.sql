@@ -1,5 +1,5 @@
 -- name: list_models
-select id, name, context_tokens_max, output_tokens_max from control.models where retired_at is null order by name
+select id, name, context_tokens_max, output_tokens_max, created_at from control.models where retired_at is null order by name
 
 -- name: list_engines
 select e.id, e.name, e.kind, e.base_url, m.name as model

@@ -5,7 +5,7 @@ InferhouseError
 ├── InvalidRequest (400)     the caller sent something that cannot be used; `param` names it
 ├── AuthenticationFailed (401)
 ├── NotAllowed (403)
-├── NotFound (404)
+├── NotFound (404)           and ModelNotFound, which names the models of the key
 ├── BodyTooLarge (413)
 ├── EngineUnavailable (503), EngineFailed (502), EngineTimedOut (504)
 └── NotReady (503)           this process cannot take requests now, and says why
@@ -63,6 +63,12 @@ class NotFound(InferhouseError):
     """What was asked for does not exist, or not for this caller."""
 
     status, code, type = 404, "not_found", "invalid_request_error"
+
+
+class ModelNotFound(NotFound):
+    """The model does not exist, or this key may not use it; the message names those that it may."""
+
+    code = "model_not_found"
 
 
 class BodyTooLarge(InferhouseError):

@@ -2,6 +2,16 @@
 
 from warehouse.journal.journal import Journal, JournalFailed, JournalFull, Ticket
 from warehouse.journal.recovery import Recovered, recover
-from warehouse.journal.slots import Slot, claim_slot, claim_orphans
+from warehouse.journal.slots import Slot, claim_orphans, claim_slot
 
-__all__ = ["Journal", "JournalFailed", "JournalFull", "Recovered", "Slot", "Ticket", "claim_orphans", "claim_slot", "recover"]
+__all__ = [
+    "Journal",
+    "JournalFailed",
+    "JournalFull",
+    "Recovered",
+    "Slot",
+    "Ticket",
+    "claim_orphans",
+    "claim_slot",
+    "recover",
+]

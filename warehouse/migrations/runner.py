@@ -54,7 +54,7 @@ def migrate(dsn: str) -> list[str]:
         conn.execute("select pg_advisory_lock(%s)", [_LOCK])
         conn.execute(_BOOKKEEPING)
         conn.execute(sql.SQL("set lock_timeout = {}").format(_LOCK_TIMEOUT))
-        applied = dict(conn.execute("select name, sha256 from migrations.applied").fetchall())
+        applied: dict[str, str] = dict(conn.execute("select name, sha256 from migrations.applied").fetchall())
         ran = [migration.name for migration in load("once") if _apply_once(conn, migration, applied)]
         for migration in load("always"):
             _run(conn, migration)

@@ -1,0 +1,1 @@
+"""The router: the inference API, the management API, and the `inferhouse` command."""

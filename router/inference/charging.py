@@ -1,0 +1,31 @@
+"""The charging policy, as data: what each way of ending costs. Version 1; a change is a new decision record."""
+
+from collections.abc import Mapping
+
+from warehouse.access.catalogue import Price
+from warehouse.access.usage_events import UsageEvent
+
+CHARGE_CLASS: Mapping[str, str] = {
+    "completed": "charged",
+    # The engine worked until the client left: what it had produced by then, by its own running count.
+    "client_closed": "charged",
+    # Nothing of use was delivered: ours to bear, not the client's.
+    "refused": "free_refused",
+    "engine_failed": "free_engine_failed",
+    "timed_out": "free_timed_out",
+    "router_lost": "free_router_lost",
+}
+
+
+def apply(event: UsageEvent, price: Price | None) -> None:
+    """Set class, price and exact cost of a row whose status and tokens are known.
+
+    A charged row without a price or without counts has cost None: the marts count it and no invoice becomes final;
+    it is never 0 by mistake.
+    """
+    event.charge_class = CHARGE_CLASS[event.status]
+    if event.charge_class != "charged":
+        event.cost_picousd = 0
+    elif price is not None and (event.token_source != "none" or event.status == "client_closed"):
+        event.price_id = price.id
+        event.cost_picousd = price.cost_picousd(event.input_tokens, event.cached_input_tokens, event.output_tokens)

@@ -1,0 +1,63 @@
+"""`/v1/models`: what this key may use and a healthy engine serves."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from router.inference.auth import Caller
+from router.inference.state import InferenceState
+from warehouse.access.catalogue import Model
+from warehouse.base.errors import ModelNotFound
+
+router = APIRouter(tags=["inference"])
+
+
+def _shared(request: Request) -> InferenceState:
+    state = request.app.state.inference
+    assert isinstance(state, InferenceState)
+    return state
+
+
+Shared = Annotated[InferenceState, Depends(_shared)]
+
+
+async def _caller(request: Request, shared: Shared) -> Caller:
+    authorization = request.headers.get("authorization")
+    return await shared.keys.caller(authorization.encode("latin-1") if authorization else None)
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+@router.get("/models")
+async def list_models(shared: Shared, caller: CallerOf) -> dict[str, Any]:
+    """OpenAI's list of models: those in the key's list, or all, that an engine serves now."""
+    return {"object": "list", "data": [_shape(model) for model in _usable(shared, caller)]}
+
+
+@router.get("/models/{name:path}")
+async def get_model(name: str, shared: Shared, caller: CallerOf) -> dict[str, Any]:
+    """One model. Raises: ModelNotFound: it does not exist, is not for this key, or nothing serves it now."""
+    usable = {model.name: model for model in _usable(shared, caller)}
+    if name not in usable:
+        raise ModelNotFound(f"there is no model {name!r} for this key; it may use: {', '.join(usable)}", param="model")
+    return _shape(usable[name])
+
+
+def _usable(shared: InferenceState, caller: Caller) -> list[Model]:
+    catalogue = shared.catalogue
+    return [
+        model
+        for name, model in catalogue.models.items()
+        if caller.may_use(name) and any(shared.engines.healthy(engine) for engine in catalogue.engines.get(name, ()))
+    ]
+
+
+def _shape(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": int(model.created_at.timestamp()),
+        "owned_by": "inferhouse",
+        "max_model_len": model.context_tokens_max,  # vLLM's name for it
+    }

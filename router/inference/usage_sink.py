@@ -1,0 +1,195 @@
+"""From the journal to the hypertable: one batch of COPY at a time, trimmed only when committed.
+
+Every attempt is an `Attempt`: opened before the engine is called, closed exactly once, whatever ends it. `close` does not
+wait and does not raise on the way to the queue, so a cancelled task cannot stop half-way.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from psycopg import AsyncConnection, Error
+from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange
+
+from warehouse.access import usage_events
+from warehouse.access.usage_events import UsageEvent
+from warehouse.base.clock import now
+from warehouse.journal import Journal, Recovered, Slot, Ticket, claim_orphans, claim_slot, recover
+
+_LOG = logging.getLogger(__name__)
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(UsageEvent)
+HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
+RETRY_S_MAX = 5.0  # between two tries while the database is away
+REPLAY_ROWS = 10_000
+_BAD_ROW = (CheckViolation, DataError, IntegrityError, NumericValueOutOfRange)
+
+Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt under way: its row so far, and its place in the journal."""
+
+    event: UsageEvent
+    ticket: Ticket
+    closed: bool = False
+
+
+class UsageSink:
+    """The journal of this worker and the task that empties it into raw.usage_events."""
+
+    def __init__(
+        self,
+        root: Path,
+        connect: Connect,
+        *,
+        journal_bytes_max: int,
+        flush_interval_s: float,
+        flush_rows_max: int,
+        worker_name: str,
+    ) -> None:
+        self._root, self._connect = root, connect
+        self._flush_interval_s, self._flush_rows_max = flush_interval_s, flush_rows_max
+        self._slot: Slot = claim_slot(root)
+        self._recovered: list[tuple[Slot, Recovered]] = [(self._slot, recover(self._slot.directory))]
+        self._recovered += [(slot, recover(slot.directory)) for slot in claim_orphans(root)]
+        self._worker_name = worker_name
+        self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max)
+        self._open: dict[Attempt, None] = {}
+        self._closed: list[Attempt] = []
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self.rows_written = 0
+        self.rows_quarantined = 0
+        self.database_error: str | None = None
+
+    @property
+    def rows_waiting(self) -> int:
+        """Closed rows that the database does not have yet."""
+        return len(self._closed)
+
+    def open(self, event: UsageEvent) -> Attempt:
+        """Record that an attempt begins. Raises: JournalFull, JournalFailed: then the engine must not be called."""
+        key = event.request_id.bytes + event.attempt.to_bytes(2, "little")
+        attempt = Attempt(event, self.journal.open(key, _ENCODER.encode(event)))
+        self._open[attempt] = None
+        return attempt
+
+    def close(self, attempt: Attempt) -> None:
+        """Record how it ended: `attempt.event` is the row. A second call does nothing. Raises: JournalFailed."""
+        if attempt.closed:
+            return
+        attempt.closed = True
+        del self._open[attempt]
+        self._closed.append(attempt)
+        if len(self._closed) >= self._flush_rows_max:
+            self._wake.set()
+        self.journal.close(attempt.ticket, _ENCODER.encode(attempt.event))
+
+    async def run(self) -> None:
+        """Write rows until `stop`, whatever the database does."""
+        retry_s, heartbeat_at = self._flush_interval_s, 0.0
+        while not (self._stopping and not self._closed):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            if not self._closed and not self._recovered and time.monotonic() < heartbeat_at:
+                continue
+            try:
+                await self._replay()
+                await self._flush()
+            except (Error, OSError, TimeoutError) as error:
+                if self.database_error is None:
+                    _LOG.warning("usage rows wait for the database", extra={"error": type(error).__name__})
+                self.database_error = type(error).__name__
+                if self._stopping:
+                    break
+                retry_s = min(max(retry_s * 2, 0.5), RETRY_S_MAX)
+            else:
+                self.database_error = None
+                retry_s, heartbeat_at = self._flush_interval_s, time.monotonic() + HEARTBEAT_S
+
+    async def stop(self, task: asyncio.Task[None]) -> None:
+        """Write what is left if the database is there; otherwise the journal keeps it for the next start."""
+        self._stopping = True
+        self._wake.set()
+        await task
+        if not self._closed and not self._open and not self._recovered:
+            with contextlib.suppress(Error, OSError, TimeoutError):
+                async with self._connect() as conn:
+                    await usage_events.forget_position(conn, self._position_name(self._slot))
+        self.journal.shut()
+        self._slot.release()
+
+    async def _flush(self) -> None:
+        """One transaction: at most `flush_rows_max` rows, and how far this worker is complete."""
+        while True:
+            batch = self._closed[: self._flush_rows_max]
+            complete_to = self._complete_to(len(batch))
+            try:
+                async with self._connect() as conn, conn.transaction():
+                    if batch:
+                        await usage_events.add(conn, [attempt.event for attempt in batch])
+                    await usage_events.report_position(conn, self._position_name(self._slot), complete_to)
+            except _BAD_ROW:
+                await self._flush_one_by_one(batch)
+            del self._closed[: len(batch)]
+            self.rows_written += len(batch)
+            self.journal.committed(attempt.ticket for attempt in batch)
+            if not self._closed:
+                return
+
+    async def _flush_one_by_one(self, batch: list[Attempt]) -> None:
+        """A row that the database refuses must not hold up the others; it is kept in a file of its own, and counted."""
+        for attempt in batch:
+            try:
+                async with self._connect() as conn, conn.transaction():
+                    await usage_events.replay(conn, [attempt.event])
+            except _BAD_ROW as error:
+                self.rows_quarantined += 1
+                path = self._slot.directory / f"{attempt.event.request_id}-{attempt.event.attempt}.refused"
+                path.write_bytes(msgspec.json.encode(attempt.event))
+                _LOG.exception("the database refuses a usage row", extra={"file": path.name, "error": type(error).__name__})
+
+    async def _replay(self) -> None:
+        """Rows of an earlier life of this worker, and of workers that do not come back."""
+        while self._recovered:
+            slot, found = self._recovered[0]
+            events = [_DECODER.decode(payload) for payload in found.closed]
+            events += [router_lost(_DECODER.decode(payload)) for payload in found.lost]
+            for start in range(0, len(events), REPLAY_ROWS):
+                async with self._connect() as conn, conn.transaction():
+                    await usage_events.replay(conn, events[start : start + REPLAY_ROWS])
+            found.discard()
+            self._recovered.pop(0)
+            if slot is not self._slot:
+                async with self._connect() as conn:
+                    await usage_events.forget_position(conn, self._position_name(slot))
+                slot.release()
+            if events:
+                _LOG.info("replayed the journal", extra={"rows": len(events), "without_end": len(found.lost)})
+
+    def _complete_to(self, batch_rows: int) -> datetime:
+        """The start of the oldest attempt that is not in this batch, or this instant."""
+        waiting = self._closed[batch_rows:]
+        starts = [attempt.event.started_at for attempt in waiting]
+        oldest = next(iter(self._open), None)
+        if oldest is not None:
+            starts.append(oldest.event.started_at)
+        return min(starts, default=now())
+
+    def _position_name(self, slot: Slot) -> str:
+        return f"{self._worker_name}/{slot.number}"
+
+
+def router_lost(event: UsageEvent) -> UsageEvent:
+    """The row of an attempt whose router died: nothing is known of what the engine did, so nothing is charged."""
+    return msgspec.structs.replace(event, status="router_lost", charge_class="free_router_lost", error_code="router_lost")

@@ -1,0 +1,77 @@
+"""`/v1/sessions`: sign in to the portal."""
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from psycopg import OperationalError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from router.management.access import Management, SignedIn
+from router.management.state import ManagementState
+from warehouse.access.people import Membership, User, find_user_by_email, list_memberships, list_organizations
+from warehouse.base.errors import AuthenticationFailed, NotReady
+from warehouse.identity.passwords import verify_password
+from warehouse.identity.sessions import Session, sign
+
+router = APIRouter()
+PASSWORD_CHARACTERS_MAX = 1024
+VERIFICATIONS_AT_ONCE_MAX = 2  # argon2 takes 64 MiB and a core for each
+_verifications = asyncio.Semaphore(VERIFICATIONS_AT_ONCE_MAX)
+
+
+class Credentials(BaseModel):
+    """E-mail address and password."""
+
+    model_config = ConfigDict(extra="forbid")
+    email: str = Field(max_length=320)
+    password: SecretStr = Field(max_length=PASSWORD_CHARACTERS_MAX)
+
+
+@router.post("/sessions")
+async def create_session(credentials: Credentials, state: Management) -> dict[str, Any]:
+    """Sign in. Raises: AuthenticationFailed: wrong address or password; which of them is not said."""
+    try:
+        async with state.pool.connection() as conn:
+            user = await find_user_by_email(conn, credentials.email)
+    except OperationalError as error:
+        raise NotReady("the database cannot be reached; try again in a moment", retry_after_s=2) from error
+    password = credentials.password.get_secret_value()
+    async with _verifications:
+        right = await asyncio.to_thread(verify_password, user.password_hash if user else None, password)
+    if user is None or not right:
+        raise AuthenticationFailed("wrong e-mail address or password")
+    expires_at_s = int(time.time()) + state.session_s_max
+    token = sign(Session(user.id, expires_at_s), state.session_secret)
+    return {"token": token, "expires_at": expires_at_s} | await _shape(state, user)
+
+
+@router.get("/sessions/current")
+async def current_session(user: SignedIn, state: Management) -> dict[str, Any]:
+    """Who is signed in, and what they may look at."""
+    return await _shape(state, user)
+
+
+async def _shape(state: ManagementState, user: User) -> dict[str, Any]:
+    async with state.pool.connection() as conn:
+        memberships = await list_memberships(conn, user.id)
+        if user.platform_admin:
+            own = {membership.org_id for membership in memberships}
+            memberships += [other for other in await list_organizations(conn) if other.org_id not in own]
+    return {
+        "object": "session",
+        "user": {"id": user.public_id, "email": user.email, "name": user.name, "platform_admin": user.platform_admin},
+        "organizations": [_membership(membership) for membership in memberships],
+    }
+
+
+def _membership(membership: Membership) -> dict[str, Any]:
+    return {
+        "object": "organization",
+        "id": membership.public_id,
+        "org_id": membership.org_id,
+        "name": membership.name,
+        "role": membership.role,
+        "time_zone": membership.time_zone,
+    }

@@ -1,0 +1,36 @@
+"""What the management API's requests share."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from psycopg_pool import AsyncConnectionPool
+
+from router.settings import RouterSettings
+
+DATABASE_WAIT_S = 5.0
+CONNECTIONS_MAX = 4
+
+
+class ManagementState:
+    """The pool of role inferhouse_management, and what signs sessions."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self.session_secret = settings.session_secret.get_secret_value().encode()
+        self.session_s_max = settings.session_s_max
+        self.pool = AsyncConnectionPool(
+            settings.management_database_url.get_secret_value(),
+            min_size=0,
+            max_size=CONNECTIONS_MAX,
+            timeout=DATABASE_WAIT_S,
+            open=False,
+            name="management",
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The pool, open."""
+        await self.pool.open(wait=False)
+        try:
+            yield
+        finally:
+            await self.pool.close()

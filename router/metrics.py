@@ -1,0 +1,72 @@
+"""`/health/live`, `/health/ready` and `/metrics`: what supervisors and Prometheus ask of one worker."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from router.inference.state import InferenceState
+
+router = APIRouter(tags=["operations"])
+
+
+class RouterCollector(Collector):
+    """Reads plain numbers when Prometheus asks, so that a request pays only for an addition."""
+
+    def __init__(self, shared: InferenceState) -> None:
+        self._shared = shared
+
+    def collect(self) -> Iterable[Metric]:
+        shared, sink = self._shared, self._shared.sink
+        requests = CounterMetricFamily("inferhouse_requests", "Usage rows by how they ended.", labels=["endpoint", "status"])
+        for (endpoint, status), count in shared.requests.items():
+            requests.add_metric([endpoint, status], count)
+        yield requests
+        refused = CounterMetricFamily("inferhouse_unauthenticated", "Requests without a key in force.", labels=["code"])
+        for code, count in shared.refused.items():
+            refused.add_metric([code], count)
+        yield refused
+        tokens = CounterMetricFamily("inferhouse_tokens", "Tokens in usage rows, as engines counted them.", labels=["kind"])
+        for kind, count in shared.tokens.items():
+            tokens.add_metric([kind], count)
+        yield tokens
+        yield GaugeMetricFamily("inferhouse_journal_bytes", "Bytes that the database does not have yet.", sink.journal.bytes)
+        yield GaugeMetricFamily("inferhouse_usage_rows_waiting", "Closed rows not committed yet.", sink.rows_waiting)
+        yield CounterMetricFamily("inferhouse_usage_rows_written", "Rows committed.", sink.rows_written)
+        yield CounterMetricFamily("inferhouse_usage_rows_refused", "Rows the database refused.", sink.rows_quarantined)
+        up = GaugeMetricFamily("inferhouse_engine_up", "1 where the engine answers its probe.", labels=["engine"])
+        in_flight = GaugeMetricFamily("inferhouse_engine_in_flight", "Requests under way.", labels=["engine"])
+        for state in shared.engines.states.values():
+            up.add_metric([state.engine.name], float(state.healthy))
+            in_flight.add_metric([state.engine.name], state.pool.in_flight)
+        yield up
+        yield in_flight
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """The process runs. Touches nothing else, so that a database outage restarts no router."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> JSONResponse:
+    """200 where requests can be taken, else 503 with the reasons."""
+    shared: InferenceState = request.app.state.inference
+    reasons = shared.not_ready()
+    body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+    if shared.sink.database_error:
+        body["degraded"] = {"database": f"usage rows wait in the journal: {shared.sink.database_error}"}
+    return JSONResponse(body, 503 if reasons else 200)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text of this worker."""
+    registry = CollectorRegistry()
+    registry.register(RouterCollector(request.app.state.inference))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

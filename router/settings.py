@@ -1,0 +1,64 @@
+"""Settings of the router, read from ROUTER_*. `docs/limits.md` lists every bound."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+
+from warehouse.base.settings import Settings
+
+
+class RouterSettings(Settings):
+    """Bounds have the unit last in their name. Too high: memory or waiting grows. Too low: honest calls are refused."""
+
+    PREFIX: ClassVar[str] = "ROUTER_"
+
+    database_url: SecretStr
+    """Connection string of role inferhouse_router: reads keys and catalogue, adds usage rows."""
+    management_database_url: SecretStr
+    """Connection string of role inferhouse_management."""
+    redis_url: SecretStr | None = None
+    """Where holds and limits are kept. A cache: everything in it can be rebuilt from rows."""
+    journal_dir: Path
+    """Folder on a local disk that survives a restart; one sub-folder a worker."""
+    key_pepper: SecretStr = Field(min_length=16)
+    """Secret under which API keys are hashed. Another pepper makes every key unknown."""
+    session_secret: SecretStr = Field(min_length=16)
+    """Secret that signs portal sessions. Another secret signs everybody out."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that share the port; one core each."""
+
+    body_bytes_max: int = Field(default=8 * 1024 * 1024, gt=0)
+    """Larger bodies get 413 before they are read."""
+    answer_bytes_max: int = Field(default=64 * 1024 * 1024, gt=0)
+    """A larger non-stream answer of an engine is refused as a fault; it would have to be held in memory."""
+    journal_bytes_max: int = Field(default=1024 * 1024 * 1024, gt=0)
+    """At this size of the journal new requests get 503: about 2 million rows with the database away."""
+    key_cache_entries_max: int = Field(default=50_000, gt=0)
+    """Keys held in memory per worker, about 1 KB each."""
+    key_cache_s: float = Field(default=60, gt=0)
+    """A key is read again after this long even if no change was announced."""
+    key_stale_s_max: float = Field(default=600, ge=0)
+    """While the database is away, keys read at most this long ago go on working. It cannot be told of a revocation then."""
+    connect_s_max: float = Field(default=2, gt=0)
+    """To reach an engine."""
+    first_token_s_max: float = Field(default=120, gt=0)
+    """From the engine having the request to the first byte of its answer."""
+    between_tokens_s_max: float = Field(default=30, gt=0)
+    """Between two chunks of a stream."""
+    total_s_max: float = Field(default=900, gt=0, le=1800)
+    """A whole call, whatever happens in it; the duration column holds at most 35 minutes."""
+    engine_connections_max: int = Field(default=4096, gt=0)
+    """Open connections to one engine per worker."""
+    health_interval_s: float = Field(default=1, gt=0)
+    """Between two looks at each engine's /health."""
+    flush_interval_s: float = Field(default=0.2, gt=0)
+    """A usage row waits at most this long for others to share its COPY."""
+    flush_rows_max: int = Field(default=2000, gt=0)
+    """Rows in one COPY."""
+    shutdown_s_max: int = Field(default=30, gt=0)
+    """Running calls may finish for this long after SIGTERM."""
+    session_s_max: int = Field(default=12 * 3600, gt=0)
+    """A portal session ends this long after sign-in."""
