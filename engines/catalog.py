@@ -148,7 +148,9 @@ def load(path: Path = CATALOG_PATH) -> Catalog:
     try:
         catalog = Catalog.model_validate({section: _named(entries) for section, entries in raw.items()})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        # A misspelt key is also a missing one; the misspelling is what helps.
+        errors = error.errors(include_url=False, include_context=False)
+        first = min(errors, key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path}: {key}: {_complaint(first)}", param=key) from error
     if SIMULATED not in catalog.models:
@@ -188,9 +190,9 @@ def main() -> int:
     try:
         models = [model.model_dump() for model in load().models.values()]
     except InferhouseError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
+        sys.stderr.write(f"{error.code}: {error}\n")
         return 1
-    print(json.dumps({"models": models}, indent=2))
+    sys.stdout.write(json.dumps({"models": models}, indent=2) + "\n")
     return 0
 
 

@@ -116,9 +116,7 @@ def _request(base_url: str, method: str, path: str, body: object, timeout_s: flo
     except (HTTPException, OSError) as error:
         raise EngineFailed(f"{base_url}: {error}") from error
     if response.status != 200:
-        raise EngineFailed(
-            f"{base_url}{path} answered {response.status}: {response.read(500).decode(errors='replace')}"
-        )
+        raise EngineFailed(f"{base_url}{path} answered {response.status}: {response.read(500).decode(errors='replace')}")
     return response
 
 
@@ -132,13 +130,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout-s", type=float, default=60, help="for each read (default: 60)")
     args = parser.parse_args(argv)
     try:
-        result = probe(
-            args.base_url, model=args.model, streams=args.streams, tokens=args.tokens, timeout_s=args.timeout_s
-        )
+        result = probe(args.base_url, model=args.model, streams=args.streams, tokens=args.tokens, timeout_s=args.timeout_s)
     except InferhouseError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
+        sys.stderr.write(f"{error.code}: {error}\n")
         return 1
-    print(json.dumps(asdict(result)))
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
     return 0
 
 

@@ -18,6 +18,10 @@ class CallError(Exception):
         self.body = orjson.dumps(envelope(status, kind, message, param))
 
 
+class BrokenOff(Exception):
+    """A fault has ended the connection; nothing more can be said."""
+
+
 class ModelNotFound(CallError):
     """The engine serves another model."""
 

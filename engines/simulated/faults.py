@@ -44,6 +44,10 @@ class Fault:
             return cls(name, float(value))
         raise ValueError(f"fault {name!r} cannot have the value {value!r}")
 
+    def seconds(self, default: float) -> float:
+        """The value of a fault that has seconds."""
+        return default if self.value is None else self.value
+
 
 class FaultDraw:
     """Faults by probability. The n-th request of a seed always fares the same; a repeated one may fare better."""

@@ -1,11 +1,11 @@
 """What the engine saw, request by request: the other side of the books for tests of exactness."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-State = Literal["started", "finished", "aborted", "failed"]
+EndState = Literal["finished", "aborted", "failed"]
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Entry:
     request_id: str
     endpoint: str
     stream: bool = False
-    state: State = "started"
+    state: Literal["started"] | EndState = "started"
     status: int = 200
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -36,36 +36,35 @@ class Ledger:
 
     def __init__(self, entries_max: int) -> None:
         self._entries: deque[Entry] = deque(maxlen=entries_max)
-        self._forgotten: dict[str, int] = {}
-        self._forgotten_count = 0
+        self._running: dict[int, Entry] = {}  # bounded by the places and the queue of the engine
+        self._ended = {"finished": 0, "aborted": 0, "failed": 0, **dict.fromkeys(TOKEN_FIELDS, 0)}
         self.arrivals = 0
 
     def start(self, request_id: str | None, endpoint: str) -> Entry:
-        """Open an entry; the oldest is folded into the totals when the ring is full."""
+        """Open an entry; when the ring is full the oldest is forgotten, but for the totals."""
         self.arrivals += 1
         entry = Entry(self.arrivals, request_id or f"simulated-{self.arrivals}", endpoint)
-        if len(self._entries) == self._entries.maxlen:
-            self._forgotten_count += 1
-            _add(self._forgotten, self._entries[0])
         self._entries.append(entry)
+        self._running[entry.sequence] = entry
         return entry
+
+    def end(self, entry: Entry, state: EndState) -> None:
+        """Close an entry, once; its counts no longer change."""
+        entry.state = state
+        del self._running[entry.sequence]
+        self._ended[state] += 1
+        for name in TOKEN_FIELDS:
+            self._ended[name] += getattr(entry, name)
 
     def report(self, request_id: str | None = None) -> Mapping[str, Any]:
         """Everything, or the entries of one request id; totals are over all calls either way."""
-        totals = {"started": 0, "finished": 0, "aborted": 0, "failed": 0, **dict.fromkeys(TOKEN_FIELDS, 0)}
-        for name, value in self._forgotten.items():
-            totals[name] += value
-        for entry in self._entries:
-            _add(totals, entry)
-        chosen: Iterable[Entry] = (e for e in self._entries if request_id is None or e.request_id == request_id)
-        return {
-            "object": "simulated.ledger",
-            "totals": {"calls": self.arrivals, "forgotten": self._forgotten_count, **totals},
-            "requests": [asdict(entry) for entry in chosen],
+        totals = {
+            "calls": self.arrivals,
+            "forgotten": self.arrivals - len(self._entries),
+            "started": len(self._running),
         }
-
-
-def _add(totals: dict[str, int], entry: Entry) -> None:
-    totals[entry.state] = totals.get(entry.state, 0) + 1
-    for name in TOKEN_FIELDS:
-        totals[name] = totals.get(name, 0) + getattr(entry, name)
+        for name, value in self._ended.items():
+            running = sum(getattr(entry, name) for entry in self._running.values()) if name in TOKEN_FIELDS else 0
+            totals[name] = value + running
+        chosen = (entry for entry in self._entries if request_id is None or entry.request_id == request_id)
+        return {"object": "simulated.ledger", "totals": totals, "requests": [asdict(entry) for entry in chosen]}

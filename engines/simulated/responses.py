@@ -14,7 +14,7 @@ class ResponsesShape:
 
     done = b""
 
-    def __init__(self, head: Head, call: Call) -> None:
+    def __init__(self, head: Head, _: Call) -> None:
         self._head = head
         self._item_id = f"msg_{head.id.removeprefix('resp_')}"
         self._sequence = 0
@@ -44,7 +44,7 @@ class ResponsesShape:
             {"type": "response.content_part.added", **self._place(), "part": self._part("")},
         ]
 
-    def piece(self, index: int, text: str, tokens: int, ended: Answer | None) -> Json:
+    def piece(self, index: int, text: str, tokens: int, ended: Answer | None) -> Json:  # noqa: ARG002  as every Shape
         self._text += text
         return {"type": "response.output_text.delta", **self._place(), "delta": text, "logprobs": []}
 

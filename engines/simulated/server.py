@@ -57,9 +57,7 @@ class Reply:
         """A complete answer in one write."""
         self.promise(status, len(body), content_type, headers, body)
 
-    def promise(
-        self, status: int, length: int, content_type: str, headers: Mapping[str, str] | None, body: bytes
-    ) -> None:
+    def promise(self, status: int, length: int, content_type: str, headers: Mapping[str, str] | None, body: bytes) -> None:
         """Headers that announce `length` bytes, and `body`, which may be shorter when the reply is to break off."""
         self.started = True
         extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
@@ -95,9 +93,7 @@ Handler = Callable[[Request, Reply], Awaitable[None]]
 class Connection(asyncio.Protocol):
     """One client connection: parses, runs one request at a time, in order."""
 
-    def __init__(
-        self, handler: Handler, connections: set["Connection"], *, body_bytes_max: int, keep_alive_s: float
-    ) -> None:
+    def __init__(self, handler: Handler, connections: set["Connection"], *, body_bytes_max: int, keep_alive_s: float) -> None:
         self._handler = handler
         self._connections = connections
         self._body_bytes_max = body_bytes_max
@@ -113,12 +109,12 @@ class Connection(asyncio.Protocol):
     # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the base class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods without the base class
         self._connections.add(self)
         self._begin_message()
         self._idle = self._loop.call_later(self._keep_alive_s, self._transport.close)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
         self._idle.cancel()
         self._waiting.clear()
@@ -197,7 +193,7 @@ class Connection(asyncio.Protocol):
     async def _run(self, request: Request, keep_alive: bool) -> None:
         try:
             await self._handler(request, Reply(self))
-        except Exception as error:  # the edge of the process: a defect ends this connection, not the engine
+        except Exception as error:  # noqa: BLE001  the edge of the process: a defect ends this connection, not the engine
             self._closing = True
             self._loop.call_exception_handler({"message": "request handler failed", "exception": error})
         finally:
@@ -245,9 +241,7 @@ class Server:
         self.port: int = server.sockets[0].getsockname()[1]
 
     @classmethod
-    async def listen(
-        cls, handler: Handler, *, host: str, port: int, body_bytes_max: int, keep_alive_s: float
-    ) -> "Server":
+    async def listen(cls, handler: Handler, *, host: str, port: int, body_bytes_max: int, keep_alive_s: float) -> "Server":
         """Port 0 takes a free one; `port` says which. Raises: OSError: the address cannot be had."""
         connections: set[Connection] = set()
         server = await asyncio.get_running_loop().create_server(

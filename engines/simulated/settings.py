@@ -58,9 +58,7 @@ class SimulatedSettings(Settings):
         Raises: SettingsError: an unknown flag or variable (with the nearest right name), or a wrong value.
         """
         flags = {f"--{name.replace('_', '-')}": name for name in cls.model_fields}
-        parser = argparse.ArgumentParser(
-            "python -m engines.simulated", allow_abbrev=False, argument_default=argparse.SUPPRESS
-        )
+        parser = argparse.ArgumentParser("python -m engines.simulated", allow_abbrev=False, argument_default=argparse.SUPPRESS)
         for flag, name in flags.items():
             if cls.model_fields[name].annotation is bool:
                 parser.add_argument(flag, nargs="?", const="true")

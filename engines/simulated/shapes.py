@@ -93,7 +93,7 @@ class _ChoicesShape:
     def frame(self, event: Json) -> bytes:
         return b"data: %b\n\n" % orjson.dumps(event)
 
-    def closing(self, answers: Sequence[Answer], usage: Usage) -> list[Json]:
+    def closing(self, answers: Sequence[Answer], usage: Usage) -> list[Json]:  # noqa: ARG002  as every Shape
         if not self._call.include_usage:
             return []
         return [self._chunk([]) | {"usage": usage.last(), "system_fingerprint": self._head.fingerprint}]
