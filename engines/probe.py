@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from statistics import median
@@ -64,9 +65,9 @@ def probe(base_url: str, *, model: str | None, streams: int, tokens: int, timeou
 
 
 def _first_model(base_url: str, timeout_s: float) -> str:
-    response = _request(base_url, "GET", "/v1/models", None, timeout_s)
     try:
-        return str(json.loads(response.read())["data"][0]["id"])
+        with _request(base_url, "GET", "/v1/models", None, timeout_s) as response:
+            return str(json.loads(response.read())["data"][0]["id"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise EngineFailed(f"{base_url}/v1/models lists no model") from error
 
@@ -83,11 +84,12 @@ def _time_stream(base_url: str, model: str, tokens: int, timeout_s: float) -> St
     begun = monotonic()
     first = last = None
     counted = 0
-    for chunk in _events(_request(base_url, "POST", "/v1/chat/completions", body, timeout_s)):
-        if any(choice["delta"].get("content") for choice in chunk["choices"]):
-            last = monotonic()
-            first = first or last
-        counted = (chunk.get("usage") or {}).get("completion_tokens", counted)
+    with _request(base_url, "POST", "/v1/chat/completions", body, timeout_s) as response:
+        for chunk in _events(response):
+            if any(choice["delta"].get("content") for choice in chunk["choices"]):
+                last = monotonic()
+                first = first or last
+            counted = (chunk.get("usage") or {}).get("completion_tokens", counted)
     if first is None or last is None or not counted:
         raise EngineFailed(f"{base_url}: the stream ended without text or without usage")
     return StreamTiming(ttft_ms=(first - begun) * 1000, tokens=counted, generating_s=last - first)
@@ -103,21 +105,25 @@ def _events(response: HTTPResponse) -> Iterator[dict[str, Any]]:
         raise EngineFailed(f"the stream broke off: {error}") from error
 
 
-def _request(base_url: str, method: str, path: str, body: object, timeout_s: float) -> HTTPResponse:
+@contextmanager
+def _request(base_url: str, method: str, path: str, body: object, timeout_s: float) -> Iterator[HTTPResponse]:
+    """The answer to a request on a connection of its own, closed at the end."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequest(f"{base_url!r} is not an http address such as http://127.0.0.1:8100", param="base_url")
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = connect(parts.hostname, parts.port, timeout=timeout_s)
-    try:
-        data = None if body is None else json.dumps(body).encode()
-        connection.request(method, path, data, {"content-type": "application/json"})
-        response = connection.getresponse()
-    except (HTTPException, OSError) as error:
-        raise EngineFailed(f"{base_url}: {error}") from error
-    if response.status != 200:
-        raise EngineFailed(f"{base_url}{path} answered {response.status}: {response.read(500).decode(errors='replace')}")
-    return response
+    with closing(connect(parts.hostname, parts.port, timeout=timeout_s)) as connection:
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"content-type": "application/json"})
+            response = connection.getresponse()
+        except (HTTPException, OSError) as error:
+            raise EngineFailed(f"{base_url}: {error}") from error
+        with response:
+            if response.status != 200:
+                said = response.read(500).decode(errors="replace")
+                raise EngineFailed(f"{base_url}{path} answered {response.status}: {said}")
+            yield response
 
 
 def main(argv: Sequence[str] | None = None) -> int:
