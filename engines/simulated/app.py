@@ -21,7 +21,7 @@ from engines.simulated.calls import (
     text_inputs,
 )
 from engines.simulated.delivery import Delivery, send_whole
-from engines.simulated.errors import BrokenOff, CallError, WrongField, envelope
+from engines.simulated.errors import BrokenOff, CallError, UnsupportedMediaType, WrongField
 from engines.simulated.faults import Fault, FaultDraw
 from engines.simulated.ledger import EndState, Entry, Ledger
 from engines.simulated.metrics import Metrics
@@ -87,7 +87,7 @@ class SimulatedEngine:
             return
         known = any(path == request.path for _, path in self._routes)
         status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-        reply.whole(status.value, orjson.dumps(envelope(status.value, status.phrase, status.phrase)))
+        reply.whole(status.value, orjson.dumps({"detail": status.phrase}))
 
     async def _health(self, _: Request, reply: Reply) -> None:
         reply.whole(200, b"")
@@ -117,6 +117,8 @@ class SimulatedEngine:
             if fault is not None:
                 entry.fault = fault.name
                 self._refuse(fault)
+            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+                raise UnsupportedMediaType
             await answer(request, reply, entry, fault)
             state = "finished"
         except asyncio.CancelledError:
@@ -167,7 +169,8 @@ class SimulatedEngine:
         async with self._scheduler.place(entry, self._pace(digest)) as place:
             if fault is not None and fault.name == "stall-first":
                 await place.stall(fault.seconds(self._settings.stall_s))
-            cached_tokens = sum(self._cache.match(prompt.text, prompt.tokens) for prompt in call.prompts)
+            found = [self._cache.match(prompt.text, prompt.tokens) for prompt in call.prompts]
+            cached_tokens, entry.created_cache_tokens = (sum(column) for column in zip(*found, strict=True))
             await place.prefill(call.prompt_tokens, cached_tokens)
             if call.stream:
                 await delivery.stream(place, tokens_per_chunk=self._settings.tokens_per_chunk)

@@ -73,7 +73,7 @@ def chat_call(body: Body, limits: Limits) -> Call:
     if not isinstance(messages, list):
         raise WrongField("messages", "Field required" if messages is None else "Input should be a valid list")
     if not messages:
-        raise BadCall("messages must not be empty", "messages")
+        raise BadCall("Cannot apply chat template to an empty conversation. Provide at least one message.")
     if body.get("tools") and body.get("tool_choice", "auto") != "none":
         raise BadCall('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
     texts = [_message_text(index, message) for index, message in enumerate(messages)]
@@ -144,7 +144,7 @@ def _part_text(part: object, where: str) -> str:
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return str(part["text"])
     if isinstance(part, dict) and isinstance(part.get("type"), str):
-        raise BadCall(f"{part['type']} is not supported: this is not a multimodal model", where)
+        raise BadCall("this is not a multimodal model")
     raise WrongField(f"{where}.content", "Input should be a list of parts")
 
 
@@ -196,7 +196,7 @@ def _stops(body: Body) -> tuple[str, ...]:
         raise WrongField("stop", f"Input should be a text, or a list of at most {STOPS_MAX}")
     texts = tuple(stop for stop in stops if isinstance(stop, str) and stop)
     if len(texts) != len(stops):
-        raise BadCall("stop cannot contain an empty string.", "stop")
+        raise BadCall("stop cannot contain an empty string.")
     return texts
 
 

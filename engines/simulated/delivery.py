@@ -90,7 +90,8 @@ class Delivery:
                 return frame
 
     def _usage(self) -> Usage:
-        return Usage(self.entry.prompt_tokens, self.entry.completion_tokens, self.entry.cached_tokens)
+        entry = self.entry
+        return Usage(entry.prompt_tokens, entry.completion_tokens, entry.cached_tokens, entry.created_cache_tokens)
 
 
 def send_whole(reply: Reply, data: bytes, fault: Fault | None) -> None:

@@ -36,6 +36,14 @@ class WrongField(CallError):
         super().__init__(400, "Bad Request", f"1 validation error:\n  {field}: {complaint}", param=f"body.{field}")
 
 
+class UnsupportedMediaType(CallError):
+    """The content type does not say JSON."""
+
+    def __init__(self) -> None:
+        message = "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed"
+        super().__init__(400, "Bad Request", message)
+
+
 class BadCall(CallError):
     """The fields are right one by one and wrong together."""
 

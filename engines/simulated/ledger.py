@@ -23,6 +23,7 @@ class Entry:
     status: int = 200
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    created_cache_tokens: int = 0
     completion_tokens: int = 0
     finish_reason: str | None = None
     fault: str | None = None

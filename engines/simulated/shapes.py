@@ -27,33 +27,37 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of a call; the cached ones are part of the prompt's."""
+    """Token counts of a call; the cached ones are part of the prompt's, and so are those cached anew."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    created_cache_tokens: int
 
-    def whole(self) -> Json:
-        """In an answer in one piece."""
+    def whole(self, *, created: bool) -> Json:
+        """In an answer in one piece. Of `created` cache entries only chat says anything."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "completion_tokens": self.completion_tokens,
             "prompt_tokens_details": {
                 "cached_tokens": self.cached_tokens,
-                "created_cache_tokens": None,
+                "created_cache_tokens": self.created_cache_tokens if created else None,
                 "multimodal_tokens": None,
             },
             "completion_tokens_details": None,
         }
 
-    def last(self) -> Json:
+    def last(self, *, created: bool) -> Json:
         """In the last chunk of a stream: without what is null."""
+        details = {"cached_tokens": self.cached_tokens}
+        if created:
+            details["created_cache_tokens"] = self.created_cache_tokens
         return {
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "completion_tokens": self.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "prompt_tokens_details": details,
         }
 
 
@@ -85,6 +89,7 @@ class _ChoicesShape:
 
     done = b"data: [DONE]\n\n"
     chunk_object: ClassVar[str]
+    says_created: ClassVar[bool]
 
     def __init__(self, head: Head, call: Call) -> None:
         self._head = head
@@ -96,7 +101,7 @@ class _ChoicesShape:
     def closing(self, answers: Sequence[Answer], usage: Usage) -> list[Json]:  # noqa: ARG002  as every Shape
         if not self._call.include_usage:
             return []
-        return [self._chunk([]) | {"usage": usage.last(), "system_fingerprint": self._head.fingerprint}]
+        return [self._chunk([]) | {"usage": usage.last(created=self.says_created), "system_fingerprint": self._head.fingerprint}]
 
     def _chunk(self, choices: list[Json]) -> Json:
         return {
@@ -120,6 +125,7 @@ class ChatShape(_ChoicesShape):
     """`/v1/chat/completions`."""
 
     chunk_object = "chat.completion.chunk"
+    says_created = True
 
     def whole(self, answers: Sequence[Answer], usage: Usage) -> Json:
         choices = [
@@ -146,7 +152,7 @@ class ChatShape(_ChoicesShape):
             "object": "chat.completion",
             "service_tier": None,
             "system_fingerprint": self._head.fingerprint,
-            "usage": usage.whole(),
+            "usage": usage.whole(created=self.says_created),
             "prompt_logprobs": None,
             "prompt_token_ids": None,
             "prompt_text": None,
@@ -185,6 +191,7 @@ class CompletionShape(_ChoicesShape):
     """`/v1/completions`. There are `n` choices for each prompt, prompt by prompt."""
 
     chunk_object = "text_completion"
+    says_created = False
 
     def whole(self, answers: Sequence[Answer], usage: Usage) -> Json:
         choices = [
@@ -204,7 +211,7 @@ class CompletionShape(_ChoicesShape):
         return self._chunk(choices) | {
             "service_tier": None,
             "system_fingerprint": self._head.fingerprint,
-            "usage": usage.whole(),
+            "usage": usage.whole(created=self.says_created),
             "kv_transfer_params": None,
             "ec_transfer_params": None,
             "metrics": None,

@@ -101,15 +101,15 @@ class PrefixCache:
         self._blocks_max = blocks_max
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
-    def match(self, prompt: str, prompt_tokens: int) -> int:
-        """Cached tokens at the head of `prompt`, which is cached from now on. Always below `prompt_tokens`.
+    def match(self, prompt: str, prompt_tokens: int) -> tuple[int, int]:
+        """(tokens found at the head of `prompt`, tokens cached anew). The found are always fewer than `prompt_tokens`.
 
         Source: vLLM, which recomputes at least the last token to have something to sample from.
         """
         if not self._blocks_max:
-            return 0
+            return 0, 0
         data, step = prompt.encode(), BLOCK_TOKENS * BYTES_PER_TOKEN
-        chain, matched, unbroken = 0, 0, True
+        chain, matched, created, unbroken = 0, 0, 0, True
         for begin in range(0, len(data) - step + 1, step):
             chain = hash((chain, data[begin : begin + step]))
             if chain in self._blocks:
@@ -117,8 +117,9 @@ class PrefixCache:
                 matched += unbroken
             else:
                 unbroken = False
+                created += 1
                 self._blocks[chain] = None
         while len(self._blocks) > self._blocks_max:
             self._blocks.popitem(last=False)
         blocks_usable = max(0, prompt_tokens - 1) // BLOCK_TOKENS
-        return min(matched, blocks_usable) * BLOCK_TOKENS
+        return min(matched, blocks_usable) * BLOCK_TOKENS, created * BLOCK_TOKENS

@@ -29,7 +29,7 @@ class Engine:
         """Plain HTTP; `x_request_id="a"` is the header `x-request-id: a`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(f"{self.base_url}{path}", headers=named, timeout=30, **content)
+        return httpx.post(f"{self.base_url}{path}", headers={"content-type": "application/json", **named}, timeout=30, **content)
 
     def ledger(self, request_id: str | None = None) -> dict[str, Any]:
         """What it saw."""

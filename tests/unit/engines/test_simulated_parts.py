@@ -45,10 +45,10 @@ def test_only_whole_blocks_at_the_head_are_cached_and_never_the_whole_prompt() -
     cache = PrefixCache(1000)
     text = "x" * (4 * BLOCK_TOKENS * 3)
     tokens = count(text)
-    assert cache.match(text, tokens) == 0
-    assert cache.match(text, tokens) == 2 * BLOCK_TOKENS
-    assert cache.match(text + "y" * 40, tokens + 10) == 3 * BLOCK_TOKENS
-    assert cache.match("z" + text[1:], tokens) == 0
+    assert cache.match(text, tokens) == (0, 3 * BLOCK_TOKENS)
+    assert cache.match(text, tokens) == (2 * BLOCK_TOKENS, 0)
+    assert cache.match(text + "y" * 64, tokens + 16) == (3 * BLOCK_TOKENS, BLOCK_TOKENS)
+    assert cache.match("z" + text[1:], tokens) == (0, 3 * BLOCK_TOKENS)
 
 
 def test_the_prefix_cache_stays_within_its_size() -> None:
@@ -56,9 +56,9 @@ def test_the_prefix_cache_stays_within_its_size() -> None:
     old, new = "o" * 128, "n" * 128
     cache.match(old, 40)
     cache.match(new, 40)
-    assert cache.match(new, 40) == 2 * BLOCK_TOKENS
-    assert cache.match(old, 40) == 0
-    assert PrefixCache(0).match(old, 40) == 0
+    assert cache.match(new, 40) == (2 * BLOCK_TOKENS, 0)
+    assert cache.match(old, 40) == (0, 2 * BLOCK_TOKENS)
+    assert PrefixCache(0).match(old, 40) == (0, 0)
 
 
 @pytest.mark.parametrize(
