@@ -149,21 +149,22 @@ class MeteredEndpoint:
             message = post_bytes(engine.pool, self._path, _headers(request, engine), body)
             try:
                 await exchange.run(message, call)
-                return
             except EngineHungUp:
                 engine.failed()
                 request.tried.add(engine.engine.id)
                 if request.attempts >= ATTEMPTS_MAX or not self._another(request, model):
                     raise
+            else:
+                return
             finally:
                 request.exchange = None
 
     def _admitted_model(self, caller: Caller, name: str) -> Model:
-        models = self._shared.catalogue.models
-        model = models.get(name)
-        if model is not None and caller.may_use(name):
+        catalogue = self._shared.catalogue
+        model = catalogue.models.get(name)
+        if model is not None and name in catalogue.engines and caller.may_use(name):
             return model
-        usable = [known for known in models if caller.may_use(known)]
+        usable = [known for known in catalogue.models if known in catalogue.engines and caller.may_use(known)]
         named = ", ".join(usable[:MODELS_NAMED_MAX]) or "none"
         asked = name[:MODEL_CHARACTERS_MAX]
         raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {named}", param="model")

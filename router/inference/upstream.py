@@ -8,6 +8,7 @@ of time watched by one sweep for all connections instead of a timer for each.
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -83,8 +84,7 @@ class EngineConnection(asyncio.Protocol):
     # asyncio's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -1,0 +1,175 @@
+"""A router on a database of its own, in front of a simulated engine."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+
+from engines.catalog import load
+from tests.processes import ServerProcess, router, running, simulated_engine
+from tests.proxy import TcpProxy
+from tests.services import free_port
+from warehouse.base.ids import public_id
+from warehouse.identity.keys import ApiKeySecret
+from warehouse.seed import Seed, SeedDemo, SeedEngine, SeedModel, SeedPrice, put_catalogue, put_demo
+
+ROWS_S_MAX = 10
+
+
+@dataclass
+class Stack:
+    """Everything a test of the router talks to."""
+
+    engine: ServerProcess
+    router: ServerProcess
+    db: psycopg.Connection
+    api_key: str
+    admin_key: str
+    email: str
+    password: str
+    pepper: bytes
+    journal: Path
+    sdk: openai.OpenAI = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sdk = openai.OpenAI(base_url=self.base_url, api_key=self.api_key, max_retries=0)
+
+    @property
+    def base_url(self) -> str:
+        return self.router.url + "/v1"
+
+    def post(self, body: Any, *, key: str | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+        """A chat completion by plain HTTP: a dictionary is sent as JSON, bytes as they are."""
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        authorization = {"authorization": f"Bearer {self.api_key if key is None else key}"}
+        return httpx.post(f"{self.base_url}/chat/completions", headers=authorization | (headers or {}), timeout=60, **content)
+
+    def rows(self, count: int) -> list[dict[str, Any]]:
+        """The raw rows in order, once there are `count` of them; more than that is a failure too."""
+        deadline = time.monotonic() + ROWS_S_MAX
+        while True:
+            with self.db.cursor(row_factory=dict_row) as cur:
+                rows = cur.execute("select * from raw.usage_events order by started_at, attempt").fetchall()
+            self.db.commit()
+            if len(rows) >= count or time.monotonic() > deadline:
+                assert len(rows) == count, rows
+                return rows
+            time.sleep(0.05)
+
+    def row(self) -> dict[str, Any]:
+        """The one raw row."""
+        return self.rows(1)[0]
+
+    def ledger(self) -> dict[str, Any]:
+        """What the engine says that it saw."""
+        report: dict[str, Any] = httpx.get(self.engine.url + "/simulated/ledger").json()
+        return report
+
+
+@pytest.fixture
+def seeded(db: psycopg.Connection) -> Callable[[str], SeedDemo]:
+    """Seeds catalogue and demo organization, with the engine at a URL."""
+
+    def seed(engine_url: str, pepper: bytes = b"a pepper of the tests") -> SeedDemo:
+        models = [
+            SeedModel(
+                model.name,
+                model.context_tokens_max,
+                model.output_tokens_max,
+                SeedPrice(model.list_price.input_picousd, model.list_price.cached_input_picousd, model.list_price.output_picousd),
+            )
+            for model in load().models.values()
+        ]
+        demo = SeedDemo(
+            organization=public_id("org"),
+            project=public_id("proj"),
+            user=public_id("user"),
+            name="Demo",
+            time_zone="Europe/Berlin",
+            email="admin@demo.example",
+            password=secrets.token_hex(8),
+            api_key=ApiKeySecret.generate().reveal(),
+            admin_key=ApiKeySecret.generate().reveal(),
+            sql_login=f"inferhouse_sql_{secrets.token_hex(4)}",
+            sql_password=secrets.token_hex(8),
+        )
+        put_catalogue(db, Seed(models, [SeedEngine("engine-simulated", "simulated", engine_url, "simulated")]))
+        put_demo(db, demo, pepper)
+        db.commit()
+        return demo
+
+    return seed
+
+
+@pytest.fixture
+def engine_flags() -> list[str]:
+    """Flags of the simulated engine; a test module overrides this."""
+    return []
+
+
+@pytest.fixture
+def router_env() -> dict[str, str]:
+    """Settings of the router beside the necessary ones; a test module overrides this."""
+    return {}
+
+
+@pytest.fixture
+def database_line(database_url: str) -> Iterator[TcpProxy]:
+    """The router's line to its database."""
+    parts = conninfo_to_dict(database_url)
+    proxy = TcpProxy(str(parts["host"]), int(str(parts["port"])))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def stack(
+    db: psycopg.Connection,
+    role_url: Callable[..., str],
+    seeded: Callable[[str], SeedDemo],
+    database_line: TcpProxy,
+    tmp_path: Path,
+    engine_flags: list[str],
+    router_env: dict[str, str],
+) -> Iterator[Stack]:
+    """Router and engine, up."""
+    with running(simulated_engine(free_port(), tmp_path / "engine.log", *engine_flags)) as engine:
+        demo = seeded(engine.url)
+        direct = conninfo_to_dict(role_url("inferhouse_router"))
+        env = {
+            "ROUTER_DATABASE_URL": make_conninfo(**direct | {"port": str(database_line.port)}),
+            "ROUTER_MANAGEMENT_DATABASE_URL": role_url("inferhouse_management"),
+            "ROUTER_JOURNAL_DIR": str(tmp_path / "journal"),
+            "ROUTER_KEY_PEPPER": "a pepper of the tests",
+            "ROUTER_SESSION_SECRET": secrets.token_hex(16),
+            "ROUTER_FLUSH_INTERVAL_S": "0.05",
+            "ROUTER_HEALTH_INTERVAL_S": "0.2",
+            **router_env,
+        }
+        with running(router(free_port(), tmp_path / "router.log", env)) as served:
+            pepper = env["ROUTER_KEY_PEPPER"].encode()
+            keys = {"api_key": demo.api_key, "admin_key": demo.admin_key}
+            stack = Stack(
+                engine, served, db, **keys, email=demo.email, password=demo.password, pepper=pepper,
+                journal=tmp_path / "journal",
+            )  # fmt: skip
+            with stack.sdk:
+                yield stack
+
+
+HELLO = {"model": "simulated", "messages": [{"role": "user", "content": "Say hello to the house."}], "max_tokens": 24}
+
+
+@pytest.fixture
+def hello() -> dict[str, Any]:
+    """A small chat completion."""
+    return dict(HELLO)
