@@ -85,9 +85,7 @@ def template(
 
 
 @pytest.fixture
-def database_url(
-    server_dsn: str, admin: psycopg.Connection, template: str, role_passwords: dict[str, str]
-) -> Iterator[str]:
+def database_url(server_dsn: str, admin: psycopg.Connection, template: str, role_passwords: dict[str, str]) -> Iterator[str]:
     """The owner's connection string to a fresh copy of the migrated database, dropped after the test."""
     name = f"test_{uuid4().hex}"
     admin.execute(

@@ -1,0 +1,53 @@
+# Everything a person does with this repository. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+LOCAL := $(PYTHON) -m deploy.local
+# What `make logs` shows: `make logs NAME=router FOLLOW=1`.
+NAME ?=
+FOLLOW ?=
+YES ?=
+
+.PHONY: help up down status logs psql reset test test-fast test-services check
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up:  ## install what is missing, start everything, answer and bill one request
+	@deploy/local/bootstrap.sh app
+	@$(LOCAL) up
+
+down:  ## stop every process
+	@deploy/local/bootstrap.sh app
+	@$(LOCAL) down
+
+status:  ## what runs, since when, and whether it is well
+	@$(LOCAL) status
+
+logs:  ## the last lines of every log; NAME=router for one, FOLLOW=1 to go on
+	@$(LOCAL) logs $(NAME) $(if $(FOLLOW),--follow)
+
+psql:  ## SQL as the owner of the database
+	@$(LOCAL) psql
+
+reset:  ## down, and delete databases, journal, logs and keys: YES=1
+	@$(LOCAL) reset $(if $(YES),--yes)
+
+test: test-services  ## the whole suite against real services, vLLM and a browser
+	@$(PYTHON) -m pytest
+
+test-fast: test-services  ## the suite without tests/e2e
+	@$(PYTHON) -m pytest tests/unit tests/integration
+
+test-services:  ## fetch what the tests need: packages, servers, a browser
+	@deploy/local/bootstrap.sh dev
+	@$(LOCAL) test-services
+
+check:  ## lint, types, import contracts, SQL, shell
+	@deploy/local/bootstrap.sh dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/sqlfluff lint warehouse dbt
+	.venv/bin/shellcheck deploy/local/*.sh .ci/run

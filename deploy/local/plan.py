@@ -1,0 +1,186 @@
+"""Which processes an instance has, and how each is started, watched and stopped."""
+
+from pathlib import Path
+
+from deploy.local.account import service_environment
+from deploy.local.instance import ENGINES, Instance
+from deploy.local.launch import GUARDIAN
+from deploy.local.program import Program, code_stamp
+from engines import launch
+
+# Started in this order, stopped in the reverse one.
+STORES, ENGINE, ROUTER, PEOPLE, WATCH = 10, 20, 30, 40, 50
+# Variables that the runtime sets for its processes, and what a person can do instead of setting them.
+_BY_THE_RUNTIME = "leave it out"
+MANAGED = {
+    "ROUTER_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+    "ROUTER_MANAGEMENT_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+    "ROUTER_REDIS_URL": "set INFERHOUSE_REDIS_URL for another Redis",
+    "ROUTER_JOURNAL_DIR": "set INFERHOUSE_STATE_DIR for another folder",
+    "ROUTER_KEY_PEPPER": _BY_THE_RUNTIME,
+    "ROUTER_SESSION_SECRET": _BY_THE_RUNTIME,
+    "ROUTER_HOST": _BY_THE_RUNTIME,
+    "ROUTER_PORT": "set INFERHOUSE_ROUTER_PORT",
+    "SIMULATED_HOST": _BY_THE_RUNTIME,
+    "SIMULATED_PORT": "set INFERHOUSE_SIMULATED_PORT",
+    "SIMULATED_MODEL": _BY_THE_RUNTIME,
+    "ORCHESTRATION_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+    "ORCHESTRATION_DAGSTER_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+    "PORTAL_API_URL": _BY_THE_RUNTIME,
+    "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+}
+_VLLM_BOOT_SECONDS = 300  # 55 s seen on two cores with nothing else going on; the first start beside an install takes longer
+
+
+def stores(instance: Instance) -> list[Program]:
+    """Database and Redis, where they are not given from outside."""
+    programs = []
+    if instance.has_own_postgres:
+        # INT: end sessions and write everything down. TERM would wait for every client to leave.
+        programs.append(
+            _program(instance, "postgres", instance.postgres.argv, {}, STORES, health_url=instance.superuser_url,
+                     stop_signal="INT", stop_seconds_max=30, address=instance.http("postgres").removeprefix("http://"))
+        )  # fmt: skip
+    if instance.has_own_redis:
+        programs.append(
+            _program(instance, "redis", instance.redis.argv, {}, STORES, health_url=instance.redis.url,
+                     address=instance.http("redis").removeprefix("http://"))
+        )  # fmt: skip
+    return programs
+
+
+def guardian(instance: Instance) -> Program:
+    argv = [str(instance.layout.python), "-m", "deploy.local.guardian", str(instance.layout.state)]
+    return _program(instance, GUARDIAN, argv, {}, WATCH, code=("deploy/local",))
+
+
+def simulated_engine(instance: Instance) -> Program:
+    name, model = ENGINES["simulated"]
+    port = instance.ports["simulated"]
+    argv = [
+        str(instance.layout.python), "-m", "engines.simulated", "--host", "127.0.0.1", "--port", str(port), "--model", model,
+    ]  # fmt: skip
+    url = instance.http("simulated")
+    return _program(
+        instance, name, argv, _handed(instance, "SIMULATED_"), ENGINE,
+        health_url=f"{url}/health", address=url, code=("engines", "warehouse/base"),
+    )  # fmt: skip
+
+
+def vllm_engine(instance: Instance) -> Program:
+    name, model = ENGINES["vllm"]
+    started = launch.command(
+        instance.settings.vllm_profile,
+        instance.layout.models / model,
+        instance.ports["vllm"],
+        instance.layout.engine_environment / "bin" / "python",
+    )
+    url = instance.http("vllm")
+    return _program(
+        instance, name, list(started.argv), dict(started.env), ENGINE,
+        health_url=f"{url}/health", address=url, boot_seconds_max=_VLLM_BOOT_SECONDS,
+    )  # fmt: skip
+
+
+def applications(instance: Instance) -> list[Program]:
+    """Router, Dagster and portal."""
+    return [router(instance), *dagster(instance), portal(instance)]
+
+
+def router(instance: Instance) -> Program:
+    env = {
+        "ROUTER_DATABASE_URL": instance.role_url("inferhouse_router"),
+        "ROUTER_MANAGEMENT_DATABASE_URL": instance.role_url("inferhouse_management"),
+        "ROUTER_REDIS_URL": instance.redis_url,
+        "ROUTER_JOURNAL_DIR": str(instance.layout.work / "router" / "journal"),
+        "ROUTER_KEY_PEPPER": instance.credentials.key_pepper,
+        "ROUTER_SESSION_SECRET": instance.credentials.session_secret,
+        "ROUTER_HOST": "127.0.0.1",
+        "ROUTER_PORT": str(instance.ports["router"]),
+    }
+    url = instance.http("router")
+    return _program(
+        instance, "router", [str(instance.layout.python), "-m", "router"], {**_handed(instance, "ROUTER_"), **env}, ROUTER,
+        health_url=f"{url}/health/live", after=["postgres", "redis"], stop_seconds_max=40, address=f"{url}/v1",
+        code=("router", "warehouse"),
+    )  # fmt: skip
+
+
+def dagster(instance: Instance) -> list[Program]:
+    """Its web server, and its daemon; each has a code server of its own."""
+    home = instance.layout.work / "dagster-home"
+    env = {
+        "DAGSTER_HOME": str(home),
+        "ORCHESTRATION_DATABASE_URL": instance.role_url("inferhouse_transform"),
+        "ORCHESTRATION_DAGSTER_DATABASE_URL": instance.role_url("inferhouse_dagster"),
+    }
+    env = {**_handed(instance, "ORCHESTRATION_"), **env}
+    bin_folder = instance.layout.python.parent
+    module = ["-m", "orchestration.definitions"]
+    web = [
+        str(bin_folder / "dagster-webserver"), *module, "--host", "127.0.0.1", "--port", str(instance.ports["dagster"]),
+    ]  # fmt: skip
+    url = instance.http("dagster")
+    code = ("orchestration", "dbt", "warehouse")
+    return [
+        _program(instance, "dagster-webserver", web, env, PEOPLE, health_url=f"{url}/server_info", after=["postgres"],
+                 boot_seconds_max=180, address=url, code=code),
+        _program(instance, "dagster-daemon", [str(bin_folder / "dagster-daemon"), "run", *module], env, PEOPLE,
+                 after=["postgres"], stop_seconds_max=20, code=code),
+    ]  # fmt: skip
+
+
+def portal(instance: Instance) -> Program:
+    url = instance.http("portal")
+    env = {
+        "PORTAL_API_URL": instance.base_url,
+        "PORTAL_DATABASE_URL": instance.role_url("inferhouse_portal"),
+    }
+    argv = [
+        str(instance.layout.python.parent / "streamlit"), "run", str(instance.layout.code / "dashboards/streamlit_app.py"),
+        "--server.address", "127.0.0.1", "--server.port", str(instance.ports["portal"]), "--server.headless", "true",
+        "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none",
+    ]  # fmt: skip
+    return _program(
+        instance, "portal", argv, {**_handed(instance, "PORTAL_"), **env}, PEOPLE,
+        health_url=f"{url}/_stcore/health", after=["router"], address=url, code=("dashboards", "warehouse"),
+    )  # fmt: skip
+
+
+def _handed(instance: Instance, prefix: str) -> dict[str, str]:
+    return {name: value for name, value in instance.handed_down.items() if name.startswith(prefix)}
+
+
+def _program(
+    instance: Instance,
+    name: str,
+    argv: list[str],
+    env: dict[str, str],
+    stage: int,
+    *,
+    code: tuple[str, ...] = (),
+    health_url: str = "",
+    after: list[str] | None = None,
+    stop_signal: str = "TERM",
+    stop_seconds_max: int = 10,
+    boot_seconds_max: int = 60,
+    address: str = "",
+) -> Program:
+    """A program with the environment and the folder that all of them get."""
+    layout = instance.layout
+    python_path = {"PYTHONPATH": str(layout.code)} if code else {}
+    folder: Path = layout.work / name
+    return Program(
+        name=name,
+        argv=argv,
+        env=service_environment({**python_path, **env}, layout.home, layout.pycache),
+        folder=str(folder),
+        stage=stage,
+        health_url=health_url,
+        after=after or [],
+        stop_signal=stop_signal,
+        stop_seconds_max=stop_seconds_max,
+        boot_seconds_max=boot_seconds_max,
+        address=address,
+        code_stamp=code_stamp(layout.code, *code),
+    )
