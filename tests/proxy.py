@@ -6,7 +6,10 @@ import threading
 
 
 class TcpProxy:
-    """Passes bytes between a port of its own and a server, until `cut`; then it refuses, until `mend`."""
+    """Passes bytes between a port of its own and a server, until `cut`; then it refuses, until `mend`.
+
+    `accepted` counts the connections made through it.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -14,6 +17,7 @@ class TcpProxy:
         self.port = int(self._listener.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._whole = True
+        self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -43,6 +47,7 @@ class TcpProxy:
             if not self._whole:
                 client.close()
                 continue
+            self.accepted += 1
             server = socket.create_connection(self._target)
             self._open |= {client, server}
             for source, sink in ((client, server), (server, client)):

@@ -75,6 +75,7 @@ class EngineConnection(asyncio.Protocol):
         self._paused = False
         self._head_done = False
         self.ended = False
+        self._reusable = False
         self.head = AnswerHead()
         self.deadline_s = float("inf")
         self.total_deadline_s = float("inf")
@@ -126,6 +127,7 @@ class EngineConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.head.status >= 200:
             self.ended = True
+            self._reusable = self._parser.should_keep_alive()
         else:  # 100 Continue and its like come before the answer
             self.head, self._head_done = AnswerHead(), False
 
@@ -177,7 +179,7 @@ class EngineConnection(asyncio.Protocol):
     def close(self) -> None:
         """The request is over: keep the connection for the next one if the answer was read whole, otherwise abort it."""
         self.deadline_s = self.total_deadline_s = float("inf")
-        if self.ended and self._error is None and self._transport and self._parser.should_keep_alive():
+        if self.ended and self._reusable and self._error is None and self._transport:
             self._pool.keep(self)
         else:
             self.abandon()

@@ -54,7 +54,41 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, forbid_unknown_f
 
 
 # Enumerations are sent as text: their binary form is the label.
-_COPY_TYPES = ["uuid", "int2", "timestamptz", "timestamptz", "int8", "int8", "int8", "int8", "int8", "text", "uuid", "jsonb", "text", "text", "int4", "int4", "bool", "text", "int2", "text", "text", "int4", "int4", "int4", "int4", "text", "int4", "int4", "int4", "int4", "int4", "int8", "text"]
+_COPY_TYPES = [
+    "uuid",
+    "int2",
+    "timestamptz",
+    "timestamptz",
+    "int8",
+    "int8",
+    "int8",
+    "int8",
+    "int8",
+    "text",
+    "uuid",
+    "jsonb",
+    "text",
+    "text",
+    "int4",
+    "int4",
+    "bool",
+    "text",
+    "int2",
+    "text",
+    "text",
+    "int4",
+    "int4",
+    "int4",
+    "int4",
+    "text",
+    "int4",
+    "int4",
+    "int4",
+    "int4",
+    "int4",
+    "int8",
+    "text",
+]
 _TAGS = UsageEvent.__struct_fields__.index("tags")
 
 

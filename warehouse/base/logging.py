@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 # API keys (`sk-ih-…`), bearer tokens, and passwords inside connection strings.
 _SECRETS = re.compile(r"sk-ih-[0-9A-Za-z]{16}-[0-9A-Za-z]+|(?<=://)([^:/@\s]+):[^@\s]+(?=@)|(?i:bearer\s+)\S+")
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
 
 def redact(text: str) -> str:
