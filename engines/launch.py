@@ -1,10 +1,18 @@
-"""Profile -> command line and environment of vLLM. Pure: nothing is started and vLLM is never imported."""
+"""Profile -> command line and environment of vLLM. Pure but for `main`; vLLM is never imported.
 
-from collections.abc import Mapping
+`python -m engines.launch h200 /models/llama` prints the command; with `--exec` this process becomes the engine.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.catalog import Catalog, Profile, load
+from warehouse.base.errors import InferhouseError
 
 # What every engine gets, whatever it runs on: no calls home, no look-ups outside the model directory.
 ENVIRONMENT_ALWAYS = {
@@ -71,3 +79,29 @@ def _profile_flags(profile: Profile) -> list[str]:
     }
     flags = [part for flag, value in values.items() if value is not None for part in (flag, str(value))]
     return [*flags, "--enforce-eager"] if profile.enforce_eager else flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 1 for an unknown profile or port. With `--exec` it does not return."""
+    parser = argparse.ArgumentParser("python -m engines.launch", description=__doc__)
+    parser.add_argument("profile", help="a profile of engines/catalog.toml")
+    parser.add_argument("model_dir", type=Path, help="folder with the model's weights and tokenizer")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8100)
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of vLLM's environment (default: this one)")
+    parser.add_argument("--exec", action="store_true", help="become the engine instead of printing its command")
+    args = parser.parse_args(argv)
+    try:
+        launch = command(args.profile, args.model_dir, args.port, args.python, host=args.host)
+    except (InferhouseError, ValueError) as error:
+        sys.stderr.write(f"cannot launch: {error}\n")
+        return 1
+    if args.exec:
+        os.execve(launch.argv[0], launch.argv, {**os.environ, **launch.env})  # noqa: S606  the point of it
+    variables = [f"{name}={shlex.quote(value)}" for name, value in launch.env.items()]
+    sys.stdout.write(" ".join([*variables, shlex.join(launch.argv)]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

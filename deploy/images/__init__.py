@@ -1,0 +1,1 @@
+"""The product in containers: images, and what fills their database and their secrets."""
