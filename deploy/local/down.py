@@ -32,16 +32,16 @@ def stop(layout: Layout) -> list[Process]:
 
 
 def _stop_supervisor(layout: Layout) -> None:
-    if not supervisor.is_up(layout):
-        return
+    """Have the supervisor stop every program in order, and wait until it has ended itself."""
     try:
+        pid = supervisor.rpc(layout).getPID()
         if GUARDIAN in load(layout.run / "programs.json"):
             supervisor.stop(layout, GUARDIAN)
         supervisor.rpc(layout).shutdown()
-    except (OSError, client.Error):  # it is ending, or was killed meanwhile: what is left is ended by our caller
+    except (OSError, client.Error):  # it is not there, or was killed meanwhile: what is left is ended by our caller
         return
     deadline = time.monotonic() + _SUPERVISOR_PATIENCE_S
-    while supervisor.is_up(layout) and time.monotonic() < deadline:
+    while pid in {process.pid for process in members(layout.instance, layout.work)} and time.monotonic() < deadline:
         time.sleep(0.1)
 
 

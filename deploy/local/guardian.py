@@ -4,6 +4,7 @@ The supervisor sees only whether a process exists. The guardian asks it: one tha
 that the supervisor has given up is tried again, and the supervisor itself is started again when it was killed.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -84,7 +85,8 @@ def is_wanted(layout: Layout) -> bool:
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} guardian: {text}", flush=True)
+    with contextlib.suppress(BrokenPipeError):  # the supervisor reads our output, and may be what has died
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} guardian: {text}", flush=True)
 
 
 def main() -> int:

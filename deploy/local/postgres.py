@@ -23,6 +23,8 @@ ALWAYS: Mapping[str, str] = {
     "password_encryption": "scram-sha-256",
     "shared_preload_libraries": "timescaledb",
     "timescaledb.telemetry_level": "off",
+    # Debian's edition has no jobs; its workers would only log that each day, and keep a template database from being copied.
+    "timescaledb.max_background_workers": "0",
     "jit": "off",  # its compiler, LLVM, is left out of the runtime
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -40,8 +42,6 @@ FOR_TESTS: Mapping[str, str] = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    # TimescaleDB's workers hold connections to the template database, which then cannot be copied.
-    "timescaledb.max_background_workers": "0",
     "max_connections": "200",
 }
 
