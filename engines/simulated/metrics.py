@@ -26,21 +26,20 @@ class Histogram:
         self._counts[bisect_left(self._buckets, seconds)] += 1
         self._sum += seconds
 
-    def lines(self, name: str, labels: str) -> Iterator[str]:
+    def lines(self, name: str, model: str) -> Iterator[str]:
         total = 0
         for bound, count in zip((*map(str, self._buckets), "+Inf"), self._counts, strict=True):
             total += count
-            yield f'{name}_bucket{{{labels},le="{bound}"}} {total}'
-        yield f"{name}_sum{{{labels}}} {self._sum}"
-        yield f"{name}_count{{{labels}}} {total}"
+            yield f'{name}_bucket{{engine="0",le="{bound}",model_name="{model}"}} {total}'
+        yield f'{name}_sum{{engine="0",model_name="{model}"}} {self._sum}'
+        yield f'{name}_count{{engine="0",model_name="{model}"}} {total}'
 
 
 class Metrics:
     """The counters of one engine that serves one model."""
 
     def __init__(self, model: str) -> None:
-        escaped = model.replace("\\", r"\\").replace('"', r"\"")
-        self._labels = f'engine="0",model_name="{escaped}"'
+        self._model = model.replace("\\", r"\\").replace('"', r"\"")
         self.running = 0
         self.waiting = 0
         self.held_tokens = 0
@@ -72,13 +71,14 @@ class Metrics:
         }
         for name, value in gauges.items():
             yield f"# TYPE {name} gauge"
-            yield f"{name}{{{self._labels}}} {float(value)}"
+            yield f'{name}{{engine="0",model_name="{self._model}"}} {float(value)}'
         for name, count in counters.items():
             yield f"# TYPE {name}_total counter"
-            yield f"{name}_total{{{self._labels}}} {count}"
+            yield f'{name}_total{{engine="0",model_name="{self._model}"}} {count}'
         yield "# TYPE vllm:request_success_total counter"
         for reason, count in self.finished.items():
-            yield f'vllm:request_success_total{{{self._labels},finished_reason="{reason}"}} {count}'
+            labels = f'engine="0",finished_reason="{reason}",model_name="{self._model}"'
+            yield f"vllm:request_success_total{{{labels}}} {count}"
 
     def _histograms(self) -> Iterator[str]:
         histograms = {
@@ -88,4 +88,4 @@ class Metrics:
         }
         for name, histogram in histograms.items():
             yield f"# TYPE {name} histogram"
-            yield from histogram.lines(name, self._labels)
+            yield from histogram.lines(name, self._model)
