@@ -23,7 +23,8 @@ insert into raw.usage_events select * from replay on conflict do nothing
 -- name: report_position
 insert into raw.journal_positions (worker, reported_at, complete_to)
 values (%(worker)s, now(), %(complete_to)s)
-on conflict (worker) do update set reported_at = excluded.reported_at, complete_to = excluded.complete_to
+on conflict (worker) do update
+set reported_at = excluded.reported_at, recorded_xid = excluded.recorded_xid, complete_to = excluded.complete_to
 
 -- name: forget_position
 delete from raw.journal_positions where worker = %(worker)s

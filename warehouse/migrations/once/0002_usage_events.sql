@@ -66,13 +66,15 @@ select create_hypertable(
     'raw.usage_events', by_range('started_at', interval '1 day'), create_default_indexes => false
 );
 
--- The deduplication: a row replayed from a journal meets its first copy here.
-create unique index usage_events_once on raw.usage_events (request_id, attempt, started_at);
+-- The deduplication: a row replayed from a journal meets its first copy here. Time first, so that the same index finds
+-- the rows of a quarter of an hour; a request id is a UUIDv7 and so names its own time.
+create unique index usage_events_once on raw.usage_events (started_at, request_id, attempt);
 create index usage_events_recorded_xid_idx on raw.usage_events (recorded_xid);
 
 create table raw.journal_positions (
     worker text primary key check (length(worker) <= 128),
     reported_at timestamptz not null,
+    recorded_xid xid8 not null default pg_current_xact_id(),
     complete_to timestamptz not null
 );
 comment on table raw.journal_positions is
