@@ -4,16 +4,31 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-# API keys (`sk-ih-…`), bearer tokens, and passwords inside connection strings.
-_SECRETS = re.compile(r"sk-ih-[0-9A-Za-z]{16}-[0-9A-Za-z]+|(?<=://)([^:/@\s]+):[^@\s]+(?=@)|(?i:bearer\s+)\S+")
+# API keys (`sk-ih-…`), bearer tokens, and passwords in both forms of connection strings; Redis's URLs have no user's name.
+_SECRETS = re.compile(
+    r"sk-ih-[0-9A-Za-z]{16}-[0-9A-Za-z]+|(?i:bearer\s+)\S+|(?<=://)[^:/@\s]*:[^@\s]+(?=@)"
+    r"|(?i:password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|\S+)"
+)
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
 
 def redact(text: str) -> str:
     """The text without API keys, bearer tokens and connection-string passwords."""
     return _SECRETS.sub("[redacted]", text)
+
+
+def _clean(value: object) -> object:
+    """The value as JSON takes it, each text in it redacted. Before it becomes JSON: cutting afterwards would break the line."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(name)): _clean(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(part) for part in value]
+    return redact(str(value))
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,7 +49,7 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(entry, default=str))
+        return json.dumps({name: _clean(value) for name, value in entry.items()})
 
 
 def configure(process: str, level: int = logging.INFO) -> None:

@@ -18,7 +18,8 @@ def nearest(word: str, known: list[str]) -> str:
 class Settings(BaseModel):
     """Base of every process's settings. A subclass sets `PREFIX`; each field is one variable `PREFIX` + upper-case name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Input is hidden in pydantic's own error too: it is the cause of ours, and a traceback would print a wrong secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     PREFIX: ClassVar[str]
 
     @classmethod
