@@ -54,7 +54,7 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, forbid_unknown_f
 
 
 # Enumerations are sent as text: their binary form is the label.
-_COPY_TYPES = [
+COPY_TYPES = [
     "uuid",
     "int2",
     "timestamptz",
@@ -126,12 +126,12 @@ async def forget_position(conn: AsyncConnection, worker: str) -> None:
 
 async def _copy(cur: AsyncCursor, statement: bytes, events: Sequence[UsageEvent]) -> None:
     async with cur.copy(statement) as copy:
-        copy.set_types(_COPY_TYPES)
+        copy.set_types(COPY_TYPES)
         for event in events:
-            await copy.write_row(_row(event))
+            await copy.write_row(row_of(event))
 
 
-def _row(event: UsageEvent) -> Sequence[Any]:
+def row_of(event: UsageEvent) -> Sequence[Any]:
     row = list(msgspec.structs.astuple(event))
     if row[_TAGS] is not None:
         row[_TAGS] = Jsonb(row[_TAGS])

@@ -17,7 +17,7 @@ begin
 end
 $$;
 
-revoke all on schema public from public;
+revoke create on schema public from public;
 create schema if not exists staging;
 create schema if not exists intermediate;
 create schema if not exists marts;

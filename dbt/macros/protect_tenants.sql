@@ -1,0 +1,24 @@
+{# After each mart is built: only its tenant sees a row. Changes nothing where it is so already, so that readers are not
+   locked out by every run. A view filters in its own text, since policies are for tables. #}
+{% macro protect_tenants() %}
+{% if model.config.materialized != 'view' %}
+do $protect$
+begin
+    if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
+        alter table {{ this }} enable row level security;
+        create policy tenant_rows on {{ this }} for select to inferhouse_portal, inferhouse_tenant
+        using (org_id = (select control.current_org_id()));
+        create policy platform_rows on {{ this }} for select to inferhouse_platform using (true);
+    end if;
+end
+$protect$
+{% else %}
+select 1
+{% endif %}
+{% endmacro %}
+
+
+{# For views of marts: is this row the session's to see? #}
+{% macro visible_to_session(org_id) -%}
+({{ org_id }} = (select control.current_org_id()) or (select pg_has_role(session_user, 'inferhouse_platform', 'member')))
+{%- endmacro %}
