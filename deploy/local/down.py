@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 from xmlrpc import client
 
 from deploy.local import supervisor
@@ -41,7 +42,7 @@ def _stop_supervisor(layout: Layout) -> None:
     except (OSError, client.Error):  # it is not there, or was killed meanwhile: what is left is ended by our caller
         return
     deadline = time.monotonic() + _SUPERVISOR_PATIENCE_S
-    while pid in {process.pid for process in members(layout.instance, layout.work)} and time.monotonic() < deadline:
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
 
 

@@ -50,9 +50,13 @@ def up(settings: LocalSettings, handed_down: dict[str, str], progress: Progress)
 def locked(place: Layout) -> Iterator[None]:
     """One `up` or `down` at a time.
 
-    Raises: PreflightFailed: another is at work.
+    Raises: PreflightFailed: another is at work, or the instance is another user's.
     """
-    with (place.run / "lock").open("w") as lock:
+    try:
+        file = (place.run / "lock").open("w")
+    except PermissionError as error:
+        raise PreflightFailed(f"{place.state} belongs to another user: run this as they do") from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -118,9 +119,8 @@ def vllm_server(instance: LocalInstance) -> int:
 
 def vllm_core(instance: LocalInstance) -> int:
     """The engine core: another process than the API server, which must not be left without it."""
-    server = vllm_server(instance)
     running = members(instance.layout.instance, instance.layout.work)
-    return min(process.pid for process in running if process.program == "engine-vllm" and process.pid != server)
+    return next(p.pid for p in running if b"EngineCore" in Path(f"/proc/{p.pid}/cmdline").read_bytes())
 
 
 @pytest.mark.parametrize("victim", [vllm_server, vllm_core])
