@@ -15,7 +15,7 @@ fail() {
 # home), environment and state lie outside, and .venv and .local point there. `nobody` stands for that user here.
 place_outside_of_private_home() {
     [ "$(id -u)" = 0 ] || return 0
-    setpriv --reuid=65534 --regid=65534 --clear-groups test -r pyproject.toml 2>/dev/null && return 0
+    setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$PWD/pyproject.toml" 2>/dev/null && return 0
     local outside
     outside="/var/lib/inferhouse/$(pwd -P | sha256sum | cut -c1-12)"
     for name in .local .venv; do
