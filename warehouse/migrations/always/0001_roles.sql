@@ -33,6 +33,8 @@ begin
         execute format('grant inferhouse_dagster to %I', current_user);
     end if;
     execute format('grant create on database %I to inferhouse_transform', current_database());
+    -- Dagster makes its tables without naming a schema.
+    execute format('alter role inferhouse_dagster in database %I set search_path = dagster', current_database());
 end
 $$;
 alter schema staging owner to inferhouse_transform;

@@ -1,0 +1,1 @@
+"""Dagster: thin assets over plain functions; schedules, sensors, checks."""

@@ -1,0 +1,1 @@
+"""The gate that draft invoice lines must pass."""

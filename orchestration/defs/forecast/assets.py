@@ -1,0 +1,35 @@
+"""Expected spend, from the daily mart."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import polars as pl
+
+from orchestration.jobs.forecast import INTERVAL_SHARE
+from orchestration.jobs.forecast import spend_forecast as forecast_of
+from orchestration.resources import Warehouse
+
+SPEND_FORECAST = dg.AssetKey(["marts", "spend_forecast"])
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
+
+
+@dg.asset(
+    key=SPEND_FORECAST,
+    deps=[dg.AssetKey(["marts", "usage_daily"])],
+    group_name="marts",
+    owners=["team:finance"],
+    kinds={"polars"},
+    freshness_policy=FRESH,
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
+)
+def spend_forecast(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    """One row per organization and UTC day to come: expected spend in pico-dollars, with an 80 % interval."""
+    forecast_at = datetime.now(UTC)
+    expected = forecast_of(warehouse.daily_costs().lazy(), forecast_at.date()).collect()
+    context.log.info("forecast for %s organizations", expected["org_id"].n_unique())
+    rows = expected.select(
+        "org_id", "day_utc", "cost_picousd", "cost_picousd_low", "cost_picousd_high",
+        interval_share=pl.lit(INTERVAL_SHARE), days_of_history="days_of_history", forecast_at=pl.lit(forecast_at),
+    )  # fmt: skip
+    warehouse.replace_forecast(rows)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows.height})

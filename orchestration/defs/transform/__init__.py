@@ -1,0 +1,1 @@
+"""dbt models as assets, and when they are built."""

@@ -1,0 +1,38 @@
+"""dbt models as assets; dbt tests arrive as asset checks."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+
+OWNERS = {"billing": "team:finance"}
+OWNER = "team:data"
+# A mart that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2), warn_window=timedelta(minutes=30))
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups by area; an owner for every model; freshness for every mart that is a table."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        layer, *area = node["fqn"][1:-1]
+        spec = spec.replace_attributes(group_name=layer, owners=[OWNERS.get(area[0] if area else "", OWNER)])
+        if layer == "marts" and node["config"]["materialized"] != "view":
+            spec = spec.replace_attributes(freshness_policy=FRESH)
+        return spec
+
+
+def dbt_models(project: DbtProject) -> dg.AssetsDefinition:
+    """Every model of the project."""
+
+    @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=Translator(), retry_policy=RETRY)
+    def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+        # One folder for all runs: a folder a run would never be removed. Runs of this asset are one at a time.
+        yield from dbt.cli(["build"], context=context, target_path=project.target_path / "run").stream()
+
+    return models

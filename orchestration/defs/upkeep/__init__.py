@@ -1,0 +1,1 @@
+"""What keeps Dagster's own storage bounded."""

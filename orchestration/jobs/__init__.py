@@ -1,0 +1,1 @@
+"""Pure Polars and DuckDB: frames in, frames out."""

@@ -1,0 +1,74 @@
+"""The warehouse as assets use it: typed reads and writes, each in one transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import dagster as dg
+import polars as pl
+import psycopg
+from psycopg.rows import class_row
+
+from warehouse.access.queries import load_queries
+
+QUERIES = load_queries(__file__)
+CONNECT_S_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshNeed:
+    """What the sensor looks at. `built` is False before the first run; instants are UTC."""
+
+    built: bool
+    new_rows: bool
+    unfinished: bool
+    computed_at: datetime | None
+
+
+class Warehouse(dg.ConfigurableResource):
+    """TimescaleDB, as role inferhouse_transform."""
+
+    database_url: str
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """A connection; its transaction is committed at the end."""
+        with psycopg.connect(self.database_url, connect_timeout=CONNECT_S_MAX) as conn:
+            yield conn
+
+    def refresh_need(self) -> RefreshNeed:
+        """Whether rows have come that the marts do not have, found without reading a table whole."""
+        with self.connect() as conn:
+            if not _one(conn, "marts_are_built"):
+                return RefreshNeed(built=False, new_rows=True, unfinished=True, computed_at=None)
+            with conn.cursor(row_factory=class_row(RefreshNeed)) as cur:
+                need = cur.execute(QUERIES["refresh_need"]).fetchone()
+        assert need is not None
+        return need
+
+    def daily_costs(self) -> pl.DataFrame:
+        """(org_id, day_utc, cost_picousd): what each organization spent on each UTC day."""
+        with self.connect() as conn:
+            rows = conn.execute(QUERIES["daily_costs"]).fetchall()
+        schema = {"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def replace_forecast(self, forecast: pl.DataFrame) -> None:
+        """Put a new forecast in the place of the last one."""
+        with self.connect() as conn, conn.cursor() as cur:
+            cur.execute(QUERIES["clear_forecast"])
+            with cur.copy(QUERIES["copy_forecast"]) as copy:
+                for row in forecast.iter_rows():
+                    copy.write_row(row)
+
+    def draft_lines(self) -> list[dict[str, object]]:
+        """Every draft line, with the two differences that must be 0."""
+        with self.connect() as conn, conn.cursor(row_factory=psycopg.rows.dict_row) as cur:
+            return cur.execute(QUERIES["draft_lines"]).fetchall()
+
+
+def _one(conn: psycopg.Connection, query: str) -> object:
+    row = conn.execute(QUERIES[query]).fetchone()
+    assert row is not None
+    return row[0]

@@ -1,0 +1,125 @@
+"""Real Dagster jobs, with real dbt, on a real database."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+
+from orchestration.assembly import build
+from orchestration.resources import Warehouse
+from orchestration.settings import OrchestrationSettings
+from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dbt-of-dagster")
+
+
+@pytest.fixture
+def settings(role_url: Callable[..., str], target: Path, monkeypatch: pytest.MonkeyPatch) -> OrchestrationSettings:
+    env = {
+        "ORCHESTRATION_DATABASE_URL": role_url("inferhouse_transform"),
+        "ORCHESTRATION_DAGSTER_DATABASE_URL": role_url("inferhouse_dagster"),
+        "ORCHESTRATION_DBT_TARGET_DIR": str(target),
+    }
+    settings = OrchestrationSettings.from_env(env)
+    for name, value in settings.dbt_environment().items():
+        monkeypatch.setenv(name, value)  # taken back after the test, whatever `build` does
+    return settings
+
+
+@pytest.fixture
+def defs(settings: OrchestrationSettings) -> dg.Definitions:
+    return build(settings)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def tenant(db: psycopg.Connection) -> Tenant:
+    tenant = add_tenant(db)
+    copy_events(db, month_of_events([tenant], add_model(db, "m"), 300))
+    return tenant
+
+
+def _tick(defs: dg.Definitions, instance: dg.DagsterInstance, settings: OrchestrationSettings) -> str:
+    """What the sensor decides: why it asks for a run, or why it does not."""
+    sensor = defs.get_sensor_def("refresh_when_rows_arrive")
+    warehouse = Warehouse(database_url=settings.database_url.get_secret_value())
+    data = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources={"warehouse": warehouse}, definitions=defs))
+    if data.run_requests:
+        return str(data.run_requests[0].tags["inferhouse/why"])
+    return str(data.skip_message)
+
+
+def test_rows_are_in_the_marts_after_the_sensors_run(
+    db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance, settings: OrchestrationSettings
+) -> None:
+    assert _tick(defs, instance, settings) == "the marts have never been built"
+    refresh = defs.get_job_def("refresh_marts")
+    assert refresh.execute_in_process(instance=instance).success
+    assert db.execute("select sum(usage_rows) from marts.usage_hourly").fetchone() == (300,)
+    assert _tick(defs, instance, settings) == "no new rows"
+    model = db.execute("select id from control.models").fetchone()
+    assert model is not None
+    copy_events(db, [usage_event(tenant, 10**6, START, model_id=model[0], cost_picousd=0)])
+    assert _tick(defs, instance, settings) == "new rows"
+    assert refresh.execute_in_process(instance=instance).success
+    assert db.execute("select sum(usage_rows) from marts.usage_hourly").fetchone() == (301,)
+
+
+def test_the_gate_stops_what_does_not_add_up(
+    db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    verify = defs.get_job_def("verify_marts")
+    passed = verify.execute_in_process(instance=instance)
+    assert passed.success
+    certified = dg.AssetKey(["marts", "draft_certificate"])
+    assert len(passed.asset_materializations_for_node("marts__draft_certificate")) == 1
+    # A row whose recorded cost is not tokens x price: somebody has made a mistake, or worse.
+    model, price = db.execute("select model_id, id from control.prices").fetchone() or (0, 0)
+    copy_events(
+        db,
+        [usage_event(tenant, 10**6, START, model_id=model, price_id=price, input_tokens=10, cost_picousd=999_999)],
+    )
+    refused = verify.execute_in_process(instance=instance, raise_on_error=False)
+    assert not refused.success
+    (evaluation,) = [
+        evaluation for evaluation in refused.get_asset_check_evaluations() if evaluation.check_name == "draft_lines_add_up"
+    ]
+    assert not evaluation.passed
+    assert "parity_difference_picousd" in str(evaluation.description)
+    assert instance.get_latest_materialization_event(certified) is not None
+    assert not refused.asset_materializations_for_node("marts__draft_certificate")
+
+
+def test_the_forecast_is_written_for_each_organization(
+    db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    assert defs.get_job_def("refresh_marts").execute_in_process(instance=instance).success
+    assert defs.get_job_def("forecast_spend").execute_in_process(instance=instance).success
+    rows = db.execute("select org_id, count(*), min(days_of_history) from marts.spend_forecast group by 1").fetchall()
+    assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, 14)]
+
+
+def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    marts = {key: spec for key, spec in specs.items() if spec.group_name == "marts"}
+    assert {
+        "marts/usage_hourly",
+        "marts/usage_daily",
+        "marts/invoice_lines",
+        "marts/completeness",
+        "marts/spend_forecast",
+    } <= set(marts)
+    for key, spec in marts.items():
+        assert spec.description, key
+        assert spec.owners, key
+        assert spec.freshness_policy is not None or key == "marts/requests", key

@@ -1,0 +1,67 @@
+"""Expected spend: what holds whatever the history is."""
+
+from datetime import date, timedelta
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration.jobs.forecast import DAYS_AHEAD, spend_forecast
+
+TODAY = date(2026, 3, 30)  # a Monday
+
+
+def _daily(costs: dict[date, int], org_id: int = 1) -> pl.LazyFrame:
+    rows = [(org_id, day, cost) for day, cost in costs.items()]
+    return pl.LazyFrame(rows, schema={"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}, orient="row")
+
+
+def _history(costs: list[int]) -> dict[date, int]:
+    return {TODAY - timedelta(days=len(costs) - n): cost for n, cost in enumerate(costs)}
+
+
+@given(costs=st.lists(st.integers(0, 10**24), min_size=1, max_size=90))
+def test_the_interval_holds_the_point_and_nothing_is_negative(costs: list[int]) -> None:
+    forecast = spend_forecast(_daily(_history(costs)), TODAY).collect()
+    assert forecast.height == DAYS_AHEAD
+    assert forecast["day_utc"].to_list() == [TODAY + timedelta(days=n) for n in range(DAYS_AHEAD)]
+    for low, point, high in forecast.select("cost_picousd_low", "cost_picousd", "cost_picousd_high").iter_rows():
+        assert 0 <= low <= point <= high
+        assert point <= max(costs)
+
+
+@given(cost=st.integers(0, 10**24), days=st.integers(1, 60))
+def test_a_constant_history_expects_itself(cost: int, days: int) -> None:
+    forecast = spend_forecast(_daily(_history([cost] * days)), TODAY).collect()
+    assert set(forecast["cost_picousd"].to_list()) == {cost}
+    if days >= 21:
+        assert set(forecast["cost_picousd_high"].to_list()) == {cost}
+
+
+def test_weekends_are_expected_to_be_weekends() -> None:
+    costs = {TODAY - timedelta(days=n): 1000 if (TODAY - timedelta(days=n)).weekday() < 5 else 10 for n in range(1, 57)}
+    forecast = spend_forecast(_daily(costs), TODAY).collect()
+    for day, cost in forecast.select("day_utc", "cost_picousd").iter_rows():
+        assert cost == (1000 if day.weekday() < 5 else 10)
+
+
+def test_days_without_usage_cost_nothing() -> None:
+    forecast = spend_forecast(_daily({TODAY - timedelta(days=28): 700}), TODAY).collect()
+    assert forecast["cost_picousd"].to_list()[0] == 175  # one of four Mondays
+    assert forecast["days_of_history"].to_list()[0] == 28
+
+
+def test_today_is_not_over_and_does_not_count() -> None:
+    history = _history([100] * 30)
+    with_today = history | {TODAY: 10**12}
+    assert spend_forecast(_daily(with_today), TODAY).collect().equals(spend_forecast(_daily(history), TODAY).collect())
+
+
+def test_organizations_do_not_mix() -> None:
+    both = pl.concat([_daily(_history([100] * 30), 1), _daily(_history([7] * 3), 2)])
+    forecast = spend_forecast(both, TODAY).collect()
+    assert dict(forecast.group_by("org_id").agg(pl.col("cost_picousd").max()).iter_rows()) == {1: 100, 2: 7}
+
+
+def test_no_history_is_no_forecast() -> None:
+    assert spend_forecast(_daily({TODAY: 5}), TODAY).collect().height == 0
