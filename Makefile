@@ -8,7 +8,7 @@ NAME ?=
 FOLLOW ?=
 YES ?=
 
-.PHONY: help up down status logs psql reset test test-fast test-services check
+.PHONY: help up down status logs psql reset test test-fast test-services schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-fast: test-services  ## the suite without tests/e2e
 test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev
 	@$(LOCAL) test-services
+
+schema: test-services  ## write warehouse/schema.sql anew from the migrations
+	@$(PYTHON) -m tests.schema_dump
 
 check:  ## lint, types, import contracts, SQL, shell
 	@deploy/local/bootstrap.sh dev
