@@ -56,7 +56,8 @@ class Fleet:
         Raises: StepFailed: it does not start, or is not well in time; the end of its log is in the message.
         """
         deadline = time.monotonic() + timeout_s
-        while why := complaint(url or self._programs[name].health_url):
+        program = self._programs[name]
+        while why := complaint(url or program.health_url, program.health_sql):
             state = supervisor.states(self._layout).get(name, {}).get("statename")
             if state == "FATAL" or time.monotonic() > deadline:
                 what = "does not start" if state == "FATAL" else f"is not well after {timeout_s:.0f} s ({why})"

@@ -65,7 +65,7 @@ class Guardian:
         watch = self.watches.get(program.name)
         if watch is None or watch.pid != pid:
             watch = self.watches[program.name] = Watch(pid)
-        why = complaint(program.health_url)
+        why = complaint(program.health_url, program.health_sql)
         if watch.is_hung(program, running_s, why):
             _say(f"restarting {program.name} (pid {pid}, up {running_s:.0f} s): {why}")
             supervisor.restart(self.layout, program.name)

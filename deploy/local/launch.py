@@ -49,7 +49,7 @@ def _wait_for(needed: list[Program]) -> None:
 
     for other in needed:
         said = None
-        while why := complaint(other.health_url):
+        while why := complaint(other.health_url, other.health_sql):
             if why != said:
                 print(f"launch: waiting for {other.name}: {why}", flush=True)
                 said = why

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deploy.local import dagster_home
 from deploy.local.account import service_environment
 from deploy.local.instance import ENGINES, Instance
 from deploy.local.launch import GUARDIAN
@@ -9,7 +10,7 @@ from deploy.local.program import Program, code_stamp
 from engines import launch
 
 # Started in this order, stopped in the reverse one.
-STORES, ENGINE, ROUTER, PEOPLE, WATCH = 10, 20, 30, 40, 50
+STORES, ENGINE, ROUTER, CODE, PEOPLE, WATCH = 10, 20, 30, 35, 40, 50
 # Variables that the runtime sets for its processes, and what a person can do instead of setting them.
 _BY_THE_RUNTIME = "leave it out"
 MANAGED = {
@@ -26,9 +27,15 @@ MANAGED = {
     "SIMULATED_MODEL": _BY_THE_RUNTIME,
     "ORCHESTRATION_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "ORCHESTRATION_DAGSTER_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
+    "ORCHESTRATION_DBT_TARGET_DIR": "set INFERHOUSE_STATE_DIR for another folder",
     "PORTAL_API_URL": _BY_THE_RUNTIME,
     "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
 }
+_DAGSTER_BOOT_SECONDS = 240  # 15 s seen alone; beside vLLM's start several times that
+# The daemon writes a heartbeat every 30 s, in UTC without saying so.
+_DAEMON_LIVES = """
+select max(timestamp) > (now() at time zone 'utc') - interval '3 minutes' from dagster.daemon_heartbeats
+"""
 _VLLM_BOOT_SECONDS = 300  # 55 s seen on two cores with nothing else going on; the first start beside an install takes longer
 
 
@@ -107,26 +114,34 @@ def router(instance: Instance) -> Program:
 
 
 def dagster(instance: Instance) -> list[Program]:
-    """Its web server, and its daemon; each has a code server of its own."""
-    home = instance.layout.work / "dagster-home"
+    """Its code server, which runs the jobs, and the web server and daemon, which ask it what there is to run."""
+    work = instance.layout.work
+    home = dagster_home.folder(instance)
+    database = instance.role_url("inferhouse_dagster")
     env = {
         "DAGSTER_HOME": str(home),
         "ORCHESTRATION_DATABASE_URL": instance.role_url("inferhouse_transform"),
-        "ORCHESTRATION_DAGSTER_DATABASE_URL": instance.role_url("inferhouse_dagster"),
+        # Dagster's tables are in a schema of their own.
+        "ORCHESTRATION_DAGSTER_DATABASE_URL": f"{database}?options=-csearch_path%3Ddagster",
+        "ORCHESTRATION_DBT_TARGET_DIR": str(work / "dagster-code" / "dbt"),
     }
     env = {**_handed(instance, "ORCHESTRATION_"), **env}
-    bin_folder = instance.layout.python.parent
-    module = ["-m", "orchestration.definitions"]
-    web = [
-        str(bin_folder / "dagster-webserver"), *module, "--host", "127.0.0.1", "--port", str(instance.ports["dagster"]),
+    programs = instance.layout.python.parent
+    workspace = ["-w", str(home / dagster_home.WORKSPACE)]
+    code_port, url = str(instance.ports["dagster_code"]), instance.http("dagster")
+    code_server = [
+        str(programs / "dagster"), "api", "grpc", "-m", "orchestration.definitions", "--host", "127.0.0.1", "--port", code_port,
     ]  # fmt: skip
-    url = instance.http("dagster")
+    web = [str(programs / "dagster-webserver"), *workspace, "--host", "127.0.0.1", "--port", str(instance.ports["dagster"])]
     code = ("orchestration", "dbt", "warehouse")
     return [
-        _program(instance, "dagster-webserver", web, env, PEOPLE, health_url=f"{url}/server_info", after=["postgres"],
-                 boot_seconds_max=180, address=url, code=code),
-        _program(instance, "dagster-daemon", [str(bin_folder / "dagster-daemon"), "run", *module], env, PEOPLE,
-                 after=["postgres"], stop_seconds_max=20, code=code),
+        _program(instance, "dagster-code", code_server, env, CODE, health_url=f"tcp://127.0.0.1:{code_port}",
+                 after=["postgres"], boot_seconds_max=_DAGSTER_BOOT_SECONDS, stop_seconds_max=20, code=code),
+        _program(instance, "dagster-webserver", web, env, PEOPLE, health_url=f"{url}/server_info", after=["dagster-code"],
+                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, address=url),
+        _program(instance, "dagster-daemon", [str(programs / "dagster-daemon"), "run", *workspace], env, PEOPLE,
+                 health_url=database, health_sql=_DAEMON_LIVES, after=["dagster-code"],
+                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, stop_seconds_max=20),
     ]  # fmt: skip
 
 
@@ -160,6 +175,7 @@ def _program(
     *,
     code: tuple[str, ...] = (),
     health_url: str = "",
+    health_sql: str = "",
     after: list[str] | None = None,
     stop_signal: str = "TERM",
     stop_seconds_max: int = 10,
@@ -168,7 +184,7 @@ def _program(
 ) -> Program:
     """A program with the environment and the folder that all of them get."""
     layout = instance.layout
-    python_path = {"PYTHONPATH": str(layout.code)} if code else {}
+    python_path = {} if stage == STORES or name == ENGINES["vllm"][0] else {"PYTHONPATH": str(layout.code)}
     folder: Path = layout.work / name
     return Program(
         name=name,
@@ -177,6 +193,7 @@ def _program(
         folder=str(folder),
         stage=stage,
         health_url=health_url,
+        health_sql=health_sql,
         after=after or [],
         stop_signal=stop_signal,
         stop_seconds_max=stop_seconds_max,

@@ -8,7 +8,10 @@ from pathlib import Path
 from deploy.local.account import Account
 from deploy.local.errors import PreflightFailed
 
-USUAL = {"router": 8000, "portal": 8501, "dagster": 3000, "postgres": 5432, "redis": 6379, "vllm": 8100, "simulated": 8101}
+USUAL = {
+    "router": 8000, "portal": 8501, "dagster": 3000, "dagster_code": 4266,
+    "postgres": 5432, "redis": 6379, "vllm": 8100, "simulated": 8101,
+}  # fmt: skip
 _TRIES = 200  # ports looked at above the usual one
 
 

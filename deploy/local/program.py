@@ -20,6 +20,8 @@ class Program:
     """Started in rising order, stopped in falling order."""
     health_url: str = ""
     """Asked by the guardian; see health.py."""
+    health_sql: str = ""
+    """What is asked where the address is a database's: one value, true when the process is well."""
     after: list[str] = field(default_factory=list)
     """Programs that must be well before this one starts."""
     stop_signal: str = "TERM"

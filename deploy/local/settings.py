@@ -36,6 +36,7 @@ class LocalSettings(Settings):
     router_port: int | None = Port
     portal_port: int | None = Port
     dagster_port: int | None = Port
+    dagster_code_port: int | None = Port
     postgres_port: int | None = Port
     redis_port: int | None = Port
     vllm_port: int | None = Port
@@ -48,8 +49,7 @@ class LocalSettings(Settings):
     @property
     def ports(self) -> dict[str, int | None]:
         """What was asked for, by process."""
-        names = ("router", "portal", "dagster", "postgres", "redis", "vllm", "simulated")
-        return {name: getattr(self, f"{name}_port") for name in names}
+        return {name.removesuffix("_port"): getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

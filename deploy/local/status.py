@@ -40,7 +40,7 @@ def conditions(layout: Layout) -> list[Condition]:
         state = states.get(name, {})
         pid = int(str(state.get("pid", 0)))
         seconds = int(str(state.get("now", 0))) - int(str(state.get("start", 0))) if pid else 0
-        why = complaint(program.health_url) if pid else None
+        why = complaint(program.health_url, program.health_sql) if pid else None
         statename = str(state.get("statename", "STOPPED"))
         found.append(Condition(name, statename, pid, timedelta(seconds=seconds), program.address, why))
     return found

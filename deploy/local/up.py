@@ -5,7 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from deploy.local import credentials, database, demo, down, engine, layout, plan, ports, preflight, runtime, supervisor
+from deploy.local import (
+    credentials,
+    dagster_home,
+    database,
+    demo,
+    down,
+    engine,
+    layout,
+    plan,
+    ports,
+    preflight,
+    runtime,
+    supervisor,
+)
 from deploy.local.account import service_account
 from deploy.local.errors import PreflightFailed
 from deploy.local.fleet import Fleet
@@ -149,6 +162,7 @@ class Start:
         return database.prepare(self.instance, self.engines)
 
     def _applications(self) -> str:
+        dagster_home.prepare(self.instance)
         self.fleet.add(plan.applications(self.instance))
         return ""
 
@@ -161,7 +175,8 @@ class Start:
         return f"ready at {self.instance.http('portal')}"
 
     def _dagster(self) -> str:
-        self.fleet.wait("dagster-webserver", _DAGSTER_S)
+        for name in ("dagster-code", "dagster-webserver", "dagster-daemon"):
+            self.fleet.wait(name, _DAGSTER_S)
         return f"ready at {self.instance.http('dagster')}"
 
     def _engine_files(self) -> str:
