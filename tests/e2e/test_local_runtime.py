@@ -86,6 +86,7 @@ def test_services_run_without_root(instance: LocalInstance) -> None:
         "redis",
         "engine-simulated",
         "router",
+        "dagster-code",
         "dagster-webserver",
         "dagster-daemon",
         "portal",
