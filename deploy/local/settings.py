@@ -34,13 +34,21 @@ class LocalSettings(Settings):
     redis_url: SecretStr | None = None
     """Address of a Redis that is to be used instead of starting one."""
     router_port: int | None = Port
+    """Inference and management; usually 8000. A port that is asked for and taken stops the start."""
     portal_port: int | None = Port
+    """Usually 8501."""
     dagster_port: int | None = Port
+    """Dagster's web server; usually 3000."""
     dagster_code_port: int | None = Port
+    """Dagster's code server; usually 4266."""
     postgres_port: int | None = Port
+    """Usually 5432."""
     redis_port: int | None = Port
+    """Usually 6379."""
     vllm_port: int | None = Port
+    """Usually 8100."""
     simulated_port: int | None = Port
+    """Simulated engine; usually 8101."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "LocalSettings":
