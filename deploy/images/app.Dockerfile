@@ -36,15 +36,20 @@ EXPOSE 8101
 CMD ["python", "-m", "engines.simulated"]
 
 FROM app AS dagster
-# dbt and Dagster write beside their inputs by default, and the root file system is read-only.
-ENV DAGSTER_HOME=/var/lib/inferhouse/dagster \
-    DBT_LOG_PATH=/tmp/dbt/logs \
-    DBT_TARGET_PATH=/tmp/dbt/target
+ENV DAGSTER_HOME=/var/lib/inferhouse/dagster
+# Each process of Dagster reads the instance's settings from its home, a volume that they share.
+ENTRYPOINT ["sh", "-ec", "cp orchestration/dagster.yaml \"$DAGSTER_HOME/dagster.yaml\"; exec \"$@\"", "sh"]
+
+FROM dagster AS dagster-code
+EXPOSE 4266
+CMD ["dagster", "api", "grpc", "-m", "orchestration.definitions", "--host", "0.0.0.0", "--port", "4266"]
+
+FROM dagster AS dagster-webserver
 EXPOSE 3000
-CMD ["sh", "-ec", "cp orchestration/dagster.yaml \"$DAGSTER_HOME/dagster.yaml\"; exec dagster-webserver -h 0.0.0.0 -p 3000 -m orchestration.definitions"]
+CMD ["dagster-webserver", "-w", "deploy/images/dagster-workspace.yaml", "--host", "0.0.0.0", "--port", "3000"]
 
 FROM dagster AS dagster-daemon
-CMD ["sh", "-ec", "cp orchestration/dagster.yaml \"$DAGSTER_HOME/dagster.yaml\"; exec dagster-daemon run -m orchestration.definitions"]
+CMD ["dagster-daemon", "run", "-w", "deploy/images/dagster-workspace.yaml"]
 
 FROM app AS portal
 EXPOSE 8501
