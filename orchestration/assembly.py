@@ -49,7 +49,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         assets=[models, spend_forecast, draft_certificate],
         asset_checks=[draft_lines_add_up],
         jobs=[refresh, verify, forecast, upkeep],
-        sensors=[refresh_sensor(refresh, ["refresh_marts", "verify_marts"])],
+        sensors=[refresh_sensor("refresh_marts", ["refresh_marts", "verify_marts"])],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),

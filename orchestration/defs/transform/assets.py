@@ -11,7 +11,6 @@ OWNERS = {"billing": "team:finance"}
 OWNER = "team:data"
 # A mart that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2), warn_window=timedelta(minutes=30))
-RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
 class Translator(DagsterDbtTranslator):
@@ -30,7 +29,7 @@ class Translator(DagsterDbtTranslator):
 def dbt_models(project: DbtProject) -> dg.AssetsDefinition:
     """Every model of the project."""
 
-    @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=Translator(), retry_policy=RETRY)
+    @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=Translator())
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         # One folder for all runs: a folder a run would never be removed. Runs of this asset are one at a time.
         yield from dbt.cli(["build"], context=context, target_path=project.target_path / "run").stream()

@@ -16,12 +16,12 @@ UNDER_WAY = [
 ]  # fmt: skip
 
 
-def refresh_sensor(job: dg.UnresolvedAssetJobDefinition, runs_of_marts: list[str]) -> dg.SensorDefinition:
-    """A sensor that asks for `job` when it is needed. `runs_of_marts`: jobs that build the same tables."""
+def refresh_sensor(job_name: str, runs_of_marts: list[str]) -> dg.SensorDefinition:
+    """A sensor that asks for the job when it is needed. `runs_of_marts`: jobs that build the same tables."""
 
     @dg.sensor(
         name="refresh_when_rows_arrive",
-        job=job,
+        job_name=job_name,
         minimum_interval_seconds=TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Builds the marts when raw rows have been committed that they do not have.",
@@ -29,7 +29,7 @@ def refresh_sensor(job: dg.UnresolvedAssetJobDefinition, runs_of_marts: list[str
     def sensor(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
         if any(_under_way(context.instance, name) for name in runs_of_marts):
             return dg.SkipReason("a run is under way; what has come since is seen when it is done")
-        failed_at = _failed_at(context.instance, job.name)
+        failed_at = _failed_at(context.instance, job_name)
         if failed_at is not None and datetime.now(UTC) - failed_at < PAUSE_AFTER_FAILURE:
             return dg.SkipReason(f"the last run failed; the next one starts {PAUSE_AFTER_FAILURE.seconds} s after it")
         why = _why(warehouse)

@@ -6,24 +6,20 @@ with horizon as (
     select pg_snapshot_xmin(pg_current_snapshot()) as as_of_xid
 ),
 
-positions as (
-    select
-        min(position.complete_to) as complete_to,
-        bool_and(position.recorded_xid < horizon.as_of_xid) as all_below_horizon
-    from {{ ref('stg_router__journal_positions') }} as position
-    cross join horizon
+-- Rows that this snapshot sees and this run leaves to a later one, behind a transaction that is still open.
+left_out as (
+    select min(event.started_at) as first_started_at
+    from {{ ref('stg_router__usage_events') }} as event
+    where event.recorded_xid >= (select horizon.as_of_xid from horizon)
 )
 
 select
     1 as id,
-    horizon.as_of_xid,
+    (select horizon.as_of_xid from horizon) as as_of_xid,
     now() as taken_at,
-    case
-        -- No worker has anything outstanding: complete to this instant.
-        when positions.complete_to is null then now()
-        when positions.all_below_horizon then positions.complete_to
-        -- A worker has reported above the horizon, behind a long transaction: what the last run knew still holds.
-        else {% if is_incremental() %}(select last_run.complete_to from {{ this }} as last_run){% else %}null{% endif %}
-    end as complete_to
-from horizon
-cross join positions
+    -- Before the slowest worker's position every row is committed; without workers nothing is outstanding. Of the committed
+    -- rows, those left out bound it. A worker that left between two rows of ours is covered: its rows are seen, or left out.
+    least(
+        (select coalesce(min(position.complete_to), now()) from {{ ref('stg_router__journal_positions') }} as position),
+        (select left_out.first_started_at from left_out)
+    ) as complete_to

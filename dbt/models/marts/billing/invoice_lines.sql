@@ -37,21 +37,27 @@ sums as (
     select
         period.org_id,
         period.period_month,
-        usage.project_id,
-        usage.model_id,
-        usage.price_id,
-        sum(usage.input_tokens - usage.cached_input_tokens) as input_tokens,
-        sum(usage.cached_input_tokens) as cached_input_tokens,
-        sum(usage.output_tokens) as output_tokens,
-        sum(usage.usage_rows) as usage_rows
+        tokens.*
     from periods as period
-    inner join {{ ref('int_usage_quarter_hours') }} as usage
-        on
-            period.org_id = usage.org_id
+    -- Lateral, so that each month is an index range: the planner cannot know how few are touched, and would read the history.
+    cross join lateral (
+        select
+            usage.project_id,
+            usage.model_id,
+            usage.price_id,
+            sum(usage.input_tokens - usage.cached_input_tokens) as input_tokens,
+            sum(usage.cached_input_tokens) as cached_input_tokens,
+            sum(usage.output_tokens) as output_tokens,
+            sum(usage.usage_rows) as usage_rows
+        from {{ ref('int_usage_quarter_hours') }} as usage
+        where
+            usage.org_id = period.org_id
             and usage.quarter_hour_at >= period.period_starts_at
             and usage.quarter_hour_at < period.period_ends_at
-    where usage.charge_class = 'charged' and usage.price_id is not null
-    group by 1, 2, 3, 4, 5
+            and usage.charge_class = 'charged'
+            and usage.price_id is not null
+        group by usage.project_id, usage.model_id, usage.price_id
+    ) as tokens
 ),
 
 lines as (

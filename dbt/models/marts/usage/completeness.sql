@@ -1,16 +1,26 @@
-{{ config(materialized='table', indexes=[{'columns': ['org_id'], 'unique': true}]) }}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='org_id',
+        indexes=[{'columns': ['org_id'], 'unique': true}]
+    )
+}}
 
+-- Last of a run, so that it never promises what a mart does not hold yet.
+-- depends_on: {{ ref('invoice_lines') }}
+-- Sums of days, of which a year has few: sums of quarter hours would make every run read the whole history.
 select
     organization.org_id,
     organization.organization,
     horizon.complete_to,
     horizon.taken_at as computed_at,
-    coalesce(sum(usage.usage_rows), 0)::bigint as usage_rows,
-    coalesce(sum(usage.rows_unpriced), 0)::bigint as rows_quarantined,
-    coalesce(sum(usage.rows_estimated), 0)::bigint as rows_estimated,
-    coalesce(round(sum(usage.rows_estimated) / nullif(sum(usage.usage_rows), 0), 6), 0)::numeric as estimated_share,
-    max(usage.last_started_at) as last_started_at
+    coalesce(sum(daily.usage_rows), 0)::bigint as usage_rows,
+    coalesce(sum(daily.rows_unpriced), 0)::bigint as rows_quarantined,
+    coalesce(sum(daily.rows_estimated), 0)::bigint as rows_estimated,
+    coalesce(round(sum(daily.rows_estimated) / nullif(sum(daily.usage_rows), 0), 6), 0)::numeric as estimated_share,
+    max(daily.last_started_at) as last_started_at
 from {{ ref('stg_control__organizations') }} as organization
 cross join {{ ref('int_usage_horizon') }} as horizon
-left join {{ ref('int_usage_quarter_hours') }} as usage on organization.org_id = usage.org_id
+left join {{ ref('usage_daily') }} as daily on organization.org_id = daily.org_id
 group by organization.org_id, organization.organization, horizon.complete_to, horizon.taken_at

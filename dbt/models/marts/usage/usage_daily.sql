@@ -15,26 +15,32 @@ with touched as materialized (
 
 select
     (touched.day_starts_at at time zone 'UTC')::date as day_utc,
-    hourly.org_id,
-    hourly.organization,
-    hourly.project_id,
-    hourly.project,
-    hourly.api_key_id,
-    hourly.api_key,
-    hourly.model,
-    hourly.endpoint,
-    sum(hourly.requests)::bigint as requests,
-    sum(hourly.attempts)::bigint as attempts,
-    sum(hourly.usage_rows)::bigint as usage_rows,
-    sum(hourly.rows_not_completed)::bigint as rows_not_completed,
-    sum(hourly.rows_unpriced)::bigint as rows_unpriced,
-    sum(hourly.input_tokens)::bigint as input_tokens,
-    sum(hourly.cached_input_tokens)::bigint as cached_input_tokens,
-    sum(hourly.output_tokens)::bigint as output_tokens,
-    sum(hourly.reasoning_tokens)::bigint as reasoning_tokens,
-    sum(hourly.cost_picousd)::numeric as cost_picousd,
-    max(hourly.as_of_xid) as as_of_xid
+    sums.*
 from touched
-inner join {{ ref('usage_hourly') }} as hourly
-    on hourly.hour_utc >= touched.day_starts_at and hourly.hour_utc < touched.day_starts_at + interval '1 day'
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+cross join lateral (
+    select
+        hourly.org_id,
+        hourly.organization,
+        hourly.project_id,
+        hourly.project,
+        hourly.api_key_id,
+        hourly.api_key,
+        hourly.model,
+        hourly.endpoint,
+        sum(hourly.requests)::bigint as requests,
+        sum(hourly.attempts)::bigint as attempts,
+        sum(hourly.usage_rows)::bigint as usage_rows,
+        sum(hourly.rows_not_completed)::bigint as rows_not_completed,
+        sum(hourly.rows_unpriced)::bigint as rows_unpriced,
+        sum(hourly.rows_estimated)::bigint as rows_estimated,
+        sum(hourly.input_tokens)::bigint as input_tokens,
+        sum(hourly.cached_input_tokens)::bigint as cached_input_tokens,
+        sum(hourly.output_tokens)::bigint as output_tokens,
+        sum(hourly.reasoning_tokens)::bigint as reasoning_tokens,
+        sum(hourly.cost_picousd)::numeric as cost_picousd,
+        max(hourly.last_started_at) as last_started_at,
+        max(hourly.as_of_xid) as as_of_xid
+    from {{ ref('usage_hourly') }} as hourly
+    where hourly.hour_utc >= touched.day_starts_at and hourly.hour_utc < touched.day_starts_at + interval '1 day'
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+) as sums
