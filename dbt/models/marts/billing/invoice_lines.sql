@@ -74,12 +74,13 @@ lines as (
         class.unit_price_picousd
     from sums
     inner join {{ ref('stg_control__prices') }} as price on sums.price_id = price.price_id
-    cross join lateral (
-        values
-        ('input', 'input_tokens - cached_input_tokens', sums.input_tokens, price.input_picousd),
-        ('cached_input', 'cached_input_tokens', sums.cached_input_tokens, price.cached_input_picousd),
-        ('output', 'output_tokens', sums.output_tokens, price.output_picousd)
-    ) as class (token_class, tokens_expression, quantity, unit_price_picousd)
+    cross join
+        lateral (
+            values
+            ('input', 'input_tokens - cached_input_tokens', sums.input_tokens, price.input_picousd),
+            ('cached_input', 'cached_input_tokens', sums.cached_input_tokens, price.cached_input_picousd),
+            ('output', 'output_tokens', sums.output_tokens, price.output_picousd)
+        ) as class (token_class, tokens_expression, quantity, unit_price_picousd)
     where class.quantity > 0
 )
 

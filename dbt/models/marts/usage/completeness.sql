@@ -18,7 +18,7 @@ select
     coalesce(sum(daily.usage_rows), 0)::bigint as usage_rows,
     coalesce(sum(daily.rows_unpriced), 0)::bigint as rows_quarantined,
     coalesce(sum(daily.rows_estimated), 0)::bigint as rows_estimated,
-    coalesce(round(sum(daily.rows_estimated) / nullif(sum(daily.usage_rows), 0), 6), 0)::numeric as estimated_share,
+    coalesce(round(sum(daily.rows_estimated) / nullif(sum(daily.usage_rows), 0), 6), 0)::numeric(7, 6) as estimated_share,
     max(daily.last_started_at) as last_started_at
 from {{ ref('stg_control__organizations') }} as organization
 cross join {{ ref('int_usage_horizon') }} as horizon

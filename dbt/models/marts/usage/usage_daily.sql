@@ -37,7 +37,7 @@ cross join lateral (
         sum(hourly.cached_input_tokens)::bigint as cached_input_tokens,
         sum(hourly.output_tokens)::bigint as output_tokens,
         sum(hourly.reasoning_tokens)::bigint as reasoning_tokens,
-        sum(hourly.cost_picousd)::numeric as cost_picousd,
+        sum(hourly.cost_picousd)::numeric(38, 0) as cost_picousd,
         max(hourly.last_started_at) as last_started_at,
         max(hourly.as_of_xid) as as_of_xid
     from {{ ref('usage_hourly') }} as hourly

@@ -38,32 +38,33 @@ select
     sums.as_of_xid
 from touched
 -- Lateral, so that each hour is an index range: the planner cannot know how few are touched, and would read the history.
-cross join lateral (
-    select
-        usage.org_id,
-        usage.project_id,
-        usage.api_key_id,
-        usage.model_id,
-        usage.endpoint,
-        sum(usage.requests)::bigint as requests,
-        sum(usage.attempts)::bigint as attempts,
-        sum(usage.usage_rows)::bigint as usage_rows,
-        sum(usage.rows_not_completed)::bigint as rows_not_completed,
-        sum(usage.rows_unpriced)::bigint as rows_unpriced,
-        sum(usage.rows_estimated)::bigint as rows_estimated,
-        sum(usage.input_tokens)::bigint as input_tokens,
-        sum(usage.cached_input_tokens)::bigint as cached_input_tokens,
-        sum(usage.output_tokens)::bigint as output_tokens,
-        sum(usage.reasoning_tokens)::bigint as reasoning_tokens,
-        sum(usage.cost_picousd)::numeric as cost_picousd,
-        max(usage.last_started_at) as last_started_at,
-        max(usage.as_of_xid) as as_of_xid
-    from {{ ref('int_usage_quarter_hours') }} as usage
-    where
-        usage.quarter_hour_at >= touched.hour_utc
-        and usage.quarter_hour_at < touched.hour_utc + interval '1 hour'
-    group by usage.org_id, usage.project_id, usage.api_key_id, usage.model_id, usage.endpoint
-) as sums
+cross join
+    lateral (
+        select
+            usage.org_id,
+            usage.project_id,
+            usage.api_key_id,
+            usage.model_id,
+            usage.endpoint,
+            sum(usage.requests)::bigint as requests,
+            sum(usage.attempts)::bigint as attempts,
+            sum(usage.usage_rows)::bigint as usage_rows,
+            sum(usage.rows_not_completed)::bigint as rows_not_completed,
+            sum(usage.rows_unpriced)::bigint as rows_unpriced,
+            sum(usage.rows_estimated)::bigint as rows_estimated,
+            sum(usage.input_tokens)::bigint as input_tokens,
+            sum(usage.cached_input_tokens)::bigint as cached_input_tokens,
+            sum(usage.output_tokens)::bigint as output_tokens,
+            sum(usage.reasoning_tokens)::bigint as reasoning_tokens,
+            sum(usage.cost_picousd)::numeric(38, 0) as cost_picousd,
+            max(usage.last_started_at) as last_started_at,
+            max(usage.as_of_xid) as as_of_xid
+        from {{ ref('int_usage_quarter_hours') }} as usage
+        where
+            usage.quarter_hour_at >= touched.hour_utc
+            and usage.quarter_hour_at < touched.hour_utc + interval '1 hour'
+        group by usage.org_id, usage.project_id, usage.api_key_id, usage.model_id, usage.endpoint
+    ) as sums
 inner join {{ ref('stg_control__organizations') }} as organization on sums.org_id = organization.org_id
 inner join {{ ref('stg_control__projects') }} as project on sums.project_id = project.project_id
 inner join {{ ref('stg_control__api_keys') }} as api_key on sums.api_key_id = api_key.api_key_id
