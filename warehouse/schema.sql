@@ -77,6 +77,9 @@ CREATE FUNCTION control.create_sql_login(login name, for_org_id bigint, login_pa
 begin
     if not exists (select from pg_roles where rolname = login) then
         execute format('create role %I login in role inferhouse_tenant connection limit 10', login);
+    elsif login = current_user or not pg_has_role(login, 'inferhouse_tenant', 'member') then
+        -- Its password would be replaced below: a service would be locked out, or an organization let in as one.
+        raise exception '% is no SQL login of an organization', login using errcode = 'invalid_role_specification';
     end if;
     execute format('alter role %I password %L', login, login_password);
     execute format('alter role %I set statement_timeout = ''60s''', login);
@@ -107,17 +110,17 @@ CREATE FUNCTION control.refuse_price_gap() RETURNS trigger
 declare
     gap record;
 begin
-    select previous_end, effective into gap
+    select model_id, previous_end, effective into gap
     from (
-        select effective, lag(upper(effective)) over (order by lower(effective)) as previous_end
+        select model_id, effective, lag(upper(effective)) over (partition by model_id order by lower(effective)) as previous_end
         from control.prices
-        where model_id = coalesce(new.model_id, old.model_id) and org_id is null
+        where model_id in (new.model_id, old.model_id) and org_id is null
     ) as versions
     where previous_end is distinct from lower(effective) and previous_end is not null
     limit 1;
     if found then
         raise exception 'price gap for model %: nothing is in force from % until %',
-            coalesce(new.model_id, old.model_id), gap.previous_end, lower(gap.effective)
+            gap.model_id, gap.previous_end, lower(gap.effective)
             using errcode = 'exclusion_violation', constraint = 'prices_no_gap';
     end if;
     return null;

@@ -10,6 +10,7 @@ import sys
 
 import msgspec
 import psycopg
+from psycopg.errors import UniqueViolation
 
 from warehouse.access.queries import load_queries
 from warehouse.base.errors import InferhouseError, SettingsError
@@ -83,13 +84,16 @@ def put_catalogue(conn: psycopg.Connection, seed: Seed) -> None:
 def put_demo(conn: psycopg.Connection, demo: SeedDemo, pepper: bytes) -> None:
     """The demo organization with a project, an owner, two keys and a read-only SQL login.
 
-    Raises: SettingsError: a key is not of the form of our keys.
+    Raises: SettingsError: a key is not of the form of our keys, or the e-mail address is another user's.
     """
     names = {"organization": demo.organization, "project": demo.project, "user": demo.user}
     conn.execute(QUERIES["put_organization"], {"public_id": demo.organization, "name": demo.name, "time_zone": demo.time_zone})
     conn.execute(QUERIES["put_project"], names | {"public_id": demo.project, "name": "Default project"})
     user = {"public_id": demo.user, "email": demo.email, "name": "Demo Admin"}
-    conn.execute(QUERIES["put_user"], user | {"password_hash": hash_password(demo.password)})
+    try:
+        conn.execute(QUERIES["put_user"], user | {"password_hash": hash_password(demo.password)})
+    except UniqueViolation as error:  # going on would make keys of nobody
+        raise SettingsError(f"another user has the address {demo.email}: seed with that user's public id") from error
     conn.execute(QUERIES["put_owner"], names)
     for query, text in (("put_inference_key", demo.api_key), ("put_platform_key", demo.admin_key)):
         key = ApiKeySecret.parse(text)

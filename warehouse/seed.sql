@@ -36,7 +36,7 @@ on conflict (public_id) do nothing
 -- name: put_user
 insert into control.users (public_id, email, name, password_hash, platform_admin)
 values (%(public_id)s, %(email)s, %(name)s, %(password_hash)s, true)
-on conflict ((lower(email))) do nothing
+on conflict (public_id) do nothing
 
 -- name: put_owner
 insert into control.org_members (org_id, user_id, role)

@@ -22,6 +22,9 @@ language plpgsql as $$
 begin
     if not exists (select from pg_roles where rolname = login) then
         execute format('create role %I login in role inferhouse_tenant connection limit 10', login);
+    elsif login = current_user or not pg_has_role(login, 'inferhouse_tenant', 'member') then
+        -- Its password would be replaced below: a service would be locked out, or an organization let in as one.
+        raise exception '% is no SQL login of an organization', login using errcode = 'invalid_role_specification';
     end if;
     execute format('alter role %I password %L', login, login_password);
     execute format('alter role %I set statement_timeout = ''60s''', login);

@@ -121,17 +121,17 @@ language plpgsql as $$
 declare
     gap record;
 begin
-    select previous_end, effective into gap
+    select model_id, previous_end, effective into gap
     from (
-        select effective, lag(upper(effective)) over (order by lower(effective)) as previous_end
+        select model_id, effective, lag(upper(effective)) over (partition by model_id order by lower(effective)) as previous_end
         from control.prices
-        where model_id = coalesce(new.model_id, old.model_id) and org_id is null
+        where model_id in (new.model_id, old.model_id) and org_id is null
     ) as versions
     where previous_end is distinct from lower(effective) and previous_end is not null
     limit 1;
     if found then
         raise exception 'price gap for model %: nothing is in force from % until %',
-            coalesce(new.model_id, old.model_id), gap.previous_end, lower(gap.effective)
+            gap.model_id, gap.previous_end, lower(gap.effective)
             using errcode = 'exclusion_violation', constraint = 'prices_no_gap';
     end if;
     return null;
