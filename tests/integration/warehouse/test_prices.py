@@ -1,0 +1,137 @@
+"""The price book: at every instant one list price, and overrides beside it. Years to come: the router reads no past ones."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+from psycopg.errors import CheckViolation, ExclusionViolation
+
+from router.inference.catalogue import Catalogue
+from tests.integration.warehouse.conftest import Control
+
+CHANGE = datetime(2040, 7, 1, tzinfo=UTC)
+Put = Callable[..., None]
+
+
+@pytest.fixture
+def put(db: psycopg.Connection, control: Control) -> Put:
+    """`put("[2040-07-01,)", org_id=…)`: one more version; at commit the book must be right."""
+
+    def add(effective: str, *, org_id: int | None = None, output_picousd: int = 300, model_id: int = control.model_id) -> None:
+        db.execute(
+            "insert into control.prices"
+            " (model_id, org_id, input_picousd, cached_input_picousd, output_picousd, effective, reason)"
+            " values (%s, %s, 100, 50, %s, %s, 'test')",
+            [model_id, org_id, output_picousd, effective],
+        )
+
+    return add
+
+
+def _end_first(db: psycopg.Connection, control: Control, at: str) -> None:
+    db.execute("update control.prices set effective = tstzrange(lower(effective), %s) where id = %s", [at, control.price_id])
+
+
+def _price(role_url: Callable[..., str], control: Control, org_id: int, at: datetime) -> int | None:
+    """Output price that the router finds at this instant."""
+
+    async def read() -> int | None:
+        async with await AsyncConnection.connect(role_url("inferhouse_router")) as conn:
+            price = (await Catalogue.load(conn)).price(control.model_id, org_id, at)
+            return price.output_picousd if price else None
+
+    return asyncio.run(read())
+
+
+def test_a_second_price_for_the_same_time_is_refused(put: Put) -> None:
+    with pytest.raises(ExclusionViolation, match="prices_no_overlap"):
+        put("[2040-01-01 00:00+00,)")
+
+
+def test_an_overlap_of_one_instant_is_refused(db: psycopg.Connection, control: Control, put: Put) -> None:
+    _end_first(db, control, "2040-07-01 00:00:00.000001+00")
+    with pytest.raises(ExclusionViolation, match="prices_no_overlap"):
+        put("[2040-07-01 00:00+00,)")
+
+
+def test_a_change_is_one_transaction(db: psycopg.Connection, control: Control, put: Put) -> None:
+    _end_first(db, control, "2040-07-01 00:00+00")
+    put("[2040-07-01 00:00+00,)")
+    db.commit()
+
+
+def test_a_gap_is_refused_at_commit(db: psycopg.Connection, control: Control, put: Put) -> None:
+    _end_first(db, control, "2040-07-01 00:00+00")
+    put("[2040-07-01 00:00:00.000001+00,)")
+    with pytest.raises(ExclusionViolation, match="nothing is in force from"):
+        db.commit()
+
+
+def test_taking_a_version_out_of_the_middle_is_refused(db: psycopg.Connection, control: Control, put: Put) -> None:
+    _end_first(db, control, "2040-07-01 00:00+00")
+    put("[2040-07-01 00:00+00,2040-08-01 00:00+00)", output_picousd=1)
+    put("[2040-08-01 00:00+00,)")
+    db.commit()
+    db.execute("delete from control.prices where output_picousd = 1")
+    with pytest.raises(ExclusionViolation, match="price gap"):
+        db.commit()
+
+
+def test_moving_a_version_to_another_model_is_refused_where_it_leaves_a_gap(
+    db: psycopg.Connection, control: Control, put: Put
+) -> None:
+    _end_first(db, control, "2040-07-01 00:00+00")
+    put("[2040-07-01 00:00+00,2040-08-01 00:00+00)", output_picousd=1)
+    put("[2040-08-01 00:00+00,)")
+    db.execute("insert into control.models (name, context_tokens_max, output_tokens_max) values ('other', 1, 1)")
+    db.commit()
+    db.execute(
+        "update control.prices set model_id = (select id from control.models where name = 'other') where output_picousd = 1"
+    )
+    with pytest.raises(ExclusionViolation, match="price gap"):
+        db.commit()
+
+
+def test_an_override_stands_beside_the_list_price(
+    db: psycopg.Connection, control: Control, put: Put, role_url: Callable[..., str]
+) -> None:
+    put("[2040-07-01 00:00+00,2040-08-01 00:00+00)", org_id=control.first.org_id, output_picousd=7)
+    put("[2041-01-01 00:00+00,)", org_id=control.first.org_id, output_picousd=8)  # with a gap: the list price is there
+    db.commit()
+    assert _price(role_url, control, control.first.org_id, CHANGE) == 7
+    assert _price(role_url, control, control.first.org_id, CHANGE + timedelta(days=31)) == 200
+    assert _price(role_url, control, control.second.org_id, CHANGE) == 200
+
+
+def test_overrides_of_one_organization_do_not_overlap(control: Control, put: Put) -> None:
+    put("[2040-07-01 00:00+00,)", org_id=control.first.org_id)
+    put("[2040-07-01 00:00+00,)", org_id=control.second.org_id)
+    with pytest.raises(ExclusionViolation, match="prices_no_overlap"):
+        put("[2040-08-01 00:00+00,)", org_id=control.first.org_id)
+
+
+def test_the_new_price_holds_from_its_first_instant(
+    db: psycopg.Connection, control: Control, put: Put, role_url: Callable[..., str]
+) -> None:
+    _end_first(db, control, str(CHANGE))
+    put(f"[{CHANGE},)")
+    db.commit()
+    org_id = control.first.org_id
+    assert _price(role_url, control, org_id, CHANGE - timedelta(microseconds=1)) == 200
+    assert _price(role_url, control, org_id, CHANGE) == 300
+    assert _price(role_url, control, org_id, datetime(2019, 12, 31, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize("effective", ["empty", "(2040-07-01,)", "[2040-07-01,2040-08-01]", "(,2040-01-01)"])
+def test_a_range_of_another_form_is_refused(control: Control, put: Put, effective: str) -> None:
+    with pytest.raises(CheckViolation):
+        put(effective, org_id=control.first.org_id)
+
+
+@pytest.mark.parametrize("output_picousd", [-1, 10**12 + 1])
+def test_a_price_outside_of_the_bounds_is_refused(control: Control, put: Put, output_picousd: int) -> None:
+    with pytest.raises(CheckViolation):
+        put("[2040-07-01,)", org_id=control.first.org_id, output_picousd=output_picousd)
