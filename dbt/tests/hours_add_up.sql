@@ -1,31 +1,24 @@
--- Quarters of an hour, hours and days say the same, to the last token and pico-dollar.
+-- Quarters of an hour, hours and days say the same, to the last token and pico-dollar: three totals are one.
 with totals as (
     select
-        'quarter hours' as of_what,
         sum(input_tokens) as input_tokens,
         sum(output_tokens) as output_tokens,
-        sum(cost_picousd) as cost
+        sum(cost_picousd) as cost_picousd
     from {{ ref('int_usage_quarter_hours') }}
-    union all
+    union
     select
-        'hours',
-        sum(input_tokens),
-        sum(output_tokens),
-        sum(cost_picousd)
+        sum(input_tokens) as input_tokens,
+        sum(output_tokens) as output_tokens,
+        sum(cost_picousd) as cost_picousd
     from {{ ref('usage_hourly') }}
-    union all
+    union
     select
-        'days',
-        sum(input_tokens),
-        sum(output_tokens),
-        sum(cost_picousd)
+        sum(input_tokens) as input_tokens,
+        sum(output_tokens) as output_tokens,
+        sum(cost_picousd) as cost_picousd
     from {{ ref('usage_daily') }}
 )
 
 select count(*) as different_totals
-from (select distinct
-    input_tokens,
-    output_tokens,
-    cost
-from totals) as totals_found
+from totals
 having count(*) > 1
