@@ -18,7 +18,7 @@ class RouterSettings(Settings):
     management_database_url: SecretStr
     """Connection string of role inferhouse_management."""
     redis_url: SecretStr | None = None
-    """Where holds and limits are kept. A cache: everything in it can be rebuilt from rows."""
+    """For holds and limits, which this version does not have yet; taken, so that a deployment can name it already."""
     journal_dir: Path
     """Folder on a local disk that survives a restart; one sub-folder a worker."""
     key_pepper: SecretStr = Field(min_length=16)

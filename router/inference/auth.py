@@ -62,6 +62,7 @@ class KeyRing:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
+        self._loading: dict[str, asyncio.Task[_Entry | None]] = {}
         self._generation = 0
 
     def forget(self) -> None:
@@ -106,6 +107,14 @@ class KeyRing:
         return entry
 
     async def _load(self, public_id: str, stale: _Entry | None) -> _Entry | None:
+        """Many requests of one key share one look-up."""
+        loading = self._loading.get(public_id)
+        if loading is None:
+            loading = self._loading[public_id] = asyncio.create_task(self._read(public_id, stale))
+            loading.add_done_callback(lambda _: self._loading.pop(public_id, None))
+        return await asyncio.shield(loading)
+
+    async def _read(self, public_id: str, stale: _Entry | None) -> _Entry | None:
         if self._unknown.get(public_id, 0.0) > time.monotonic():
             return None
         while True:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 from psycopg import AsyncConnection, Error
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from router.inference.auth import KeyRing
@@ -26,6 +27,9 @@ _LOG = logging.getLogger(__name__)
 DATABASE_WAIT_S = 2.0  # for a connection of the pool; a request never waits longer for the database
 CONNECTIONS_MAX = 4  # per worker: the usage rows, and look-ups of unknown keys
 RECONNECT_S = 1.0
+RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
+# A line that broke without a word is noticed after about 11 s: until then no change of keys would arrive.
+KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "connect_timeout": "5"}
 KEY_TABLES = frozenset({"api_keys", "organizations", "projects"})
 CATALOGUE_TABLES = frozenset({"models", "engines", "prices"})
 
@@ -37,7 +41,13 @@ class InferenceState:
         self.settings = settings
         self._dsn = settings.database_url.get_secret_value()
         self._pool = AsyncConnectionPool(
-            self._dsn, min_size=1, max_size=CONNECTIONS_MAX, timeout=DATABASE_WAIT_S, open=False, name="router"
+            self._dsn,
+            min_size=1,
+            max_size=CONNECTIONS_MAX,
+            timeout=DATABASE_WAIT_S,
+            reconnect_timeout=RECONNECT_S_MAX,
+            open=False,
+            name="router",
         )
         self.timeouts = Timeouts(
             settings.connect_s_max, settings.first_token_s_max, settings.between_tokens_s_max, settings.total_s_max
@@ -121,7 +131,7 @@ class InferenceState:
         """Read the catalogue, then again at every announced change; after a lost connection everything is read anew."""
         while True:
             try:
-                async with await AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=5) as conn:
+                async with await AsyncConnection.connect(make_conninfo(self._dsn, **KEEPALIVES), autocommit=True) as conn:
                     await conn.execute("listen control_changed")
                     self.keys.forget()
                     await self._read_catalogue(conn)

@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 from router.settings import RouterSettings
 
 DATABASE_WAIT_S = 5.0
+RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
 CONNECTIONS_MAX = 4
 
 
@@ -22,6 +23,7 @@ class ManagementState:
             min_size=0,
             max_size=CONNECTIONS_MAX,
             timeout=DATABASE_WAIT_S,
+            reconnect_timeout=RECONNECT_S_MAX,
             open=False,
             name="management",
         )
