@@ -34,4 +34,5 @@ class OrchestrationSettings(Settings):
             "DBT_DATABASE": str(parts.get("dbname", "")),
             "DBT_LOG_PATH": str(self.dbt_target_dir / "logs"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the models, not the rows, and need every table to be there
         }

@@ -7,3 +7,14 @@
 '0'::xid8
 {%- endif %}
 {%- endmacro %}
+
+
+{# Before each table is changed, in the transaction that changes it: a second run waits here until the first has committed,
+   and then finds what is left to do. Without it both would delete the old rows of a partition, and both insert new ones. #}
+{% macro one_writer() %}
+{% if model.config.materialized == 'incremental' %}
+select pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0))
+{% else %}
+select 1
+{% endif %}
+{% endmacro %}

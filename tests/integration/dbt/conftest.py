@@ -28,21 +28,24 @@ class Dbt:
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         return done.stdout
 
-    def process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`dbt …`, whatever becomes of it."""
+    def process(self, *arguments: str, target: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """`dbt …`, whatever becomes of it. Runs at the same time need a target folder each."""
         parts = conninfo_to_dict(self.url)
         env = {f"DBT_{name}": str(parts[key]) for name, key in CONNECTION.items()}
+        folder = str(target or self.target)
         command = [str(Path(sys.executable).with_name("dbt")), *(arguments or ("build",))]
-        places = ["--project-dir", str(DBT), "--profiles-dir", str(DBT), "--target-path", str(self.target)]
+        places = ["--project-dir", str(DBT), "--profiles-dir", str(DBT), "--target-path", folder, "--log-path", folder]
         return subprocess.run(
-            [*command, *places, "--log-path", str(self.target)],
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self.target), **env},
+            [*command, *places],
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": folder, **env, **(BUILD if "build" in command else {})},
             capture_output=True,
             text=True,
             check=False,
         )
 
 
+# Unit tests are run by a test of their own, not at the start of every build.
+BUILD = {"DBT_EXCLUDE_RESOURCE_TYPES": "unit_test"}
 CONNECTION = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "DATABASE": "dbname"}
 
 

@@ -1,7 +1,9 @@
 """The marts are the raw rows, in whatever order those came."""
 
 import random
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -11,6 +13,8 @@ from tests.factories import START, add_model, add_tenant, copy_events, month_of_
 from tests.integration.dbt.conftest import Dbt, table
 
 MARTS = ("marts.usage_hourly", "marts.usage_daily", "marts.invoice_lines", "intermediate.int_usage_quarter_hours")
+
+TABLES_ONLY = ("build", "--select", "config.materialized:incremental", "--exclude", "resource_type:test")
 
 
 def _sums(db: psycopg.Connection, query: str) -> tuple[object, ...]:
@@ -65,6 +69,49 @@ def test_a_row_that_is_committed_late_is_not_missed(db: psycopg.Connection, dbt:
         copy_events(behind, [slow])
     dbt.run("build")
     assert _sums(db, "select sum(usage_rows) from marts.usage_hourly") == (2,)
+
+
+def test_two_builds_at_once_count_nothing_twice(db: psycopg.Connection, dbt: Dbt, database_url: str) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m")
+    copy_events(db, month_of_events([tenant], model, 200))
+    dbt.run("build")
+    late = [START + timedelta(days=2, minutes=n) for n in range(200)]
+    priced = {"model_id": model[0], "price_id": model[1], "cost_picousd": 400, "output_tokens": 1}
+    copy_events(db, [usage_event(tenant, 10**6 + n, instant, **priced) for n, instant in enumerate(late)])
+    with psycopg.connect(database_url) as gate, ThreadPoolExecutor() as both:
+        gate.execute("select pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0))")
+        builds = [both.submit(dbt.process, *TABLES_ONLY, target=dbt.target / str(n)) for n in range(2)]
+        _wait_until(
+            db, "select count(*) = 2 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        gate.rollback()  # both go on from the same place
+        outputs = [build.result() for build in builds]
+    assert [done.returncode for done in outputs] == [0, 0], outputs[0].stdout + outputs[1].stdout
+    raw = _sums(db, "select count(*), sum(cost_picousd) from raw.usage_events")
+    for mart in ("intermediate.int_usage_quarter_hours", "marts.usage_hourly", "marts.usage_daily"):
+        assert _sums(db, f"select sum(usage_rows), sum(cost_picousd) from {mart}") == raw
+    assert _sums(db, "select sum(subtotal_picousd) from marts.invoice_lines") == raw[1:]
+
+
+def _wait_until(db: psycopg.Connection, query: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while _sums(db, query) != (True,):
+        assert time.monotonic() < end, f"still not so after {seconds} s: {query}"
+        time.sleep(0.1)
+
+
+def test_the_models_own_unit_tests_pass(db: psycopg.Connection, dbt: Dbt) -> None:
+    dbt.run("build")
+    assert "PASS=6" in dbt.run("test", "--select", "test_type:unit")
+
+
+def test_a_cost_that_the_price_book_does_not_give_fails_the_build(db: psycopg.Connection, dbt: Dbt) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m", (100, 10, 400))
+    wrong = usage_event(tenant, 1, START, model_id=model[0], price_id=model[1], output_tokens=10, cost_picousd=3999)
+    copy_events(db, [wrong])
+    done = dbt.process("build")
+    assert done.returncode == 1
+    assert "FAIL 1 rows_are_priced_by_the_version_in_force" in done.stdout
 
 
 MONTHS = [
@@ -134,6 +181,19 @@ def test_complete_to_is_what_the_slowest_worker_says(db: psycopg.Connection, dbt
     db.commit()
     dbt.run("build")
     assert _sums(db, "select complete_to from marts.completeness") == (datetime(2026, 3, 4, tzinfo=UTC),)
+
+
+def test_complete_to_stops_at_a_row_that_the_run_left_out(db: psycopg.Connection, dbt: Dbt, database_url: str) -> None:
+    """No worker reports any more, but behind an open transaction a committed row is not in the marts yet."""
+    tenant, model = add_tenant(db), add_model(db, "m")
+    db.commit()
+    with psycopg.connect(database_url) as behind:
+        behind.execute("select pg_current_xact_id()")
+        copy_events(db, [usage_event(tenant, 1, START, model_id=model[0], price_id=model[1], cost_picousd=0)])
+        dbt.run("build", "--exclude", "test_type:data")
+        assert _sums(db, "select complete_to from marts.completeness") == (START,)
+    dbt.run("build")
+    assert _sums(db, "select complete_to > now() - interval '1 minute' from marts.completeness") == (True,)
 
 
 def test_no_tenant_sees_anothers_row(db: psycopg.Connection, dbt: Dbt, role_url: Callable[..., str], database_url: str) -> None:
