@@ -1,0 +1,1 @@
+"""The portal: `app_pages/` draw, `views/` compute, `loaders.py` reads marts."""

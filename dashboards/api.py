@@ -1,0 +1,51 @@
+"""The management API as the portal uses it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+TIMEOUT_S = 10
+
+
+class ApiRefused(Exception):
+    """The API answered with an error; the message is its own, written for people."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiUnreachable(Exception):
+    """Nobody answers at the API's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementApi:
+    """Calls of the portal. Raises from every method: ApiRefused, ApiUnreachable."""
+
+    base_url: str
+
+    def sign_in(self, email: str, password: str) -> dict[str, Any]:
+        """A new session, with its token."""
+        return self._call("POST", "/sessions", json={"email": email, "password": password})
+
+    def session(self, token: str) -> dict[str, Any]:
+        """The session of a token."""
+        return self._call("GET", "/sessions/current", token=token)
+
+    def engines(self, token: str) -> list[dict[str, Any]]:
+        """Every engine with its health."""
+        engines: list[dict[str, Any]] = self._call("GET", "/organization/engines", token=token)["data"]
+        return engines
+
+    def _call(self, method: str, path: str, *, token: str | None = None, json: Any = None) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        try:
+            answer = httpx.request(method, self.base_url + path, headers=headers, json=json, timeout=TIMEOUT_S)
+            body: dict[str, Any] = answer.json()
+        except (httpx.TransportError, ValueError) as error:
+            raise ApiUnreachable from error
+        if answer.status_code != 200:
+            raise ApiRefused(body.get("error", {}).get("message", "the request was refused"), answer.status_code)
+        return body

@@ -1,0 +1,62 @@
+-- name: choose_organization
+select set_config('inferhouse.org_id', %(org_id)s::text, true)
+
+-- name: completeness
+select complete_to, computed_at, usage_rows, rows_quarantined, estimated_share from marts.completeness
+
+-- name: usage_by_hour
+select
+    hour_utc, model, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+    sum(cached_input_tokens)::bigint as cached_input_tokens, sum(output_tokens)::bigint as output_tokens,
+    sum(cost_picousd) as cost_picousd
+from marts.usage_hourly
+where hour_utc >= %(since)s and hour_utc < %(until)s
+group by hour_utc, model
+order by hour_utc, model
+
+-- name: usage_by_day
+select
+    (hour_utc at time zone %(zone)s)::date as day, project, api_key, model, sum(requests)::bigint as requests,
+    sum(input_tokens)::bigint as input_tokens, sum(cached_input_tokens)::bigint as cached_input_tokens,
+    sum(output_tokens)::bigint as output_tokens, sum(cost_picousd) as cost_picousd
+from marts.usage_hourly
+where hour_utc >= %(since)s and hour_utc < %(until)s
+group by 1, 2, 3, 4
+order by 1 desc, 2, 3, 4
+
+-- name: latest_requests
+select
+    started_at, request_id, attempt, model, engine, status, http_status, input_tokens, cached_input_tokens, output_tokens,
+    cost_picousd, ttft_us, duration_us, stream
+from marts.requests
+where started_at >= %(since)s
+order by started_at desc
+limit %(rows_max)s
+
+-- name: one_request
+select * from marts.requests
+where request_id = %(request_id)s and started_at >= %(since)s and started_at < %(until)s
+order by attempt
+
+-- name: invoice_lines
+select
+    period_month, line_id, project, model, token_class, quantity, unit_price_picousd, subtotal_picousd, amount, currency,
+    rounding_rule, status, query
+from marts.invoice_lines
+order by period_month desc, project, model, token_class
+
+-- name: forecast
+select day_utc, cost_picousd, cost_picousd_low, cost_picousd_high, interval_share, days_of_history
+from marts.spend_forecast
+order by day_utc
+
+-- name: organizations
+select
+    completeness.org_id, completeness.organization, completeness.complete_to, completeness.rows_quarantined,
+    coalesce(sum(usage.requests), 0)::bigint as requests, coalesce(sum(usage.input_tokens), 0)::bigint as input_tokens,
+    coalesce(sum(usage.output_tokens), 0)::bigint as output_tokens, coalesce(sum(usage.cost_picousd), 0) as cost_picousd
+from marts.completeness as completeness
+left join marts.usage_hourly as usage on completeness.org_id = usage.org_id and usage.hour_utc >= %(since)s
+group by 1, 2, 3, 4
+order by cost_picousd desc, organization
+limit %(rows_max)s

@@ -1,0 +1,54 @@
+"""The portal: `streamlit run dashboards/streamlit_app.py`. Signs the viewer in, and shows the pages they may see."""
+
+import streamlit as st
+
+from dashboards.api import ApiUnreachable, ManagementApi
+from dashboards.app_pages.frame import Frame, settings
+from dashboards.auth import Viewer, current_viewer, sign_in_form, sign_out, write_cookie
+from warehouse.base.errors import SettingsError
+
+
+def main() -> None:
+    """One run of the script."""
+    st.set_page_config(page_title="Inferhouse", page_icon=":material/database:", layout="wide")
+    try:
+        api = ManagementApi(settings().api_url)
+        viewer = current_viewer(api)
+    except SettingsError as error:
+        st.error(f"The portal is not set up: {error}")
+        return
+    except ApiUnreachable:
+        st.error("The management API does not answer. See `make status`, then reload this page.")
+        return
+    write_cookie()
+    if viewer is None:
+        sign_in_form(api)
+    elif not viewer.organizations:
+        st.info("You are not a member of an organization yet. Ask an admin to invite you.")
+    else:
+        _pages(api, viewer)
+
+
+def _pages(api: ManagementApi, viewer: Viewer) -> None:
+    with st.sidebar:
+        names = {org.org_id: org for org in viewer.organizations}
+        chosen = st.selectbox("Organization", list(names), format_func=lambda org_id: names[org_id].name, key="organization")
+    st.session_state["frame"] = Frame(settings(), api, viewer, names[chosen])
+    pages = [
+        st.Page("app_pages/overview.py", title="Overview", icon=":material/monitoring:", default=True),
+        st.Page("app_pages/usage.py", title="Usage", icon=":material/bar_chart:"),
+        st.Page("app_pages/requests.py", title="Requests", icon=":material/receipt_long:"),
+        st.Page("app_pages/invoice.py", title="Invoice", icon=":material/request_quote:"),
+        st.Page("app_pages/connect.py", title="Connect", icon=":material/power:"),
+    ]
+    if viewer.platform_admin and settings().platform_database_url is not None:
+        pages.append(st.Page("app_pages/platform.py", title="Platform", icon=":material/admin_panel_settings:"))
+    page = st.navigation(pages)
+    with st.sidebar:
+        st.caption(viewer.email)
+        if st.button("Sign out", key="sign_out", width="stretch"):
+            sign_out()
+    page.run()
+
+
+main()

@@ -1,0 +1,1 @@
+"""Pure: frames, figures and words, tested without a browser."""
