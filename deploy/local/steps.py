@@ -50,7 +50,8 @@ def run_steps(steps: Sequence[Step], progress: Progress) -> None:
             if not running:
                 raise ValueError(f"steps wait for each other: {[step.name for step in waiting]}")
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            failure = failure or _note(finished, running, done)
+            failed = _note(finished, running, done)
+            failure = failure or failed
     if failure:
         raise failure
 

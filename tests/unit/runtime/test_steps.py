@@ -1,6 +1,7 @@
 """Steps: in order where they wait for each other, side by side where not, and none begins after a failure."""
 
 import threading
+import time
 
 import pytest
 
@@ -33,6 +34,22 @@ def test_failure_is_raised_and_nothing_new_begins() -> None:
     with pytest.raises(OSError, match="no room"):
         run_steps([Step("fails", fail), Step("after", lambda: begun.append("after") or "", ("fails",))], Progress())
     assert begun == []
+
+
+def test_steps_under_way_are_let_finish_after_a_failure() -> None:
+    ended = threading.Event()
+
+    def fail() -> str:
+        raise OSError("no room")
+
+    def slow() -> str:
+        time.sleep(0.1)
+        ended.set()
+        return ""
+
+    with pytest.raises(OSError, match="no room"):
+        run_steps([Step("slow", slow), Step("fails", fail)], Progress())
+    assert ended.is_set()
 
 
 def test_steps_that_wait_for_each_other_are_refused() -> None:
