@@ -8,8 +8,8 @@ from dagster_dbt import DbtCliResource
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
 from orchestration.defs.forecast.assets import spend_forecast
-from orchestration.defs.transform.assets import dbt_models
-from orchestration.defs.transform.project import DBT, dbt_project
+from orchestration.defs.transform.assets import dbt_models, tables_of
+from orchestration.defs.transform.project import DBT, dbt_project, version_of_models
 from orchestration.defs.transform.sensors import refresh_sensor
 from orchestration.defs.upkeep.ops import upkeep
 from orchestration.resources import Warehouse
@@ -26,17 +26,26 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     models = dbt_models(project)
     refresh = dg.define_asset_job(
         "refresh_marts",
+        selection=dg.AssetSelection.assets(*tables_of(models)).without_checks(),
+        tags=WRITES_MARTS,
+        executor_def=dg.in_process_executor,
+        description="Brings the marts up to date with new rows. Started by the sensor; no tests, no views: it is quick.",
+    )
+    whole = dg.define_asset_job(
+        "build_marts",
         selection=dg.AssetSelection.assets(models).without_checks(),
         tags=WRITES_MARTS,
         executor_def=dg.in_process_executor,
-        description="Brings the marts up to date with new rows. Started by the sensor; no tests, so that it is quick.",
+        description="Makes views and tables: the first time, and when the models have changed.",
     )
     verify = dg.define_asset_job(
         "verify_marts",
-        selection=dg.AssetSelection.assets(models, draft_certificate) | dg.AssetSelection.checks(draft_lines_add_up),
+        selection=dg.AssetSelection.assets(*tables_of(models), draft_certificate)
+        | dg.AssetSelection.checks_for_assets(models)
+        | dg.AssetSelection.checks(draft_lines_add_up),
         tags=WRITES_MARTS,
         executor_def=dg.in_process_executor,
-        description="Builds the marts, runs every dbt test and the billing gate, and certifies the drafts.",
+        description="Brings the marts up to date, runs every dbt test and the billing gate, and certifies the drafts.",
     )
     forecast = dg.define_asset_job(
         "forecast_spend",
@@ -48,8 +57,8 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     return dg.Definitions(
         assets=[models, spend_forecast, draft_certificate],
         asset_checks=[draft_lines_add_up],
-        jobs=[refresh, verify, forecast, upkeep],
-        sensors=[refresh_sensor("refresh_marts", ["refresh_marts", "verify_marts"])],
+        jobs=[refresh, whole, verify, forecast, upkeep],
+        sensors=[refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models())],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),

@@ -7,6 +7,9 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
+# Models that hold rows. Views are made anew only when the models change: making one waits for whoever is reading it, and
+# everybody after waits behind, which is no way to spend every few seconds.
+TABLE = "inferhouse/table"
 OWNERS = {"billing": "team:finance"}
 OWNER = "team:data"
 # A mart that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
@@ -21,8 +24,10 @@ class Translator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         layer, *area = node["fqn"][1:-1]
         spec = spec.replace_attributes(group_name=layer, owners=[OWNERS.get(area[0] if area else "", OWNER)])
-        if layer == "marts" and node["config"]["materialized"] != "view":
-            spec = spec.replace_attributes(freshness_policy=FRESH)
+        if node["config"].get("materialized") == "incremental":
+            spec = spec.merge_attributes(tags={TABLE: ""})
+            if layer == "marts":
+                spec = spec.replace_attributes(freshness_policy=FRESH)
         return spec
 
 
@@ -35,3 +40,8 @@ def dbt_models(project: DbtProject) -> dg.AssetsDefinition:
         yield from dbt.cli(["build"], context=context, target_path=project.target_path / "run").stream()
 
     return models
+
+
+def tables_of(models: dg.AssetsDefinition) -> list[dg.AssetKey]:
+    """The models that hold rows."""
+    return [spec.key for spec in models.specs if TABLE in spec.tags]

@@ -21,7 +21,7 @@ def dbt_project(settings: OrchestrationSettings) -> DbtProject:
     """
     target = settings.dbt_target_dir
     target.mkdir(parents=True, exist_ok=True)
-    stamp, digest = target / "manifest.sha256", _digest()
+    stamp, digest = target / "manifest.sha256", version_of_models()
     with (target / "manifest.lock").open("w") as lock:
         # The web server and the daemon load the code at the same moment.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -31,7 +31,8 @@ def dbt_project(settings: OrchestrationSettings) -> DbtProject:
     return DbtProject(project_dir=DBT_PROJECT, target_path=target, profiles_dir=DBT_PROJECT)
 
 
-def _digest() -> str:
+def version_of_models() -> str:
+    """A digest of all SQL and YAML of the project: another one means other models."""
     digest = hashlib.sha256()
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in {".sql", ".yml"} and "target" not in path.parts:

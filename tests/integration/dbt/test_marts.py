@@ -105,13 +105,11 @@ def test_the_models_own_unit_tests_pass(db: psycopg.Connection, dbt: Dbt) -> Non
     assert "PASS=6" in dbt.run("test", "--select", "test_type:unit")
 
 
-def test_a_cost_that_the_price_book_does_not_give_fails_the_build(db: psycopg.Connection, dbt: Dbt) -> None:
+def test_a_cost_that_the_price_book_does_not_give_is_named(db: psycopg.Connection, dbt: Dbt) -> None:
     tenant, model = add_tenant(db), add_model(db, "m", (100, 10, 400))
     wrong = usage_event(tenant, 1, START, model_id=model[0], price_id=model[1], output_tokens=10, cost_picousd=3999)
     copy_events(db, [wrong])
-    done = dbt.process("build")
-    assert done.returncode == 1
-    assert "FAIL 1 rows_are_priced_by_the_version_in_force" in done.stdout
+    assert "WARN 1 rows_are_priced_by_the_version_in_force" in dbt.run("build")
 
 
 MONTHS = [

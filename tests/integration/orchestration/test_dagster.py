@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from orchestration.assembly import build
+from orchestration.defs.transform.project import version_of_models
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
@@ -52,35 +53,43 @@ def tenant(db: psycopg.Connection) -> Tenant:
     return tenant
 
 
-def _tick(defs: dg.Definitions, instance: dg.DagsterInstance, settings: OrchestrationSettings) -> str:
-    """What the sensor decides: why it asks for a run, or why it does not."""
+def _tick(defs: dg.Definitions, instance: dg.DagsterInstance, settings: OrchestrationSettings, cursor: str) -> str:
+    """What the sensor decides: which job and why, or why none."""
     sensor = defs.resolve_sensor_def("refresh_when_rows_arrive")
     warehouse = Warehouse(database_url=settings.database_url.get_secret_value())
-    data = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources={"warehouse": warehouse}, definitions=defs))
+    context = dg.build_sensor_context(instance=instance, resources={"warehouse": warehouse}, definitions=defs, cursor=cursor)
+    data = sensor.evaluate_tick(context)
     if data.run_requests:
-        return str(data.run_requests[0].tags["inferhouse/why"])
+        assert data.cursor == version_of_models()
+        (request,) = data.run_requests
+        return f"{request.job_name}: {request.tags['inferhouse/why']}"
     return str(data.skip_message)
 
 
 def test_rows_are_in_the_marts_after_the_sensors_run(
     db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance, settings: OrchestrationSettings
 ) -> None:
-    assert _tick(defs, instance, settings) == "the marts have never been built"
-    refresh = defs.resolve_job_def("refresh_marts")
-    assert refresh.execute_in_process(instance=instance).success
+    now = version_of_models()
+    assert _tick(defs, instance, settings, "") == "build_marts: the marts have never been built"
+    assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
     assert db.execute("select sum(usage_rows) from marts.usage_hourly").fetchone() == (300,)
-    assert _tick(defs, instance, settings) == "no new rows"
+    assert _tick(defs, instance, settings, now) == "no new rows"
+    assert _tick(defs, instance, settings, "of yesterday's models") == "build_marts: the models have changed"
     model = db.execute("select id from control.models").fetchone()
     assert model is not None
     copy_events(db, [usage_event(tenant, 10**6, START, model_id=model[0], cost_picousd=0)])
-    assert _tick(defs, instance, settings) == "new rows"
-    assert refresh.execute_in_process(instance=instance).success
+    assert _tick(defs, instance, settings, now) == "refresh_marts: new rows"
+    view = "select 'marts.requests'::regclass::oid"
+    before = db.execute(view).fetchone()
+    assert defs.resolve_job_def("refresh_marts").execute_in_process(instance=instance).success
     assert db.execute("select sum(usage_rows) from marts.usage_hourly").fetchone() == (301,)
+    assert db.execute(view).fetchone() == before, "a view that people read was made anew"
 
 
 def test_the_gate_stops_what_does_not_add_up(
     db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
+    assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
     verify = defs.resolve_job_def("verify_marts")
     passed = verify.execute_in_process(instance=instance)
     assert passed.success
@@ -106,7 +115,7 @@ def test_the_gate_stops_what_does_not_add_up(
 def test_the_forecast_is_written_for_each_organization(
     db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    assert defs.resolve_job_def("refresh_marts").execute_in_process(instance=instance).success
+    assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
     assert defs.resolve_job_def("forecast_spend").execute_in_process(instance=instance).success
     rows = db.execute("select org_id, count(*), min(days_of_history) from marts.spend_forecast group by 1").fetchall()
     assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, 14)]
