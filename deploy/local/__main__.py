@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -142,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 when done, 1 for an error that is told on stderr, 130 after an interrupt."""
     os.umask(0o022)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way what was begun is undone
     args = parser().parse_args(argv)
     try:
         settings, handed_down = read_settings(Layout.of(None).root)

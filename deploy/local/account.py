@@ -92,15 +92,13 @@ def service_account() -> Account:
 
 
 def run(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command and wait for it; its output is kept.
+    """Run a command and wait for it; its output is kept. It ends with the thread that waits for it.
 
     Raises: StepFailed: it exited with another code than 0, or there is no such program.
     """
     words = [str(word) for word in command]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
-    except FileNotFoundError as error:
-        raise StepFailed(f"there is no program {words[0]}") from error
+    bound = ["setpriv", "--pdeathsig", "KILL", "--", *words]
+    done = subprocess.run(bound, capture_output=True, text=True, check=False, **options)
     if done.returncode:
         shown = " ".join(words if len(words) < 6 else [words[0], "...", *words[-3:]])
         raise StepFailed(f"`{shown}` ended with {done.returncode}:\n{tail(done.stdout + done.stderr)}")

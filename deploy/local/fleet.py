@@ -24,6 +24,7 @@ class Fleet:
         # What runs goes on running until its new description comes, or until `settle`.
         self._programs = load(self._layout.run / "programs.json") if self.was_running else {}
         self._added: set[str] = set()
+        self._closed = False
 
     def runs(self, name: str) -> bool:
         """Whether this program belongs to the instance that was running before."""
@@ -32,10 +33,20 @@ class Fleet:
     def add(self, programs: Iterable[Program]) -> list[str]:
         """Start programs, restart those whose description changed; names of both."""
         with self._lock:
+            self._require_open()
             for program in programs:
                 self._programs[program.name] = program
                 self._added.add(program.name)
             return self._apply()
+
+    def close(self) -> None:
+        """From now on nothing is started or waited for: the steps still under way come to an end."""
+        with self._lock:
+            self._closed = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StepFailed("the start was given up")
 
     def settle(self) -> None:
         """Stop what ran before and has not been added again."""
@@ -58,6 +69,7 @@ class Fleet:
         deadline = time.monotonic() + timeout_s
         program = self._programs[name]
         while why := complaint(url or program.health_url, program.health_sql):
+            self._require_open()
             state = supervisor.states(self._layout).get(name, {}).get("statename")
             if state == "FATAL" or time.monotonic() > deadline:
                 what = "does not start" if state == "FATAL" else f"is not well after {timeout_s:.0f} s ({why})"

@@ -29,6 +29,7 @@ MANAGED = {
     "ORCHESTRATION_DAGSTER_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "ORCHESTRATION_DBT_TARGET_DIR": "set INFERHOUSE_STATE_DIR for another folder",
     "PORTAL_API_URL": _BY_THE_RUNTIME,
+    "PORTAL_PLATFORM_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
 }
 _DAGSTER_BOOT_SECONDS = 240  # 15 s seen alone; beside vLLM's start several times that
@@ -150,6 +151,7 @@ def portal(instance: Instance) -> Program:
     env = {
         "PORTAL_API_URL": instance.base_url,
         "PORTAL_DATABASE_URL": instance.role_url("inferhouse_portal"),
+        "PORTAL_PLATFORM_DATABASE_URL": instance.role_url("inferhouse_platform"),
     }
     argv = [
         str(instance.layout.python.parent / "streamlit"), "run", str(instance.layout.code / "dashboards/streamlit_app.py"),

@@ -25,6 +25,7 @@ POSTGRES_BIN = Path("usr/lib/postgresql/17/bin")
 POSTGRES_LIB = Path("usr/lib/postgresql/17/lib")
 POSTGRES_SHARE = Path("usr/share/postgresql/17")
 REDIS_BIN = Path("usr/bin")
+_SCRATCH = "runtime-build-"
 _APT_TIMEOUT_S = "30"  # of one connection attempt; without it a machine that drops packets hangs for minutes
 
 
@@ -37,8 +38,9 @@ def build(folder: Path) -> bool:
     with _locked(folder.with_name(f"{folder.name}.lock")):
         if is_complete(folder):
             return False
-        shutil.rmtree(folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix="runtime-", dir=folder.parent) as scratch:
+        for broken in [folder, *folder.parent.glob(f"{_SCRATCH}*")]:  # of a build that was interrupted
+            shutil.rmtree(broken, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder.parent) as scratch:
             packages = Path(scratch) / "packages"
             unpacked = Path(scratch) / "unpacked"
             fresh = Path(scratch) / "runtime"

@@ -1,10 +1,10 @@
 """The steps of a start: each begins when those it needs are done, and says how long it took."""
 
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 
@@ -36,35 +36,34 @@ class Progress:
 def run_steps(steps: Sequence[Step], progress: Progress) -> None:
     """Do all steps, side by side where they do not wait for each other.
 
-    Raises: the first step's error. Steps that had begun are let finish first, none is begun after it.
+    Raises: the first step's error, at once. Steps under way go on in threads that end with this process; the caller stops
+    what they work on.
     """
     done: set[str] = set()
     waiting = list(steps)
-    with ThreadPoolExecutor(max_workers=len(steps)) as pool:
-        running: dict[Future[None], str] = {}
-        failure: BaseException | None = None
-        while running or (waiting and not failure):
-            for step in [step for step in waiting if not failure and done.issuperset(step.after)]:
-                waiting.remove(step)
-                running[pool.submit(_do, step, progress)] = step.name
-            if not running:
-                raise ValueError(f"steps wait for each other: {[step.name for step in waiting]}")
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            failed = _note(finished, running, done)
-            failure = failure or failed
-    if failure:
-        raise failure
+    running = 0
+    ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
+    while waiting or running:
+        for step in [step for step in waiting if done.issuperset(step.after)]:
+            waiting.remove(step)
+            running += 1
+            threading.Thread(target=_do, args=(step, progress, ended), name=step.name, daemon=True).start()
+        if not running:
+            raise ValueError(f"steps wait for each other: {[step.name for step in waiting]}")
+        name, error = ended.get()
+        running -= 1
+        if error:
+            raise error
+        done.add(name)
 
 
-def _do(step: Step, progress: Progress) -> None:
+def _do(step: Step, progress: Progress, ended: "queue.SimpleQueue[tuple[str, BaseException | None]]") -> None:
     began = time.monotonic()
-    said = step.work()
+    try:
+        said = step.work()
+    except BaseException as error:  # noqa: BLE001 - it is raised where the steps were asked for
+        ended.put((step.name, error))
+        return
     if said:
         progress.say(f"{step.name:<18} {said} ({time.monotonic() - began:.1f} s)")
-
-
-def _note(finished: set[Future[None]], running: dict[Future[None], str], done: set[str]) -> BaseException | None:
-    """Take finished steps off the running ones; the error of one that failed, if any."""
-    failures = [future.exception() for future in finished]
-    done |= {running.pop(future) for future in finished}
-    return next((failure for failure in failures if failure), None)
+    ended.put((step.name, None))

@@ -53,6 +53,7 @@ def up(settings: LocalSettings, handed_down: dict[str, str], progress: Progress)
         try:
             return start.run()
         except BaseException:  # an interrupt too: nothing is left half-started
+            start.fleet.close()
             if not start.fleet.was_running:
                 progress.say("stopping what was started")
                 down.stop(place)

@@ -1,5 +1,6 @@
 """`.env.example` lists every setting of every process, and nothing that is none."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_every_setting_is_in_the_example_once() -> None:
 
 def test_every_setting_is_explained() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         if re.match(r"#[A-Z][A-Z0-9_]*=", line):
             assert above.startswith("# "), f"{line} has no word of explanation above it"
             assert not above.startswith("# ---"), f"{line} has no word of explanation above it"
