@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploy.local import dagster_home
+from deploy.local import configuration
 from deploy.local.account import service_environment
 from deploy.local.instance import ENGINES, Instance
 from deploy.local.launch import GUARDIAN
@@ -117,7 +117,7 @@ def router(instance: Instance) -> Program:
 def dagster(instance: Instance) -> list[Program]:
     """Its code server, which runs the jobs, and the web server and daemon, which ask it what there is to run."""
     work = instance.layout.work
-    home = dagster_home.folder(instance)
+    home = configuration.dagster_home(instance)
     database = instance.role_url("inferhouse_dagster")
     env = {
         "DAGSTER_HOME": str(home),
@@ -128,7 +128,7 @@ def dagster(instance: Instance) -> list[Program]:
     }
     env = {**_handed(instance, "ORCHESTRATION_"), **env}
     programs = instance.layout.python.parent
-    workspace = ["-w", str(home / dagster_home.WORKSPACE)]
+    workspace = ["-w", str(home / configuration.WORKSPACE)]
     code_port, url = str(instance.ports["dagster_code"]), instance.http("dagster")
     code_server = [
         str(programs / "dagster"), "api", "grpc", "-m", "orchestration.definitions", "--host", "127.0.0.1", "--port", code_port,

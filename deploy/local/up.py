@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from deploy.local import (
+    configuration,
     credentials,
-    dagster_home,
     database,
     demo,
     down,
@@ -163,7 +163,7 @@ class Start:
         return database.prepare(self.instance, self.engines)
 
     def _applications(self) -> str:
-        dagster_home.prepare(self.instance)
+        configuration.write(self.instance)
         self.fleet.add(plan.applications(self.instance))
         return ""
 
