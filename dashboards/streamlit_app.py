@@ -1,5 +1,7 @@
 """The portal: `streamlit run dashboards/streamlit_app.py`. Signs the viewer in, and shows the pages they may see."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboards.api import ApiUnreachable, ManagementApi
@@ -7,10 +9,12 @@ from dashboards.app_pages.frame import Frame, settings
 from dashboards.auth import Viewer, current_viewer, sign_in_form, sign_out, write_cookie
 from warehouse.base.errors import SettingsError
 
+ICON = Path(__file__).with_name("icon.svg")
+
 
 def main() -> None:
     """One run of the script."""
-    st.set_page_config(page_title="Inferhouse", page_icon=":material/database:", layout="wide")
+    st.set_page_config(page_title="Inferhouse", page_icon=str(ICON), layout="wide")
     try:
         api = ManagementApi(settings().api_url)
         viewer = current_viewer(api)
@@ -45,7 +49,7 @@ def _pages(api: ManagementApi, viewer: Viewer) -> None:
         pages.append(st.Page("app_pages/platform.py", title="Platform", icon=":material/admin_panel_settings:"))
     page = st.navigation(pages)
     with st.sidebar:
-        st.caption(viewer.email)
+        st.caption(viewer.name)
         if st.button("Sign out", key="sign_out", width="stretch"):
             sign_out()
     page.run()

@@ -19,15 +19,16 @@ def _numbers(frame: Frame) -> None:
         since, until = day_range(today.replace(day=1), today, zone)
         month = load(frame.settings, "usage_by_day", org.org_id, zone=zone.key, since=since, until=until)
         sums = totals(month)
-        named = [
-            ("Spend this month", money(sums.cost_picousd)),
-            ("Requests", count(sums.requests)),
-            ("Input tokens", count(sums.input_tokens)),
-            ("Cached input tokens", count(sums.cached_input_tokens)),
-            ("Output tokens", count(sums.output_tokens)),
-        ]
-        for column, (label, value) in zip(st.columns([1.5, 1, 1, 1, 1]), named, strict=True):
-            column.metric(label, value, border=True)
+        spend, requests = st.columns([2, 1])
+        spend.metric("Spend this month", money(sums.cost_picousd), border=True)
+        requests.metric("Requests", count(sums.requests), border=True)
+        tokens = {
+            "Input tokens": sums.input_tokens,
+            "Cached input tokens": sums.cached_input_tokens,
+            "Output tokens": sums.output_tokens,
+        }
+        for column, (label, number) in zip(st.columns(3), tokens.items(), strict=True):
+            column.metric(label, count(number), border=True)
         if not sums.requests:
             st.info("No request yet this month. The Connect page has one to copy.")
             return

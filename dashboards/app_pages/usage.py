@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboards.app_pages.frame import explained, require, title
 from dashboards.loaders import day_range, load
-from dashboards.views.usage import totals, usage_table
+from dashboards.views.usage import TOKEN_COLUMNS, totals, usage_table
 from dashboards.views.words import count, money
 
 DAYS_MAX = 366
@@ -39,7 +39,8 @@ with explained():
         f"**{count(sums.output_tokens)}** output tokens · **{money(sums.cost_picousd).replace('$', chr(92) + '$')}**"
     )
     table = usage_table(usage)
-    st.dataframe(table, hide_index=True, key="usage_table")
+    numbers = {label: st.column_config.NumberColumn(format="localized") for label in ("Requests", *TOKEN_COLUMNS.values())}
+    st.dataframe(table, hide_index=True, key="usage_table", column_config=numbers)
     exact = usage.assign(cost_picousd=usage["cost_picousd"].astype(str))
     parquet = io.BytesIO()
     exact.convert_dtypes().to_parquet(parquet)

@@ -19,14 +19,14 @@ def requests_table(requests: pd.DataFrame, zone: ZoneInfo) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Time": [instant(at, zone) for at in requests["started_at"]],
-            "Model": requests["model"],
+            "Model": requests["model"].fillna("—"),
             "Status": requests["status"],
             "Input tokens": requests["input_tokens"],
             "Output tokens": requests["output_tokens"],
             "Cost (USD)": [money(cost) for cost in requests["cost_picousd"]],
             "First token": [milliseconds(us) for us in requests["ttft_us"]],
             "Duration": [milliseconds(us) for us in requests["duration_us"]],
-            "Engine": requests["engine"],
+            "Engine": requests["engine"].fillna("—"),
             "Attempt": requests["attempt"],
             "Request id": [str(request_id) for request_id in requests["request_id"]],
         }

@@ -40,10 +40,10 @@ def tokens_per_hour(usage: pd.DataFrame, zone: ZoneInfo) -> Any:
     import plotly.graph_objects as go  # noqa: PLC0415  # half a second that sign-in need not wait for
 
     figure = go.Figure()
-    for number, (model, rows) in enumerate(usage.groupby("model", dropna=False, sort=True)):
+    for number, (model, rows) in enumerate(usage.dropna(subset=["model"]).groupby("model", sort=True)):
         hours = [hour.astimezone(zone).replace(tzinfo=None) for hour in rows["hour_utc"]]
         tokens = rows["input_tokens"].astype("int64") + rows["output_tokens"].astype("int64")
-        figure.add_bar(x=hours, y=tokens, name=str(model or "no model"), marker_color=COLOURS[number % len(COLOURS)])
+        figure.add_bar(x=hours, y=tokens, name=str(model), marker_color=COLOURS[number % len(COLOURS)])
     return _framed(figure, "tokens")
 
 
@@ -67,12 +67,17 @@ def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame) -> Any:
 
 def usage_table(usage: pd.DataFrame) -> pd.DataFrame:
     """The usage frame with words for heads and exact text for money."""
-    table = usage.rename(
-        columns={"day": "Day", "project": "Project", "api_key": "API key", "model": "Model", "requests": "Requests"}
-        | TOKEN_COLUMNS
+    return pd.DataFrame(
+        {
+            "Day": usage["day"],
+            "Model": usage["model"].fillna("—"),
+            "Requests": usage["requests"].astype("int64"),
+            **{label: usage[name].astype("int64") for name, label in TOKEN_COLUMNS.items()},
+            "Cost (USD)": [money(cost) for cost in usage["cost_picousd"]],
+            "Project": usage["project"],
+            "API key": usage["api_key"],
+        }
     )
-    table["Cost (USD)"] = [money(cost) for cost in usage["cost_picousd"]]
-    return table.drop(columns=["cost_picousd"])
 
 
 def organizations_table(organizations: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def new_env(engine: str, profile: str) -> dict[str, str]:
         "STACK_GPU_PROFILE": profile,
         "STACK_POSTGRES_PASSWORD": text(),
         "STACK_OWNER_PASSWORD": text(),
-        **{f"STACK_{role.upper()}_PASSWORD": password for role, password in roles.items() if role != "platform"},
+        **{f"STACK_{role.upper()}_PASSWORD": password for role, password in roles.items()},
         "STACK_ROLE_PASSWORDS": json.dumps({f"inferhouse_{role}": password for role, password in roles.items()}),
         "STACK_REDIS_PASSWORD": text(),
         "STACK_KEY_PEPPER": text(),
