@@ -1,4 +1,4 @@
-"""Real TimescaleDB and Redis for a test session: from `.local/runtime`, on free ports, gone with the process that started them."""
+"""Real TimescaleDB and Redis for a test session: from `.local/runtime`, on free ports, gone with their starter."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +80,7 @@ def _running(account: Account, argv: list[str], folder: Path, stop: signal.Signa
 def _wait_for_port(port: int, timeout_s: float = 10) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port} after {timeout_s} s"
-            time.sleep(0.05)
+        assert time.monotonic() < deadline, f"nothing listens on port {port} after {timeout_s} s"
+        time.sleep(0.05)

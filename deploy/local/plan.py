@@ -31,7 +31,6 @@ MANAGED = {
     "PORTAL_API_URL": _BY_THE_RUNTIME,
     "PORTAL_PLATFORM_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
-    "PORTAL_PLATFORM_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
 }
 _DAGSTER_BOOT_SECONDS = 240  # 15 s seen alone; beside vLLM's start several times that
 # The daemon writes a heartbeat every 30 s, in UTC without saying so.
@@ -152,7 +151,6 @@ def portal(instance: Instance) -> Program:
     env = {
         "PORTAL_API_URL": instance.base_url,
         "PORTAL_DATABASE_URL": instance.role_url("inferhouse_portal"),
-        "PORTAL_PLATFORM_DATABASE_URL": instance.role_url("inferhouse_platform"),
         "PORTAL_PLATFORM_DATABASE_URL": instance.role_url("inferhouse_platform"),
     }
     argv = [
