@@ -1,15 +1,20 @@
 """Every named query fits the migrated schema."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.integration.dbt.conftest import Dbt
 from tests.services import ROOT
 from warehouse.access.queries import parse_queries
 
-FILES = [path for path in sorted((ROOT / "warehouse").rglob("*.sql")) if path.with_suffix(".py").is_file()]
+FOLDERS = ("warehouse", "router", "engines", "orchestration", "dashboards")
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.sql")) if path.with_suffix(".py").is_file()]
+ON_TABLES = [path for path in FILES if path.is_relative_to(ROOT / "warehouse")]
+ON_MARTS = [path for path in FILES if path not in ON_TABLES]
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -19,8 +24,7 @@ def _numbered(query: str) -> str:
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", query).replace("%%", "%")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_named_query_is_prepared(file: Path, db: psycopg.Connection) -> None:
+def _prepare_all(db: psycopg.Connection, file: Path) -> None:
     for name, query in parse_queries(file.read_text()).items():
         text = query.decode()
         if text.startswith("copy"):  # what COPY and CREATE say cannot be prepared: they are run, with nothing in them
@@ -32,14 +36,27 @@ def test_every_named_query_is_prepared(file: Path, db: psycopg.Connection) -> No
             db.execute(f"prepare {name} as {_numbered(text)}".encode())
 
 
+@pytest.mark.parametrize("file", ON_TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_named_query_is_prepared(file: Path, db: psycopg.Connection) -> None:
+    _prepare_all(db, file)
+
+
+def test_every_named_query_on_marts_is_prepared(db: psycopg.Connection, role_url: Callable[..., str], tmp_path: Path) -> None:
+    Dbt(role_url("inferhouse_transform"), tmp_path).run("run")
+    for file in ON_MARTS:
+        _prepare_all(db, file)
+
+
 def test_there_are_query_files() -> None:
-    assert {path.stem for path in FILES} >= {"api_keys", "catalogue", "people", "usage_events", "seed"}
+    assert {path.stem for path in ON_TABLES} >= {"api_keys", "catalogue", "people", "usage_events", "seed"}
+    assert {path.stem for path in ON_MARTS} >= {"resources", "loaders"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_named_query_is_used(file: Path) -> None:
-    module = file.with_suffix(".py").read_text()
-    assert [name for name in parse_queries(file.read_text()) if f'"{name}"' not in module] == []
+    folder = ROOT / file.relative_to(ROOT).parts[0]
+    source = "".join(path.read_text() for path in folder.rglob("*.py"))
+    assert [name for name in parse_queries(file.read_text()) if f'"{name}"' not in source] == []
 
 
 @pytest.mark.parametrize("text", ["select 1", "-- name: a\nselect 1\n-- name: a\nselect 2", "select 0\n-- name: a\nselect 1"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from deploy.local.postgres import OWNER
@@ -34,7 +34,6 @@ def _run(program: str, *arguments: str | Path) -> None:
 
 
 def test_a_restored_copy_is_the_database(
-    server_dsn: str,
     database_url: str,
     restored_dsn: str,
     role_passwords: dict[str, str],
@@ -46,8 +45,7 @@ def test_a_restored_copy_is_the_database(
             await usage_events.add(conn, [event(number) for number in numbers])
 
     asyncio.run(add(database_url, range(1000)))
-    superuser = make_conninfo(server_dsn, dbname=str(conninfo_to_dict(database_url)["dbname"]))
-    _run("pg_dump", "--format=custom", "--file", tmp_path / "inferhouse.dump", "--dbname", superuser)
+    _run("pg_dump", "--format=custom", "--file", tmp_path / "inferhouse.dump", "--dbname", database_url)
     with psycopg.connect(restored_dsn, autocommit=True) as conn:
         conn.execute("create extension timescaledb")
         conn.execute("select timescaledb_pre_restore()")
