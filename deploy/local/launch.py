@@ -32,6 +32,7 @@ def main() -> int:
         print(f"launch: ended {len(left)} processes that the last {name} left behind", flush=True)
     _wait_for([programs[other] for other in program.after if other in programs])
     os.chdir(program.folder)
+    os.nice(program.niceness)
     marks = {INSTANCE_MARK: layout.instance, PROGRAM_MARK: name}
     os.execve(program.argv[0], program.argv, {**program.env, **marks})  # noqa: S606 - the program takes over this process
 

@@ -32,6 +32,8 @@ MANAGED = {
     "PORTAL_PLATFORM_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
 }
+# A third of the processor beside a busy engine or router: nobody waits for these.
+_BACKGROUND = 5
 _DAGSTER_BOOT_SECONDS = 240  # 15 s seen alone; beside vLLM's start several times that
 # The daemon writes a heartbeat every 30 s, in UTC without saying so.
 _DAEMON_LIVES = """
@@ -137,12 +139,12 @@ def dagster(instance: Instance) -> list[Program]:
     code = ("orchestration", "dbt", "warehouse")
     return [
         _program(instance, "dagster-code", code_server, env, CODE, health_url=f"tcp://127.0.0.1:{code_port}",
-                 after=["postgres"], boot_seconds_max=_DAGSTER_BOOT_SECONDS, stop_seconds_max=20, code=code),
+                 after=["postgres"], boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, stop_seconds_max=20, code=code),
         _program(instance, "dagster-webserver", web, env, PEOPLE, health_url=f"{url}/server_info", after=["dagster-code"],
-                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, address=url),
+                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, address=url),
         _program(instance, "dagster-daemon", [str(programs / "dagster-daemon"), "run", *workspace], env, PEOPLE,
                  health_url=database, health_sql=_DAEMON_LIVES, after=["dagster-code"],
-                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, stop_seconds_max=20),
+                 boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, stop_seconds_max=20),
     ]  # fmt: skip
 
 
@@ -182,6 +184,7 @@ def _program(
     stop_signal: str = "TERM",
     stop_seconds_max: int = 10,
     boot_seconds_max: int = 60,
+    niceness: int = 0,
     address: str = "",
 ) -> Program:
     """A program with the environment and the folder that all of them get."""
@@ -200,6 +203,7 @@ def _program(
         stop_signal=stop_signal,
         stop_seconds_max=stop_seconds_max,
         boot_seconds_max=boot_seconds_max,
+        niceness=niceness,
         address=address,
         code_stamp=code_stamp(layout.code, *code),
     )

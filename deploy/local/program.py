@@ -27,6 +27,8 @@ class Program:
     stop_signal: str = "TERM"
     stop_seconds_max: int = 10
     """From the signal to SIGKILL."""
+    niceness: int = 0
+    """0 to 19: how readily it leaves the processor to others."""
     boot_seconds_max: int = 60
     """Not well for this long after its start, it is started again."""
     address: str = ""
