@@ -139,7 +139,8 @@ def dagster(instance: Instance) -> list[Program]:
     code = ("orchestration", "dbt", "warehouse")
     return [
         _program(instance, "dagster-code", code_server, env, CODE, health_url=f"tcp://127.0.0.1:{code_port}",
-                 after=["postgres"], boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, stop_seconds_max=20, code=code),
+                 after=["postgres"], boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, stop_seconds_max=20,
+                 code=code),
         _program(instance, "dagster-webserver", web, env, PEOPLE, health_url=f"{url}/server_info", after=["dagster-code"],
                  boot_seconds_max=_DAGSTER_BOOT_SECONDS, niceness=_BACKGROUND, address=url),
         _program(instance, "dagster-daemon", [str(programs / "dagster-daemon"), "run", *workspace], env, PEOPLE,

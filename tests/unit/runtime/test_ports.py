@@ -11,10 +11,7 @@ from deploy.local.errors import PreflightFailed
 
 
 def listener(port: int = 0) -> socket.socket:
-    made = socket.socket()
-    made.bind(("127.0.0.1", port))
-    made.listen()
-    return made
+    return socket.create_server(("127.0.0.1", port))
 
 
 def test_taken_port_is_replaced_and_the_choice_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
