@@ -98,11 +98,11 @@ def test_one_who_gives_up_waiting_does_not_take_it_from_the_others(tmp_path: Pat
     journal.open(_key(1), b"x")
 
     async def wait() -> None:
-        first, second = asyncio.ensure_future(journal.durable()), asyncio.ensure_future(journal.durable())
-        await asyncio.sleep(0.01)
-        first.cancel()
-        await second
-        assert first.cancelled()
+        alone, gives_up, stays = (asyncio.ensure_future(journal.durable()) for _ in range(3))
+        await asyncio.sleep(0.01)  # the first is being served, the others share the next sync
+        gives_up.cancel()
+        await asyncio.gather(alone, stays)
+        assert gives_up.cancelled()
 
     asyncio.run(wait())
     journal.shut()
