@@ -3,13 +3,12 @@
 import os
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
 from orchestration.defs.forecast.assets import spend_forecast
 from orchestration.defs.transform.assets import dbt_models, tables_of
-from orchestration.defs.transform.project import DBT, dbt_project, version_of_models
+from orchestration.defs.transform.project import DBT, QuickDbt, dbt_project, version_of_models
 from orchestration.defs.transform.sensors import refresh_sensor
 from orchestration.defs.upkeep.ops import upkeep
 from orchestration.resources import Warehouse
@@ -66,6 +65,6 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         ],
         resources={
             "warehouse": Warehouse(database_url=settings.database_url.get_secret_value()),
-            "dbt": DbtCliResource(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
+            "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )

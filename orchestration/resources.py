@@ -1,12 +1,11 @@
 """The warehouse as assets use it: typed reads and writes, each in one transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
-import polars as pl
 import psycopg
 from psycopg.rows import class_row
 
@@ -47,19 +46,17 @@ class Warehouse(dg.ConfigurableResource):
         assert need is not None
         return need
 
-    def daily_costs(self) -> pl.DataFrame:
+    def daily_costs(self) -> list[tuple[object, ...]]:
         """(org_id, day_utc, cost_picousd): what each organization spent on each UTC day."""
         with self.connect() as conn:
-            rows = conn.execute(QUERIES["daily_costs"]).fetchall()
-        schema = {"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+            return conn.execute(QUERIES["daily_costs"]).fetchall()
 
-    def replace_forecast(self, forecast: pl.DataFrame) -> None:
-        """Put a new forecast in the place of the last one."""
+    def replace_forecast(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Put a new forecast in the place of the last one. Values in the order of the query `copy_forecast`."""
         with self.connect() as conn, conn.cursor() as cur:
             cur.execute(QUERIES["clear_forecast"])
             with cur.copy(QUERIES["copy_forecast"]) as copy:
-                for row in forecast.iter_rows():
+                for row in rows:
                     copy.write_row(row)
 
     def draft_lines(self) -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ BACKTEST_DAYS = 56
 ERRORS_MIN = 7  # fewer errors say nothing about the next one
 INTERVAL_SHARE = 0.8
 
+DAILY_SCHEMA = {"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}
 SCHEMA = {
     "org_id": pl.Int64,
     "day_utc": pl.Date,

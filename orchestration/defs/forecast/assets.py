@@ -3,10 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import polars as pl
 
-from orchestration.jobs.forecast import INTERVAL_SHARE
-from orchestration.jobs.forecast import spend_forecast as forecast_of
 from orchestration.resources import Warehouse
 
 SPEND_FORECAST = dg.AssetKey(["marts", "spend_forecast"])
@@ -24,12 +21,18 @@ FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_win
 )
 def spend_forecast(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per organization and UTC day to come: expected spend in pico-dollars, with an 80 % interval."""
+    # Imported here: every refresh loads this module, and would wait for Polars.
+    import polars as pl  # noqa: PLC0415
+
+    from orchestration.jobs import forecast  # noqa: PLC0415
+
     forecast_at = datetime.now(UTC)
-    expected = forecast_of(warehouse.daily_costs().lazy(), forecast_at.date()).collect()
+    daily = pl.LazyFrame(warehouse.daily_costs(), schema=forecast.DAILY_SCHEMA, orient="row")
+    expected = forecast.spend_forecast(daily, forecast_at.date()).collect()
     context.log.info("forecast for %s organizations", expected["org_id"].n_unique())
     rows = expected.select(
         "org_id", "day_utc", "cost_picousd", "cost_picousd_low", "cost_picousd_high",
-        interval_share=pl.lit(INTERVAL_SHARE), days_of_history="days_of_history", forecast_at=pl.lit(forecast_at),
+        interval_share=pl.lit(forecast.INTERVAL_SHARE), days_of_history="days_of_history", forecast_at=pl.lit(forecast_at),
     )  # fmt: skip
-    warehouse.replace_forecast(rows)
+    warehouse.replace_forecast(rows.iter_rows())
     return dg.MaterializeResult(metadata={"dagster/row_count": rows.height})
