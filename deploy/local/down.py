@@ -35,10 +35,10 @@ def stop(layout: Layout) -> list[Process]:
 def _stop_supervisor(layout: Layout) -> None:
     """Have the supervisor stop every program in order, and wait until it has ended itself."""
     try:
-        pid = supervisor.rpc(layout).getPID()
+        pid = supervisor.call(layout, "getPID")
         if GUARDIAN in load(layout.run / "programs.json"):
             supervisor.stop(layout, GUARDIAN)
-        supervisor.rpc(layout).shutdown()
+        supervisor.call(layout, "shutdown")
     except (OSError, client.Error):  # it is not there, or was killed meanwhile: what is left is ended by our caller
         return
     deadline = time.monotonic() + _SUPERVISOR_PATIENCE_S

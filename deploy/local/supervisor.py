@@ -93,15 +93,15 @@ def start(layout: Layout, account: Account | None) -> None:
         time.sleep(0.05)
 
 
-def rpc(layout: Layout) -> Any:
-    """The supervisor's methods over its socket. Calls raise OSError when it is not there, Fault when it refuses."""
-    server = client.ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{layout.socket}"))
-    return server.supervisor
+def call(layout: Layout, method: str, *arguments: object) -> Any:
+    """Ask the supervisor over its socket. Raises: OSError: it is not there.  Fault: it refuses."""
+    with client.ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{layout.socket}")) as server:
+        return getattr(server.supervisor, method)(*arguments)
 
 
 def is_up(layout: Layout) -> bool:
     try:
-        rpc(layout).getState()
+        call(layout, "getState")
     except (OSError, client.Error):
         return False
     return True
@@ -110,7 +110,7 @@ def is_up(layout: Layout) -> bool:
 def states(layout: Layout) -> dict[str, Mapping[str, object]]:
     """What the supervisor knows of each program: statename, pid, start, now, ...; empty when it is not there."""
     try:
-        return {str(entry["name"]): entry for entry in rpc(layout).getAllProcessInfo()}
+        return {str(entry["name"]): entry for entry in call(layout, "getAllProcessInfo")}
     except (OSError, client.Error):
         return {}
 
@@ -120,13 +120,12 @@ def update(layout: Layout) -> list[str]:
 
     Returns: names of the programs that were started.
     """
-    server = rpc(layout)
-    added, changed, removed = server.reloadConfig()[0]
+    added, changed, removed = call(layout, "reloadConfig")[0]
     for name in [*changed, *removed]:
-        server.stopProcessGroup(name)
-        server.removeProcessGroup(name)
+        call(layout, "stopProcessGroup", name)
+        call(layout, "removeProcessGroup", name)
     for name in [*added, *changed]:
-        server.addProcessGroup(name)
+        call(layout, "addProcessGroup", name)
     return [*added, *changed]
 
 
@@ -134,7 +133,7 @@ def restart(layout: Layout, name: str) -> None:
     """Stop a program (SIGKILL if it does not) and start it. Does nothing if someone else is at it."""
     stop(layout, name)
     try:
-        rpc(layout).startProcess(name, False)
+        call(layout, "startProcess", name, False)
     except client.Fault as fault:
         if fault.faultCode != _ALREADY_STARTED:
             raise
@@ -143,7 +142,7 @@ def restart(layout: Layout, name: str) -> None:
 def stop(layout: Layout, name: str) -> None:
     """Stop a program, and return when it has ended."""
     try:
-        rpc(layout).stopProcess(name)
+        call(layout, "stopProcess", name)
     except client.Fault as fault:
         if fault.faultCode not in {_NOT_RUNNING, _NOT_STARTED}:
             raise
