@@ -52,52 +52,52 @@ def test_a_sql_login_sees_its_own_organization(login: Callable[[int], str], cont
             assert conn.execute("select control.current_org_id()").fetchone() == (org_id,)
 
 
+PRETENCES = [
+    "set inferhouse.org_id = '{other}'",
+    "set inferhouse.platform = 'on'",
+    "set role inferhouse_tenant",
+    "set search_path = pg_temp, marts",
+    "set default_transaction_read_only = off",
+    "select set_config('inferhouse.org_id', '{other}', false)",
+]
+FORBIDDEN = [
+    "set role inferhouse_platform",
+    "set role inferhouse_portal",
+    "set session authorization inferhouse_portal",
+    "select * from raw.usage_events",
+    "select * from control.sql_logins",
+    "select * from control.organizations",
+    "create table marts.t (id int)",
+    "create table public.t (id int)",
+    "alter table marts.example disable row level security",
+    "drop policy tenant_rows on marts.example",
+    "create or replace function control.current_org_id() returns bigint language sql as 'select 2::bigint'",
+    "update marts.example set org_id = 1",
+    "select control.create_sql_login('inferhouse_sql_intruder', 1, 'x')",
+    "set row_security = off; select * from marts.example",  # an error instead of rows
+]
+
+
 @pytest.mark.usefixtures("mart")
-@pytest.mark.parametrize(
-    "attempt",
-    [
-        "set inferhouse.org_id = '{other}'",
-        "set inferhouse.platform = 'on'",
-        "set role inferhouse_tenant",
-        "set search_path = pg_temp, marts",
-        "set row_security = off",
-        "set default_transaction_read_only = off",
-        "select set_config('inferhouse.org_id', '{other}', false)",
-    ],
-)
-def test_a_sql_login_cannot_pretend_to_be_another(login: Callable[[int], str], control: Control, attempt: str) -> None:
+def test_a_sql_login_cannot_pretend_to_be_another(login: Callable[[int], str], control: Control) -> None:
     with psycopg.connect(login(control.first.org_id), autocommit=True) as conn:
-        conn.execute(attempt.format(other=control.second.org_id).encode())
-        try:
-            assert _tokens(conn) == [1]
-        except InsufficientPrivilege:  # row_security = off: an error instead of rows
-            assert "row_security" in attempt
+        for pretence in PRETENCES:
+            conn.execute(pretence.format(other=control.second.org_id).encode())
+            assert _tokens(conn) == [1], pretence
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "set role inferhouse_platform",
-        "set role inferhouse_portal",
-        "set session authorization inferhouse_portal",
-        "select * from raw.usage_events",
-        "select * from control.sql_logins",
-        "select * from control.organizations",
-        "create table marts.t (id int)",
-        "create table public.t (id int)",
-        "alter table marts.example disable row level security",
-        "drop policy tenant_rows on marts.example",
-        "create or replace function control.current_org_id() returns bigint language sql as 'select 2::bigint'",
-        "update marts.example set org_id = 1",
-        "select control.create_sql_login('inferhouse_sql_intruder', 1, 'x')",
-    ],
-)
 @pytest.mark.usefixtures("mart")
-def test_a_sql_login_may_do_nothing_but_read_marts(login: Callable[[int], str], control: Control, statement: str) -> None:
+def test_a_sql_login_may_do_nothing_but_read_marts(login: Callable[[int], str], control: Control) -> None:
+    allowed = []
     with psycopg.connect(login(control.first.org_id), autocommit=True) as conn:
         conn.execute("set default_transaction_read_only = off")
-        with pytest.raises(InsufficientPrivilege):
-            conn.execute(statement.encode())
+        for statement in FORBIDDEN:
+            try:
+                conn.execute(statement.encode())
+                allowed.append(statement)
+            except InsufficientPrivilege:
+                pass
+    assert allowed == []
 
 
 @pytest.mark.usefixtures("mart")
