@@ -37,7 +37,7 @@ test: test-services  ## the whole suite against real services, vLLM and a browse
 	@$(PYTHON) -m pytest
 
 test-fast: test-services  ## the suite without tests/e2e
-	@$(PYTHON) -m pytest tests/unit tests/integration
+	@$(PYTHON) -m pytest tests/unit tests/integration tests/architecture
 
 test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev
