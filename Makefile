@@ -53,4 +53,4 @@ check:  ## lint, types, import contracts, SQL, shell
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/sqlfluff lint warehouse dbt
-	.venv/bin/shellcheck deploy/local/*.sh .ci/run
+	.venv/bin/shellcheck deploy/local/*.sh deploy/images/*.sh .ci/run

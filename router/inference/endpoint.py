@@ -22,7 +22,7 @@ from router.inference.exchange import Exchange
 from router.inference.responses import Header, Send, send_error
 from router.inference.routing import pick
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineHungUp, EngineUnreachable, post_bytes
+from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_events import UsageEvent
 from warehouse.base.clock import monotonic_us, now
@@ -171,15 +171,18 @@ class MeteredEndpoint:
 
     async def _connect(self, request: Request, model: Model) -> tuple[EngineState, EngineConnection]:
         """A connection to an engine that has the model. Raises: EngineUnavailable, ClientGone."""
+        full = False
         while True:
             state = self._another(request, model)
             if state is None:
-                raise EngineUnavailable(
-                    f"no healthy engine serves {model.name!r} now; try again in {RETRY_AFTER_S} s",
-                    retry_after_s=RETRY_AFTER_S,
-                )
+                why = f"every engine of {model.name!r} is full" if full else f"no healthy engine serves {model.name!r}"
+                raise EngineUnavailable(f"{why} now; try again in {RETRY_AFTER_S} s", retry_after_s=RETRY_AFTER_S)
             try:
                 connection = await state.pool.acquire()
+            except EngineFull:
+                full = True
+                request.tried.add(state.engine.id)
+                continue
             except EngineUnreachable:
                 state.failed(refused=True)
                 request.tried.add(state.engine.id)

@@ -91,7 +91,7 @@ class EngineSet:
 
     async def _probe(self, state: EngineState) -> None:
         try:
-            connection = await state.pool.acquire()
+            connection = await state.pool.acquire(probe=True)
         except InferhouseError:
             state.failed(refused=True)
             return

@@ -13,7 +13,7 @@ from router.inference.engine_set import EngineState
 from router.inference.metering import Reading, StreamTap, read_answer
 from router.inference.responses import STREAM_HEADERS, Header, Send, error_event, send_json
 from router.inference.state import InferenceState
-from router.inference.upstream import AnswerHead, EngineConnection, EngineHungUp, EngineUnreachable
+from router.inference.upstream import AnswerHead, EngineConnection, EngineFull, EngineHungUp, EngineUnreachable
 from router.inference.usage_sink import Attempt
 from warehouse.access.catalogue import Price
 from warehouse.access.usage_events import UsageEvent
@@ -91,8 +91,8 @@ class Exchange:
                 raise
         try:
             self.connection = await self.engine.pool.acquire(fresh=True)
-        except EngineUnreachable as error:
-            raise EngineHungUp("the engine closed the connection and cannot be reached any more") from error
+        except (EngineFull, EngineUnreachable) as error:
+            raise EngineHungUp("the engine closed the connection, and there is no other to it") from error
         if self.client_gone:
             raise ClientGone
         self.connection.send(request, timeouts)

@@ -33,6 +33,12 @@ class EngineUnreachable(InferhouseError):
     status, code = 503, "engine_unreachable"
 
 
+class EngineFull(InferhouseError):
+    """Every connection that the engine may have is in use: it is busy, not ill."""
+
+    status, code = 503, "engine_full"
+
+
 class EngineHungUp(EngineFailed):
     """The engine closed the connection before the answer was whole."""
 
@@ -226,16 +232,22 @@ class EnginePool:
         self.connections: set[EngineConnection] = set()
         self.in_flight = 0
 
-    async def acquire(self, *, fresh: bool = False) -> EngineConnection:
-        """A connection that nobody uses. Raises: EngineUnreachable: refused, too slow to connect, or at the bound."""
+    async def acquire(self, *, fresh: bool = False, probe: bool = False) -> EngineConnection:
+        """A connection that nobody uses.
+
+        Args:
+            fresh: not one that was used before.
+            probe: beyond the bound if need be, because a full engine must still be asked whether it is well.
+        Raises: EngineUnreachable: refused, or too slow to connect.  EngineFull: at the bound.
+        """
         while self._idle and not fresh:
             connection = self._idle.pop()
             if connection.open and _now_s() - connection.idle_since_s < IDLE_S_MAX:
                 connection.reused = True
                 return connection
             connection.abandon()
-        if len(self.connections) >= self._connections_max:
-            raise EngineUnreachable(f"all {self._connections_max} connections to the engine are in use")
+        if len(self.connections) >= self._connections_max and not probe:
+            raise EngineFull(f"all {self._connections_max} connections to the engine are in use")
         connection = EngineConnection(self)
         self.connections.add(connection)
         try:
@@ -251,7 +263,10 @@ class EnginePool:
         return connection
 
     def keep(self, connection: EngineConnection) -> None:
-        """The connection is free again."""
+        """The connection is free again; one beyond the bound is closed."""
+        if len(self.connections) > self._connections_max:
+            connection.abandon()
+            return
         connection.idle_since_s = _now_s()
         self._idle.append(connection)
 

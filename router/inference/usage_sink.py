@@ -187,7 +187,11 @@ class UsageSink:
         return min(starts, default=now())
 
     def _position_name(self, slot: Slot) -> str:
-        return f"{self._worker_name}/{slot.number}"
+        """The name stays with the folder: under a new host name the position of the old one would never move again."""
+        path = slot.directory / "position"
+        if not path.is_file():
+            path.write_text(f"{self._worker_name}/{slot.number}")
+        return path.read_text()
 
 
 def router_lost(event: UsageEvent) -> UsageEvent:

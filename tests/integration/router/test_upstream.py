@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.inference.upstream import EngineHungUp, EnginePool, EngineUnreachable, Timeouts, get_bytes
+from router.inference.upstream import EngineFull, EngineHungUp, EnginePool, EngineUnreachable, Timeouts, get_bytes
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -69,8 +69,9 @@ def test_connections_are_bounded(line: TcpProxy) -> None:
     async def run() -> None:
         pool = _pool(line.port, connections_max=2)
         held = [await pool.acquire(), await pool.acquire()]
-        with pytest.raises(EngineUnreachable, match="all 2"):
+        with pytest.raises(EngineFull, match="all 2"):
             await pool.acquire()
+        held.append(await pool.acquire(probe=True))
         for connection in held:
             connection.close()
         await _close(pool)
