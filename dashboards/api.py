@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 
-TIMEOUT_S = 10
+TIMEOUT_S = 5  # a page waits for it; everything asked for here is answered in milliseconds, but for a password: 0.1 s
 
 
 class ApiRefused(Exception):
-    """The API answered with an error; the message is its own, written for people."""
+    """The API said no; the message is its own, written for people."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class ApiRefused(Exception):
 
 
 class ApiUnreachable(Exception):
-    """Nobody answers at the API's address."""
+    """Nobody answers at the API's address, or what answers cannot work now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,11 @@ class ManagementApi:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         try:
             answer = httpx.request(method, self.base_url + path, headers=headers, json=json, timeout=TIMEOUT_S)
-            body: dict[str, Any] = answer.json()
+            body = answer.json()
         except (httpx.TransportError, ValueError) as error:
             raise ApiUnreachable from error
+        if answer.status_code >= 500 or not isinstance(body, dict):
+            raise ApiUnreachable(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
             raise ApiRefused(body.get("error", {}).get("message", "the request was refused"), answer.status_code)
         return body

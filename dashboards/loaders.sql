@@ -1,28 +1,57 @@
--- name: choose_organization
-select set_config('inferhouse.org_id', %(org_id)s::text, true)
+-- name: begin
+select
+    set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(timeout_ms)s::text, true),
+    set_config('inferhouse.org_id', coalesce(%(org_id)s::text, ''), true)
 
 -- name: completeness
 select complete_to, computed_at, usage_rows, rows_quarantined, estimated_share from marts.completeness
 
 -- name: usage_by_hour
 select
-    hour_utc, model, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+    hour_utc, coalesce(model, '—') as model, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
     sum(cached_input_tokens)::bigint as cached_input_tokens, sum(output_tokens)::bigint as output_tokens,
     sum(cost_picousd) as cost_picousd
 from marts.usage_hourly
 where hour_utc >= %(since)s and hour_utc < %(until)s
-group by hour_utc, model
-order by hour_utc, model
+group by 1, 2
+order by 1, 2
 
 -- name: usage_by_day
 select
-    (hour_utc at time zone %(zone)s)::date as day, project, api_key, model, sum(requests)::bigint as requests,
+    (hour_utc at time zone %(zone)s)::date as day, coalesce(model, '—') as model, sum(requests)::bigint as requests,
     sum(input_tokens)::bigint as input_tokens, sum(cached_input_tokens)::bigint as cached_input_tokens,
     sum(output_tokens)::bigint as output_tokens, sum(cost_picousd) as cost_picousd
 from marts.usage_hourly
-where hour_utc >= %(since)s and hour_utc < %(until)s
+where
+    hour_utc >= %(since)s and hour_utc < %(until)s
+    and (%(projects)s::text[] = '{}' or project = any(%(projects)s::text[]))
+    and (%(models)s::text[] = '{}' or coalesce(model, '—') = any(%(models)s::text[]))
+    and (%(api_keys)s::text[] = '{}' or api_key = any(%(api_keys)s::text[]))
+group by 1, 2
+order by 1, 2
+
+-- name: usage_by_day_and_key
+select
+    (hour_utc at time zone %(zone)s)::date as day, project, api_key, coalesce(model, '—') as model,
+    sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+    sum(cached_input_tokens)::bigint as cached_input_tokens, sum(output_tokens)::bigint as output_tokens,
+    sum(cost_picousd) as cost_picousd
+from marts.usage_hourly
+where
+    hour_utc >= %(since)s and hour_utc < %(until)s
+    and (%(projects)s::text[] = '{}' or project = any(%(projects)s::text[]))
+    and (%(models)s::text[] = '{}' or coalesce(model, '—') = any(%(models)s::text[]))
+    and (%(api_keys)s::text[] = '{}' or api_key = any(%(api_keys)s::text[]))
 group by 1, 2, 3, 4
 order by 1 desc, 2, 3, 4
+limit %(rows_max)s
+
+-- name: usage_choices
+select
+    array_agg(distinct project) as projects, array_agg(distinct coalesce(model, '—')) as models,
+    array_agg(distinct api_key) as api_keys
+from marts.usage_hourly
+where hour_utc >= %(since)s and hour_utc < %(until)s
 
 -- name: latest_requests
 select
@@ -38,12 +67,17 @@ select * from marts.requests
 where request_id = %(request_id)s and started_at >= %(since)s and started_at < %(until)s
 order by attempt
 
+-- name: invoice_months
+select distinct period_month from marts.invoice_lines
+order by period_month desc
+
 -- name: invoice_lines
 select
-    period_month, line_id, project, model, token_class, quantity, unit_price_picousd, subtotal_picousd, amount, currency,
-    rounding_rule, status, query
+    line_id, project, model, token_class, quantity, unit_price_picousd, subtotal_picousd, amount, currency, rounding_rule, status,
+    query
 from marts.invoice_lines
-order by period_month desc, project, model, token_class
+where period_month = %(month)s
+order by project, model, token_class
 
 -- name: forecast
 select day_utc, cost_picousd, cost_picousd_low, cost_picousd_high, interval_share, days_of_history
@@ -54,6 +88,7 @@ order by day_utc
 select
     completeness.org_id, completeness.organization, completeness.complete_to, completeness.rows_quarantined,
     coalesce(sum(usage.requests), 0)::bigint as requests, coalesce(sum(usage.input_tokens), 0)::bigint as input_tokens,
+    coalesce(sum(usage.cached_input_tokens), 0)::bigint as cached_input_tokens,
     coalesce(sum(usage.output_tokens), 0)::bigint as output_tokens, coalesce(sum(usage.cost_picousd), 0) as cost_picousd
 from marts.completeness as completeness
 left join marts.usage_hourly as usage on completeness.org_id = usage.org_id and usage.hour_utc >= %(since)s

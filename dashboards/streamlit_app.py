@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboards.api import ApiUnreachable, ManagementApi
-from dashboards.app_pages.frame import Frame, settings
+from dashboards.app_pages.frame import STYLE, Frame, api_is_away, settings
 from dashboards.auth import Viewer, current_viewer, sign_in_form, sign_out, write_cookie
 from warehouse.base.errors import SettingsError
 
@@ -15,6 +15,7 @@ ICON = Path(__file__).with_name("icon.svg")
 def main() -> None:
     """One run of the script."""
     st.set_page_config(page_title="Inferhouse", page_icon=str(ICON), layout="wide")
+    st.html(STYLE)
     try:
         api = ManagementApi(settings().api_url)
         viewer = current_viewer(api)
@@ -22,13 +23,15 @@ def main() -> None:
         st.error(f"The portal is not set up: {error}")
         return
     except ApiUnreachable:
-        st.error("The management API does not answer. See `make status`, then reload this page.")
+        api_is_away()
         return
     write_cookie()
     if viewer is None:
+        st.session_state.pop("frame", None)
         sign_in_form(api)
     elif not viewer.organizations:
         st.info("You are not a member of an organization yet. Ask an admin to invite you.")
+        _signed_in_as(viewer)
     else:
         _pages(api, viewer)
 
@@ -48,11 +51,15 @@ def _pages(api: ManagementApi, viewer: Viewer) -> None:
     if viewer.platform_admin and settings().platform_database_url is not None:
         pages.append(st.Page("app_pages/platform.py", title="Platform", icon=":material/admin_panel_settings:"))
     page = st.navigation(pages)
+    _signed_in_as(viewer)
+    page.run()
+
+
+def _signed_in_as(viewer: Viewer) -> None:
     with st.sidebar:
         st.caption(viewer.name)
         if st.button("Sign out", key="sign_out", width="stretch"):
             sign_out()
-    page.run()
 
 
 main()

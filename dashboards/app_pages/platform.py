@@ -2,45 +2,47 @@
 
 from datetime import UTC, datetime
 
-import pandas as pd
 import streamlit as st
 
 from dashboards.api import ApiRefused, ApiUnreachable
-from dashboards.app_pages.frame import REFRESH_S, Frame, explained, require_platform_admin
+from dashboards.app_pages.frame import REFRESH_S, REFRESH_SLOWLY_S, api_is_away, columns, explained, require_platform_admin
 from dashboards.loaders import load_organizations
-from dashboards.views.usage import organizations_table
+from dashboards.views.engines import engines_table
+from dashboards.views.usage import COST, COUNTS, organizations_table
 
 
 @st.fragment(run_every=REFRESH_S)
-def _engines(frame: Frame) -> None:
+def _engines() -> None:
+    frame = require_platform_admin()
     st.subheader("Engines")
     try:
         engines = frame.api.engines(frame.viewer.token)
     except ApiUnreachable:
-        st.error("The management API does not answer. See `make status`.")
+        api_is_away()
         return
     except ApiRefused as refused:
         st.error(str(refused))
         return
-    rows = [
-        {
-            "Engine": engine["name"],
-            "Kind": engine["kind"],
-            "Model": engine["model"],
-            "Health": "answers" if engine["healthy"] else "does not answer",
-            "Since": datetime.fromtimestamp(engine["since"], UTC).strftime("%Y-%m-%d %H:%M UTC") if engine["since"] else "—",
-            "In flight": engine["in_flight"],
-        }
-        for engine in engines
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="engines_table")
+    if not engines:
+        st.info("No engine is enabled.")
+        return
+    table = engines_table(engines, frame.organization.zone)
+    st.dataframe(table, hide_index=True, key="engines_table", column_config=columns(["In flight"]))
 
 
-page = require_platform_admin()
+@st.fragment(run_every=REFRESH_SLOWLY_S)
+def _organizations() -> None:
+    frame = require_platform_admin()
+    st.subheader("Organizations, this month (UTC)")
+    with explained():
+        month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        names = {org.org_id: org.name for org in frame.viewer.organizations}
+        table = organizations_table(load_organizations(frame.settings, month), names, frame.organization.zone)
+        settings = columns([*COUNTS.values(), "Quarantined rows"], [COST])
+        st.dataframe(table, hide_index=True, key="organizations_table", column_config=settings)
+        st.caption(f"Times in {frame.organization.zone.key}.")
+
+
 st.header("Platform")
-_engines(page)
-st.subheader("Organizations, this month (UTC)")
-with explained():
-    now = datetime.now(UTC)
-    month = datetime(now.year, now.month, 1, tzinfo=UTC)
-    st.dataframe(organizations_table(load_organizations(page.settings, month)), hide_index=True, key="organizations_table")
+_engines()
+_organizations()

@@ -5,23 +5,32 @@ from uuid import UUID
 
 import streamlit as st
 
-from dashboards.app_pages.frame import REFRESH_S, Frame, explained, require, title
+from dashboards.app_pages.frame import REFRESH_S, Frame, columns, explained, require, title
 from dashboards.loaders import REQUESTS_MAX, load, load_request
 from dashboards.views.requests import requests_table, why
 
 LOOK_BACK = timedelta(days=31)
+COUNTS = ("Input tokens", "Output tokens", "Attempt")
+TEXTS = ("Cost (USD)", "Duration", "First token")
 
 
 @st.fragment(run_every=REFRESH_S)
-def _latest(frame: Frame) -> None:
+def _complete() -> None:
+    title(require(), "Requests")
+
+
+@st.fragment(run_every=REFRESH_S)
+def _latest() -> None:
+    frame = require()
     with explained():
         since = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - LOOK_BACK
         rows = load(frame.settings, "latest_requests", frame.organization.org_id, since=since, rows_max=REQUESTS_MAX)
         if rows.empty:
-            st.info("No request yet. The Connect page has one to copy.")
+            st.info(f"No request in the last {LOOK_BACK.days} days. The Connect page has one to copy.")
             return
-        st.dataframe(requests_table(rows, frame.organization.zone), hide_index=True, height=560, key="requests_table")
-        st.caption(f"The newest {len(rows):,} attempts; each is one row of marts.requests.")
+        table = requests_table(rows, frame.organization.zone)
+        st.dataframe(table, hide_index=True, height=560, key="requests_table", column_config=columns(COUNTS, TEXTS))
+        st.caption(f"The newest {len(rows):,} attempts of the last {LOOK_BACK.days} days; each is one row of marts.requests.")
 
 
 def _explain(frame: Frame, text: str) -> None:
@@ -39,13 +48,12 @@ def _explain(frame: Frame, text: str) -> None:
                 st.markdown(f"**Attempt {attempt['attempt']}**")
                 for what, words in why(attempt, frame.organization.zone):
                     left, right = st.columns([1, 4])
-                    left.markdown(what)
+                    left.caption(what)
                     right.text(words)
 
 
-page = require()
-title(page, "Requests")
+_complete()
 asked = st.text_input("Why? Enter a request id", key="request_id", placeholder="019…")
 if asked:
-    _explain(page, asked)
-_latest(page)
+    _explain(require(), asked)
+_latest()

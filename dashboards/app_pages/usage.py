@@ -1,50 +1,77 @@
 """Usage by day, project, key and model, to look at and to take away."""
 
-import io
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from dashboards.app_pages.frame import explained, require, title
-from dashboards.loaders import day_range, load
-from dashboards.views.usage import TOKEN_COLUMNS, totals, usage_table
-from dashboards.views.words import count, money
+from dashboards.app_pages.frame import REFRESH_SLOWLY_S, Frame, columns, explained, require, show_totals, title
+from dashboards.loaders import USAGE_ROWS_MAX, Only, day_range, load, load_usage
+from dashboards.views.exports import to_csv, to_parquet
+from dashboards.views.usage import COST, COUNTS, by_model, tokens_per_day, totals, usage_table
 
 DAYS_MAX = 366
 
-frame = require()
-title(frame, "Usage")
-zone = frame.organization.zone
-today = datetime.now(zone).date()
-chosen = st.date_input("Days", value=(today.replace(day=1), today), max_value=today, key="days")
-if not isinstance(chosen, tuple) or len(chosen) != 2:
-    st.info("Choose the last day too.")
-    st.stop()
-if (chosen[1] - chosen[0]).days > DAYS_MAX:
-    st.error(f"Choose at most {DAYS_MAX} days.")
-    st.stop()
-with explained():
-    since, until = day_range(chosen[0], chosen[1], zone)
-    usage = load(frame.settings, "usage_by_day", frame.organization.org_id, zone=zone.key, since=since, until=until)
-    for column, (name, label) in zip(
-        st.columns(3), [("project", "Project"), ("model", "Model"), ("api_key", "API key")], strict=True
-    ):
-        wanted = column.multiselect(label, sorted({str(value) for value in usage[name]}), key=f"only_{name}")
-        if wanted:
-            usage = usage[usage[name].astype(str).isin(wanted)]
-    sums = totals(usage)
-    st.markdown(
-        f"**{count(sums.requests)}** requests · **{count(sums.input_tokens)}** input tokens · "
-        f"**{count(sums.output_tokens)}** output tokens · **{money(sums.cost_picousd).replace('$', chr(92) + '$')}**"
-    )
-    table = usage_table(usage)
-    numbers = {label: st.column_config.NumberColumn(format="localized") for label in ("Requests", *TOKEN_COLUMNS.values())}
-    st.dataframe(table, hide_index=True, key="usage_table", column_config=numbers)
-    exact = usage.assign(cost_picousd=usage["cost_picousd"].astype(str))
-    parquet = io.BytesIO()
-    exact.convert_dtypes().to_parquet(parquet)
-    name = f"usage-{frame.organization.public_id}-{chosen[0]}-{chosen[1]}"
+
+@st.fragment(run_every=REFRESH_SLOWLY_S)
+def _usage() -> None:
+    frame = require()
+    title(frame, "Usage")
+    days = _days(frame)
+    if days is None:
+        return
+    with explained():
+        org, only = frame.organization, _only(frame, days)
+        usage = load_usage(frame.settings, "usage_by_day", org, days, only)
+        if usage.empty:
+            st.info("No request in these days with these filters.")
+            return
+        show_totals(totals(usage), "Spend")
+        figure = tokens_per_day(usage, by_model(usage)["Model"])
+        st.subheader("Tokens per day")
+        st.plotly_chart(figure, key="tokens_per_day", config={"displayModeBar": False})
+        rows = load_usage(frame.settings, "usage_by_day_and_key", org, days, only, rows_max=USAGE_ROWS_MAX)
+        st.dataframe(usage_table(rows), hide_index=True, key="usage_table", column_config=columns(COUNTS.values(), [COST]))
+        if len(rows) == USAGE_ROWS_MAX:
+            st.warning(f"The table and the files end after {USAGE_ROWS_MAX:,} rows. Choose fewer days; the sums above are whole.")
+        _downloads(rows, f"usage-{frame.organization.public_id}-{days[0]}-{days[1]}")
+
+
+def _days(frame: Frame) -> tuple[date, date] | None:
+    today = datetime.now(frame.organization.zone).date()
+    # No max_value: at midnight a page that is open must not find its own choice out of range.
+    chosen = st.date_input("Days", value=(today.replace(day=1), today), key="days", help=f"In {frame.organization.zone.key}.")
+    if not isinstance(chosen, tuple) or len(chosen) != 2:
+        st.info("Choose the last day too.")
+        return None
+    if (chosen[1] - chosen[0]).days >= DAYS_MAX:
+        st.error(f"Choose at most {DAYS_MAX} days.")
+        return None
+    return chosen
+
+
+def _only(frame: Frame, days: tuple[date, date]) -> Only:
+    since, until = day_range(*days, frame.organization.zone)
+    found = load(frame.settings, "usage_choices", frame.organization.org_id, since=since, until=until).iloc[0]
+    labels = {"projects": "Project", "models": "Model", "api_keys": "API key"}
+    boxes = zip(st.columns(3), labels.items(), strict=True)
+    return Only(**{name: _choice(column, label, name, found[name] or []) for column, (name, label) in boxes})
+
+
+def _choice(column: Any, label: str, name: str, found: list[str]) -> list[str]:
+    # What was chosen stays an option when other days do not have it: a filter must not vanish unseen.
+    chosen = st.session_state.get(f"only_{name}", [])
+    wanted: list[str] = column.multiselect(label, sorted({*found, *chosen}), key=f"only_{name}", placeholder="All")
+    return wanted
+
+
+def _downloads(rows: Any, name: str) -> None:
     left, right, _ = st.columns([1, 1, 4])
-    left.download_button("CSV", pd.DataFrame(exact).to_csv(index=False), f"{name}.csv", "text/csv", width="stretch")
-    right.download_button("Parquet", parquet.getvalue(), f"{name}.parquet", width="stretch")
+    left.download_button("Download CSV", lambda: to_csv(rows), f"{name}.csv", "text/csv", key="csv", width="stretch")
+    right.download_button(
+        "Download Parquet", lambda: to_parquet(rows), f"{name}.parquet", "application/vnd.apache.parquet", key="parquet",
+        width="stretch",
+    )  # fmt: skip
+
+
+_usage()

@@ -1,22 +1,13 @@
-"""Draft invoice lines and their sum."""
+"""Draft invoice lines and their sums."""
 
 from decimal import Decimal
 
 import pandas as pd
 
-from dashboards.views.words import count, money
+from dashboards.views.words import dollars, money
 
 CLASSES = {"input": "Input tokens", "cached_input": "Cached input tokens", "output": "Output tokens"}
-
-
-def months(lines: pd.DataFrame) -> list[str]:
-    """The months that have lines, newest first, as `2026-11`."""
-    return sorted({f"{month:%Y-%m}" for month in lines["period_month"]}, reverse=True)
-
-
-def of_month(lines: pd.DataFrame, month: str) -> pd.DataFrame:
-    """The lines of one month."""
-    return lines[[f"{period:%Y-%m}" == month for period in lines["period_month"]]]
+PRICE, SUBTOTAL, AMOUNT = "Price per million", "Subtotal, exact", "Amount"
 
 
 def invoice_table(lines: pd.DataFrame) -> pd.DataFrame:
@@ -24,17 +15,31 @@ def invoice_table(lines: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Model": lines["model"],
-            "What": [CLASSES.get(token_class, token_class) for token_class in lines["token_class"]],
-            "Tokens": [count(quantity) for quantity in lines["quantity"]],
-            "Price per million": [money(price * 1_000_000) for price in lines["unit_price_picousd"]],
-            "Subtotal, exact": [money(subtotal) for subtotal in lines["subtotal_picousd"]],
-            "Amount": [f"${amount:,.2f}" for amount in lines["amount"]],
+            "What": [_class(token_class) for token_class in lines["token_class"]],
+            "Tokens": [int(quantity) for quantity in lines["quantity"]],
+            PRICE: [money(price * 1_000_000) for price in lines["unit_price_picousd"]],
+            SUBTOTAL: [money(subtotal) for subtotal in lines["subtotal_picousd"]],
+            AMOUNT: [dollars(amount) for amount in lines["amount"]],
             "Project": lines["project"],
             "Line": lines["line_id"],
         }
     )
 
 
+def line_label(line: pd.Series) -> str:
+    """What a line is for, in words."""
+    return f"{line['model']} · {_class(line['token_class'])} · {dollars(line['amount'])} · {line['line_id']}"
+
+
 def total(lines: pd.DataFrame) -> Decimal:
-    """The sum of the amounts: what the invoice says."""
+    """The sum of the amounts in USD: what the invoice says."""
     return sum(lines["amount"], start=Decimal(0))
+
+
+def exact_total(lines: pd.DataFrame) -> Decimal:
+    """The sum of the subtotals in pico-dollars, before any rounding."""
+    return sum(lines["subtotal_picousd"], start=Decimal(0))
+
+
+def _class(token_class: str) -> str:
+    return CLASSES.get(token_class, token_class)

@@ -19,45 +19,54 @@ def requests_table(requests: pd.DataFrame, zone: ZoneInfo) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Time": [instant(at, zone) for at in requests["started_at"]],
+            "Request id": [str(request_id) for request_id in requests["request_id"]],
             "Model": requests["model"].fillna("—"),
-            "Status": requests["status"],
-            "Input tokens": requests["input_tokens"],
-            "Output tokens": requests["output_tokens"],
+            "Status": [str(status).replace("_", " ") for status in requests["status"]],
+            "Input tokens": requests["input_tokens"].astype("int64"),
+            "Output tokens": requests["output_tokens"].astype("int64"),
             "Cost (USD)": [money(cost) for cost in requests["cost_picousd"]],
-            "First token": [milliseconds(us) for us in requests["ttft_us"]],
             "Duration": [milliseconds(us) for us in requests["duration_us"]],
+            "First token": [milliseconds(us) for us in requests["ttft_us"]],
             "Engine": requests["engine"].fillna("—"),
             "Attempt": requests["attempt"],
-            "Request id": [str(request_id) for request_id in requests["request_id"]],
         }
     )
 
 
 def why(row: pd.Series, zone: ZoneInfo) -> list[tuple[str, str]]:
     """(what, explanation) of one attempt: what it cost and how that follows from its tokens."""
-    lines = [
+    return [
         ("Started", f"{instant(row['started_at'], zone)} ({zone.key})"),
-        ("Ended as", f"{row['status']}, HTTP {row['http_status']}" + (f", {row['error_code']}" if row["error_code"] else "")),
+        ("Ended as", _ending(row)),
         ("Model and engine", f"{row['model'] or '—'} on {row['engine'] or 'no engine'}"),
         ("Tokens", _tokens(row)),
         ("Cost", _cost(row)),
         ("Time", _time(row)),
         ("Key and project", f"{row['api_key']} in {row['project']}"),
     ]
-    return [(what, text) for what, text in lines if text]
+
+
+def _ending(row: pd.Series) -> str:
+    parts = [str(row["status"]).replace("_", " "), f"HTTP {row['http_status']}", row["error_code"]]
+    return ", ".join(part for part in parts if part)
 
 
 def _time(row: pd.Series) -> str:
     parts = {"first token": "ttft_us", "whole call": "duration_us", "of it the router itself": "overhead_us"}
-    return ", ".join(f"{words} {milliseconds(row[column])}" for words, column in parts.items())
+    measured = [f"{words} {milliseconds(row[column])}" for words, column in parts.items() if not pd.isna(row[column])]
+    return ", ".join(measured) or "—"
 
 
 def _tokens(row: pd.Series) -> str:
     text = (
         f"{count(row['input_tokens'])} in ({count(row['cached_input_tokens'])} of them cached), {count(row['output_tokens'])} out"
     )
-    source = {"engine": "counted by the engine", "running": "the engine's running count when the stream was cut"}
-    return f"{text}; {source.get(row['token_source'], 'no count')}"
+    source = {
+        "engine": "counted by the engine",
+        "running": "the engine's running count when the stream was cut",
+        "estimate": "estimated, because the engine gave no count",
+    }
+    return f"{text}; {source.get(row['token_source'], 'no engine was asked')}"
 
 
 def _cost(row: pd.Series) -> str:

@@ -1,5 +1,6 @@
-"""Sums and figures of usage."""
+"""Sums, tables and figures of usage."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -7,15 +8,17 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from dashboards.views.words import count, money
+from dashboards.views.words import instant, money
 from warehouse.base.money import PICOUSD_PER_USD
 
-COLOURS = ["#1f6f5c", "#e0a458", "#5b7db1", "#a45c6f", "#7a9e3c", "#6f6391"]
-TOKEN_COLUMNS = {
+COLOURS = ["#2a8a73", "#e0a458", "#5b7db1", "#b3667d", "#7a9e3c", "#8272b0"]  # seen well on white and on near-black
+COUNTS = {
+    "requests": "Requests",
     "input_tokens": "Input tokens",
     "cached_input_tokens": "Cached input tokens",
     "output_tokens": "Output tokens",
 }
+COST = "Cost (USD)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +34,61 @@ class Totals:
 
 def totals(usage: pd.DataFrame) -> Totals:
     """Sums of (requests, input_tokens, cached_input_tokens, output_tokens, cost_picousd); zeros for no rows."""
-    names = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "cost_picousd")
-    return Totals(*(int(sum(usage[name], start=Decimal(0))) for name in names))
+    return Totals(*(sum(map(int, usage[name])) for name in (*COUNTS, "cost_picousd")))
 
 
-def tokens_per_hour(usage: pd.DataFrame, zone: ZoneInfo) -> Any:
-    """A figure of tokens per hour, in and out stacked by model, hours in the organization's zone."""
-    import plotly.graph_objects as go  # noqa: PLC0415  # half a second that sign-in need not wait for
+def by_model(usage: pd.DataFrame) -> pd.DataFrame:
+    """One row per model with its sums, the dearest first."""
+    sums = usage[["model", *COUNTS, "cost_picousd"]].groupby("model", as_index=False).sum()
+    sums = sums.sort_values(["cost_picousd", "model"], ascending=[False, True])
+    return pd.DataFrame({"Model": sums["model"], **_counts(sums), COST: [money(cost) for cost in sums["cost_picousd"]]})
 
-    figure = go.Figure()
-    for number, (model, rows) in enumerate(usage.dropna(subset=["model"]).groupby("model", sort=True)):
-        hours = [hour.astimezone(zone).replace(tzinfo=None) for hour in rows["hour_utc"]]
-        tokens = rows["input_tokens"].astype("int64") + rows["output_tokens"].astype("int64")
-        figure.add_bar(x=hours, y=tokens, name=str(model), marker_color=COLOURS[number % len(COLOURS)])
-    return _framed(figure, "tokens")
+
+def usage_table(usage: pd.DataFrame) -> pd.DataFrame:
+    """The usage frame with words for heads and exact text for money."""
+    return pd.DataFrame(
+        {
+            "Day": usage["day"],
+            "Model": usage["model"],
+            **_counts(usage),
+            COST: [money(cost) for cost in usage["cost_picousd"]],
+            "Project": usage["project"],
+            "API key": usage["api_key"],
+        }
+    )
+
+
+def organizations_table(organizations: pd.DataFrame, names: Mapping[int, str], zone: ZoneInfo) -> pd.DataFrame:
+    """Organizations with exact sums, and how far each is complete."""
+    return pd.DataFrame(
+        {
+            "Organization": [
+                names.get(org_id, public_id)
+                for org_id, public_id in zip(organizations["org_id"], organizations["organization"], strict=True)
+            ],
+            **_counts(organizations),
+            COST: [money(cost) for cost in organizations["cost_picousd"]],
+            "Quarantined rows": organizations["rows_quarantined"].astype("int64"),
+            "Complete to": [instant(at, zone) if at is not None else "—" for at in organizations["complete_to"]],
+            "Id": organizations["organization"],
+        }
+    )
+
+
+def tokens_per_hour(usage: pd.DataFrame, zone: ZoneInfo, models: Iterable[str]) -> Any:
+    """A figure of tokens per hour, in and out, stacked by model; hours in the organization's zone."""
+    hours = [hour.astimezone(zone).replace(tzinfo=None) for hour in usage["hour_utc"]]
+    return _stacked(usage.assign(x=hours), models)
+
+
+def tokens_per_day(usage: pd.DataFrame, models: Iterable[str]) -> Any:
+    """A figure of tokens per day, in and out, stacked by model."""
+    return _stacked(usage.assign(x=usage["day"]), models)
 
 
 def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame) -> Any:
     """A figure of USD per day, and the days expected with their interval. Heights are drawn, not billed: floats will do."""
-    import plotly.graph_objects as go  # noqa: PLC0415
+    import plotly.graph_objects as go  # noqa: PLC0415  # half a second that sign-in need not wait for
 
     by_day = usage.groupby("day")["cost_picousd"].sum()
     figure = go.Figure()
@@ -59,52 +98,46 @@ def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame) -> Any:
         above = [_drawn(high) - point for high, point in zip(forecast["cost_picousd_high"], points, strict=True)]
         below = [point - _drawn(low) for low, point in zip(forecast["cost_picousd_low"], points, strict=True)]
         error = {"type": "data", "array": above, "arrayminus": below, "thickness": 1}
+        share = Decimal(str(forecast.iloc[0]["interval_share"])) * 100
         figure.add_scatter(
-            x=list(forecast["day_utc"]), y=points, error_y=error, mode="markers", name="expected", marker_color=COLOURS[1]
-        )
-    return _framed(figure, "USD")
+            x=list(forecast["day_utc"]), y=points, error_y=error, mode="markers", marker_color=COLOURS[1],
+            name=f"expected, {share:.0f} % of days within the bars",
+        )  # fmt: skip
+    # Not "500µ" for a small day: Plotly's own prefixes are for engineers.
+    figure.update_yaxes(tickprefix="$", tickformat=",", exponentformat="none", rangemode="tozero")
+    return _framed(figure)
 
 
-def usage_table(usage: pd.DataFrame) -> pd.DataFrame:
-    """The usage frame with words for heads and exact text for money."""
-    return pd.DataFrame(
-        {
-            "Day": usage["day"],
-            "Model": usage["model"].fillna("—"),
-            "Requests": usage["requests"].astype("int64"),
-            **{label: usage[name].astype("int64") for name, label in TOKEN_COLUMNS.items()},
-            "Cost (USD)": [money(cost) for cost in usage["cost_picousd"]],
-            "Project": usage["project"],
-            "API key": usage["api_key"],
-        }
-    )
+def _stacked(usage: pd.DataFrame, models: Iterable[str]) -> Any:
+    """Bars over `x`. A model has the colour of its place in `models`, so that it is the same in every figure of a page."""
+    import plotly.graph_objects as go  # noqa: PLC0415
+
+    figure = go.Figure()
+    for number, model in enumerate(models):
+        rows = usage[usage["model"] == model]
+        tokens = rows["input_tokens"].astype("int64") + rows["output_tokens"].astype("int64")
+        if tokens.any():
+            figure.add_bar(x=list(rows["x"]), y=list(tokens), name=str(model), marker_color=COLOURS[number % len(COLOURS)])
+    figure.update_yaxes(tickformat=",")
+    return _framed(figure)
 
 
-def organizations_table(organizations: pd.DataFrame) -> pd.DataFrame:
-    """Organizations with exact sums."""
-    return pd.DataFrame(
-        {
-            "Organization": organizations["organization"],
-            "Requests": [count(number) for number in organizations["requests"]],
-            "Input tokens": [count(number) for number in organizations["input_tokens"]],
-            "Output tokens": [count(number) for number in organizations["output_tokens"]],
-            "Cost (USD)": [money(cost) for cost in organizations["cost_picousd"]],
-            "Quarantined rows": [count(number) for number in organizations["rows_quarantined"]],
-        }
-    )
+def _counts(usage: pd.DataFrame) -> dict[str, pd.Series]:
+    return {label: usage[name].astype("int64") for name, label in COUNTS.items()}
 
 
 def _drawn(picousd: object) -> float:
     return float(Decimal(str(picousd)) / PICOUSD_PER_USD)
 
 
-def _framed(figure: Any, unit: str) -> Any:
+def _framed(figure: Any) -> Any:
     figure.update_layout(
         barmode="stack",
         height=280,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        yaxis_title=unit,
-        legend={"orientation": "h", "y": 1.12, "x": 0},
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal", "title": {"text": ""}},
         bargap=0.25,
+        hovermode="x unified",
     )
     return figure

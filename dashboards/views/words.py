@@ -22,6 +22,11 @@ def money(picousd: object) -> str:
     return f"${int(whole):,}.{decimals}"
 
 
+def dollars(amount: Decimal) -> str:
+    """An amount of an invoice, in cents: `$1,204.50`."""
+    return f"${amount:,.2f}"
+
+
 def milliseconds(microseconds: object) -> str:
     """`12345` -> `12.3 ms`; a dash where nothing was measured."""
     if microseconds is None or pd.isna(microseconds):
