@@ -2,14 +2,13 @@
 
 import shutil
 import time
-from pathlib import Path
 from xmlrpc import client
 
 from deploy.local import supervisor
 from deploy.local.errors import StepFailed
 from deploy.local.launch import GUARDIAN
 from deploy.local.layout import Layout
-from deploy.local.processes import Process, end, members
+from deploy.local.processes import Process, end, is_running, members
 from deploy.local.program import load
 
 _SUPERVISOR_PATIENCE_S = 90  # the sum of what the programs may take one after the other, and some
@@ -42,7 +41,7 @@ def _stop_supervisor(layout: Layout) -> None:
     except (OSError, client.Error):  # it is not there, or was killed meanwhile: what is left is ended by our caller
         return
     deadline = time.monotonic() + _SUPERVISOR_PATIENCE_S
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while is_running(int(pid)) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 

@@ -47,6 +47,15 @@ def _program_of(entry: Path, instance: str, work: Path) -> str | None:
     return None
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process works: one that has ended and only waits for its parent to notice does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def end(found: Callable[[], list[Process]], patience_s: float) -> list[Process]:
     """End all processes that `found` returns, until it returns none: SIGTERM first, SIGKILL after `patience_s`.
 
