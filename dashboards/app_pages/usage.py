@@ -1,23 +1,21 @@
 """Usage by day, project, key and model, to look at and to take away."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import streamlit as st
 
 from dashboards.app_pages.frame import REFRESH_SLOWLY_S, Frame, columns, explained, require, show_totals, title
+from dashboards.app_pages.ranges import choose_days, downloads
 from dashboards.loaders import USAGE_ROWS_MAX, Only, day_range, load, load_usage
-from dashboards.views.exports import to_csv, to_parquet
 from dashboards.views.usage import COST, COUNTS, by_model, tokens_per_day, totals, usage_table
-
-DAYS_MAX = 366
 
 
 @st.fragment(run_every=REFRESH_SLOWLY_S)
 def _usage() -> None:
     frame = require()
     title(frame, "Usage")
-    days = _days(frame)
+    days = choose_days(frame)
     if days is None:
         return
     with explained():
@@ -27,27 +25,14 @@ def _usage() -> None:
             st.info("No request in these days with these filters.")
             return
         show_totals(totals(usage), "Spend")
-        figure = tokens_per_day(usage, by_model(usage)["Model"])
+        figure = tokens_per_day(usage, by_model(usage)["Model"], days)
         st.subheader("Tokens per day")
         st.plotly_chart(figure, key="tokens_per_day", config={"displayModeBar": False})
         rows = load_usage(frame.settings, "usage_by_day_and_key", org, days, only, rows_max=USAGE_ROWS_MAX)
         st.dataframe(usage_table(rows), hide_index=True, key="usage_table", column_config=columns(COUNTS.values(), [COST]))
         if len(rows) == USAGE_ROWS_MAX:
             st.warning(f"The table and the files end after {USAGE_ROWS_MAX:,} rows. Choose fewer days; the sums above are whole.")
-        _downloads(rows, f"usage-{frame.organization.public_id}-{days[0]}-{days[1]}")
-
-
-def _days(frame: Frame) -> tuple[date, date] | None:
-    today = datetime.now(frame.organization.zone).date()
-    # No max_value: at midnight a page that is open must not find its own choice out of range.
-    chosen = st.date_input("Days", value=(today.replace(day=1), today), key="days", help=f"In {frame.organization.zone.key}.")
-    if not isinstance(chosen, tuple) or len(chosen) != 2:
-        st.info("Choose the last day too.")
-        return None
-    if (chosen[1] - chosen[0]).days >= DAYS_MAX:
-        st.error(f"Choose at most {DAYS_MAX} days.")
-        return None
-    return chosen
+        downloads(rows, f"usage-{frame.organization.public_id}-{days[0]}-{days[1]}")
 
 
 def _only(frame: Frame, days: tuple[date, date]) -> Only:
@@ -63,15 +48,6 @@ def _choice(column: Any, label: str, name: str, found: list[str]) -> list[str]:
     chosen = st.session_state.get(f"only_{name}", [])
     wanted: list[str] = column.multiselect(label, sorted({*found, *chosen}), key=f"only_{name}", placeholder="All")
     return wanted
-
-
-def _downloads(rows: Any, name: str) -> None:
-    left, right, _ = st.columns([1, 1, 4])
-    left.download_button("Download CSV", lambda: to_csv(rows), f"{name}.csv", "text/csv", key="csv", width="stretch")
-    right.download_button(
-        "Download Parquet", lambda: to_parquet(rows), f"{name}.parquet", "application/vnd.apache.parquet", key="parquet",
-        width="stretch",
-    )  # fmt: skip
 
 
 _usage()

@@ -1,7 +1,8 @@
 """Sums, tables and figures of usage."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +20,9 @@ COUNTS = {
     "output_tokens": "Output tokens",
 }
 COST = "Cost (USD)"
+BAR_SHARE = 0.75  # of the room of an hour or a day
+TICKS = 8
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +79,39 @@ def organizations_table(organizations: pd.DataFrame, names: Mapping[int, str], z
     )
 
 
-def tokens_per_hour(usage: pd.DataFrame, zone: ZoneInfo, models: Iterable[str]) -> Any:
-    """A figure of tokens per hour, in and out, stacked by model; hours in the organization's zone."""
-    hours = [hour.astimezone(zone).replace(tzinfo=None) for hour in usage["hour_utc"]]
-    return _stacked(usage.assign(x=hours), models)
+def spend_table(usage: pd.DataFrame) -> pd.DataFrame:
+    """The usage frame by day and model, the latest day first, the dearest model first."""
+    rows = usage.sort_values(["day", "cost_picousd", "model"], ascending=[False, False, True])
+    return pd.DataFrame(
+        {"Day": rows["day"], "Model": rows["model"], COST: [money(cost) for cost in rows["cost_picousd"]], **_counts(rows)}
+    )
 
 
-def tokens_per_day(usage: pd.DataFrame, models: Iterable[str]) -> Any:
-    """A figure of tokens per day, in and out, stacked by model."""
-    return _stacked(usage.assign(x=usage["day"]), models)
+def expected(forecast: pd.DataFrame) -> int | None:
+    """Pico-dollars that the days of a forecast are expected to cost together; None where there is no forecast."""
+    return None if forecast.empty else sum(map(int, forecast["cost_picousd"]))
 
 
-def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame) -> Any:
-    """A figure of USD per day, and the days expected with their interval. Heights are drawn, not billed: floats will do."""
-    import plotly.graph_objects as go  # noqa: PLC0415  # half a second that sign-in need not wait for
+def tokens_per_hour(usage: pd.DataFrame, zone: ZoneInfo, models: Iterable[str], hours: tuple[datetime, datetime]) -> Any:
+    """A figure of tokens per hour, in and out, stacked by model, from the first to the last hour; in the organization's zone."""
+    local = [hour.astimezone(zone).replace(tzinfo=None) for hour in (*usage["hour_utc"], *hours)]
+    figure = _stacked(usage.assign(x=local[:-2]), models, _tokens, HOUR)
+    return _framed(figure, local[-2], local[-1], HOUR)
 
-    by_day = usage.groupby("day")["cost_picousd"].sum()
-    figure = go.Figure()
-    figure.add_bar(x=list(by_day.index), y=[_drawn(cost) for cost in by_day], name="spent", marker_color=COLOURS[0])
+
+def tokens_per_day(usage: pd.DataFrame, models: Iterable[str], days: tuple[date, date]) -> Any:
+    """A figure of tokens per day, in and out, stacked by model, from the first to the last day."""
+    return _framed(_stacked(usage.assign(x=usage["day"]), models, _tokens, DAY), *days, DAY)
+
+
+def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame, models: Iterable[str], days: tuple[date, date]) -> Any:
+    """A figure of USD per day, stacked by model, and the days expected with their interval.
+
+    Heights are drawn, not billed: floats will do.
+    """
+    figure, last = _stacked(usage.assign(x=usage["day"]), models, _spend, DAY), days[1]
     if not forecast.empty:
+        last = max(last, *forecast["day_utc"])
         points = [_drawn(cost) for cost in forecast["cost_picousd"]]
         above = [_drawn(high) - point for high, point in zip(forecast["cost_picousd_high"], points, strict=True)]
         below = [point - _drawn(low) for low, point in zip(forecast["cost_picousd_low"], points, strict=True)]
@@ -105,21 +123,30 @@ def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame) -> Any:
         )  # fmt: skip
     # Not "500µ" for a small day: Plotly's own prefixes are for engineers.
     figure.update_yaxes(tickprefix="$", tickformat=",", exponentformat="none", rangemode="tozero")
-    return _framed(figure)
+    return _framed(figure, days[0], last, DAY)
 
 
-def _stacked(usage: pd.DataFrame, models: Iterable[str]) -> Any:
+def _stacked(usage: pd.DataFrame, models: Iterable[str], heights: Callable[[pd.DataFrame], list[Any]], step: timedelta) -> Any:
     """Bars over `x`. A model has the colour of its place in `models`, so that it is the same in every figure of a page."""
-    import plotly.graph_objects as go  # noqa: PLC0415
+    import plotly.graph_objects as go  # noqa: PLC0415  # half a second that sign-in need not wait for
 
     figure = go.Figure()
     for number, model in enumerate(models):
         rows = usage[usage["model"] == model]
-        tokens = rows["input_tokens"].astype("int64") + rows["output_tokens"].astype("int64")
-        if tokens.any():
-            figure.add_bar(x=list(rows["x"]), y=list(tokens), name=str(model), marker_color=COLOURS[number % len(COLOURS)])
+        drawn = heights(rows)
+        if any(drawn):
+            colour, width = COLOURS[number % len(COLOURS)], step.total_seconds() * 1000 * BAR_SHARE
+            figure.add_bar(x=list(rows["x"]), y=drawn, name=str(model), marker_color=colour, width=width)
     figure.update_yaxes(tickformat=",")
-    return _framed(figure)
+    return figure
+
+
+def _tokens(rows: pd.DataFrame) -> list[Any]:
+    return [int(asked) + int(answered) for asked, answered in zip(rows["input_tokens"], rows["output_tokens"], strict=True)]
+
+
+def _spend(rows: pd.DataFrame) -> list[Any]:
+    return [_drawn(cost) for cost in rows["cost_picousd"]]
 
 
 def _counts(usage: pd.DataFrame) -> dict[str, pd.Series]:
@@ -130,14 +157,21 @@ def _drawn(picousd: object) -> float:
     return float(Decimal(str(picousd)) / PICOUSD_PER_USD)
 
 
-def _framed(figure: Any) -> Any:
+def _framed(figure: Any, first: date, last: date, step: timedelta) -> Any:
+    """The whole range, also where nothing happened: a lone bar would be drawn over the full width, with ticks of microseconds."""
+    edges = [pd.Timestamp(at).to_pydatetime() for at in (first, last)]
+    steps = (edges[1] - edges[0]) // step + 1
+    every = max(1, -(-steps // TICKS)) * step
+    figure.update_xaxes(
+        range=[edges[0] - step / 2, edges[1] + step / 2], tick0=edges[0], dtick=every.total_seconds() * 1000,
+        tickformat="%H:%M" if step == HOUR else "%d %b",
+    )  # fmt: skip
     figure.update_layout(
         barmode="stack",
         height=280,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         showlegend=True,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal", "title": {"text": ""}},
-        bargap=0.25,
         hovermode="x unified",
     )
     return figure

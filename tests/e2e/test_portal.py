@@ -1,8 +1,11 @@
 """The whole path as a person sees it: a request by SDK, its row, its marts, its numbers on the page."""
 
+import csv
 import re
 import time
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
 
 import openai
 import psycopg
@@ -93,13 +96,27 @@ def test_one_request_is_one_row_is_one_mart_is_one_number_on_the_page(page: Page
 def test_every_page_opens_without_an_error_or_a_call_to_the_outside(page: Page, stack: dict[str, str]) -> None:
     outside: list[str] = []
     page.on("request", lambda request: None if _is_ours(request.url, stack) else outside.append(request.url))
-    for name in ("Usage", "Requests", "Invoice", "Connect", "Platform", "Overview"):
+    for name in ("Usage", "Spend", "Requests", "Invoice", "Connect", "Platform", "Overview"):
         page.get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", name=name).first).to_be_visible(timeout=30_000)
         page.wait_for_timeout(500)
         assert page.get_by_test_id("stException").count() == 0, name
         assert page.get_by_test_id("stAlertContentError").count() == 0, name
     assert outside == []
+
+
+def test_the_file_and_the_pages_say_what_sql_says(page: Page, stack: dict[str, str]) -> None:
+    """Run after the tests that made requests; the sums are read anew until they agree, because rows may still arrive."""
+    page.get_by_role("link", name="Usage").click()
+    with page.expect_download(timeout=30_000) as download:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    in_file = tuple(sum(int(line[name]) for line in lines) for name in ("requests", "input_tokens", "output_tokens"))
+    assert in_file == _sums(stack)
+    page.get_by_role("link", name="Spend").click()
+    spent = page.get_by_test_id("stMetric").filter(has=page.get_by_text("Spend", exact=True)).get_by_test_id("stMetricValue")
+    cost = Fraction(spent.inner_text(timeout=30_000).removeprefix("$").replace(",", "")) * 10**12
+    assert cost == sum(int(line["cost_picousd"]) for line in lines) > 0
 
 
 def test_a_reload_keeps_the_viewer_and_signing_out_does_not(page: Page) -> None:

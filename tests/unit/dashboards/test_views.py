@@ -27,6 +27,7 @@ USAGE = pd.DataFrame(
     ],
     dtype=object,
 )  # fmt: skip
+DAYS = (date(2026, 3, 1), date(2026, 3, 2))
 ATTEMPT = pd.Series(
     {
         "started_at": datetime(2026, 1, 1, tzinfo=UTC), "status": "completed", "http_status": 200, "error_code": None,
@@ -146,7 +147,10 @@ def test_the_invoice_is_the_sum_of_its_lines() -> None:
 def test_figures_show_each_model_that_had_tokens_in_its_own_colour() -> None:
     hours = USAGE.assign(hour_utc=[datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in range(4)])
     models = usage.by_model(USAGE)["Model"]
-    by_hour, by_day = usage.tokens_per_hour(hours, BERLIN, models), usage.tokens_per_day(USAGE, models)
+    by_hour = usage.tokens_per_hour(
+        hours, BERLIN, models, (datetime(2026, 2, 28, 4, tzinfo=UTC), datetime(2026, 3, 1, 3, tzinfo=UTC))
+    )
+    by_day = usage.tokens_per_day(USAGE, models, DAYS)
     assert [trace.name for trace in by_hour.data] == [trace.name for trace in by_day.data] == ["m", "cheap"]
     assert by_hour.data[0].x[0].isoformat() == "2026-03-01T01:00:00"  # one o'clock in Berlin
     assert by_hour.data[1].marker.color == by_day.data[1].marker.color != by_day.data[0].marker.color
@@ -159,11 +163,28 @@ def test_spend_is_drawn_with_what_is_expected() -> None:
         columns=columns,
         dtype=object,
     )
-    spent, expected = usage.spend_per_day(USAGE, forecast).data
-    assert list(spent.y) == [0.000002, 1e18]
+    models = usage.by_model(USAGE)["Model"]
+    figure = usage.spend_per_day(USAGE, forecast, models, DAYS)
+    spent, cheap, expected = figure.data
+    assert (spent.name, list(spent.y), cheap.name, list(cheap.y)) == ("m", [0.000002, 1e18], "cheap", [5e-12])
+    assert [f"{edge:%d %H}" for edge in figure.layout.xaxis.range] == ["28 12", "03 12"]
     assert (expected.y[0], expected.error_y.array[0], expected.error_y.arrayminus[0]) == (3, 2, 1)
     assert expected.name == "expected, 80 % of days within the bars"
-    assert len(usage.spend_per_day(USAGE, forecast.iloc[:0]).data) == 1
+    assert len(usage.spend_per_day(USAGE, forecast.iloc[:0], models, DAYS).data) == 2
+    assert (usage.expected(forecast), usage.expected(forecast.iloc[:0])) == (3 * 10**12, None)
+
+
+def test_a_lone_day_is_drawn_in_its_whole_range() -> None:
+    figure = usage.tokens_per_day(USAGE.iloc[2:], ["m"], (date(2026, 1, 1), date(2026, 12, 31)))
+    assert [f"{edge:%d %b}" for edge in figure.layout.xaxis.range] == ["31 Dec", "31 Dec"]
+    assert figure.layout.xaxis.dtick == 31 * 86_400_000
+    assert figure.data[0].width < 86_400_000
+
+
+def test_spend_is_listed_by_day_and_model_the_latest_and_dearest_first() -> None:
+    table = usage.spend_table(USAGE)
+    assert list(table["Model"]) == ["m", "cheap", "m", "—"]
+    assert table["Cost (USD)"].iloc[1] == "$0.000000000005"
 
 
 def test_files_hold_the_exact_rows() -> None:
