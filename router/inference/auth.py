@@ -82,12 +82,9 @@ class KeyRing:
             raise NotAllowed(f"a {entry.key.kind} key cannot call the inference API: use a key of a project")
         return entry.caller
 
-    async def platform_key(self, authorization: bytes | None) -> ApiKey:
-        """The platform admin's key of a management request. Raises: AuthenticationFailed, NotAllowed, NotReady."""
-        entry = await self._entry(authorization)
-        if entry.key.kind != "platform":
-            raise NotAllowed("this is for platform admins: use a key of kind platform")
-        return entry.key
+    async def key(self, authorization: bytes | None) -> ApiKey:
+        """The key of a management request, of whatever kind. Raises: AuthenticationFailed, NotReady."""
+        return (await self._entry(authorization)).key
 
     async def _entry(self, authorization: bytes | None) -> _Entry:
         if not authorization:

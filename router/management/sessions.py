@@ -5,13 +5,12 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from psycopg import OperationalError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from router.management.access import Management, SignedIn
+from router.management.access import Management, SignedIn, transaction
 from router.management.state import ManagementState
 from warehouse.access.people import Membership, User, find_user_by_email, list_memberships, list_organizations
-from warehouse.base.errors import AuthenticationFailed, NotReady
+from warehouse.base.errors import AuthenticationFailed
 from warehouse.identity.passwords import verify_password
 from warehouse.identity.sessions import Session, sign
 
@@ -32,11 +31,8 @@ class Credentials(BaseModel):
 @router.post("/sessions")
 async def create_session(credentials: Credentials, state: Management) -> dict[str, Any]:
     """Sign in. Raises: AuthenticationFailed: wrong address or password; which of them is not said."""
-    try:
-        async with state.pool.connection() as conn:
-            user = await find_user_by_email(conn, credentials.email)
-    except OperationalError as error:
-        raise NotReady("the database cannot be reached; try again in a moment", retry_after_s=2) from error
+    async with transaction(state, None, platform=True) as conn:
+        user = await find_user_by_email(conn, credentials.email)
     password = credentials.password.get_secret_value()
     async with _verifications:
         right = await asyncio.to_thread(verify_password, user.password_hash if user else None, password)
@@ -54,7 +50,7 @@ async def current_session(user: SignedIn, state: Management) -> dict[str, Any]:
 
 
 async def _shape(state: ManagementState, user: User) -> dict[str, Any]:
-    async with state.pool.connection() as conn:
+    async with transaction(state, None, platform=True) as conn:
         memberships = await list_memberships(conn, user.id)
         if user.platform_admin:
             own = {membership.org_id for membership in memberships}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from psycopg_pool import AsyncConnectionPool
 
 from router.settings import RouterSettings
+from warehouse.identity.audit import audit_key
 
 DATABASE_WAIT_S = 5.0
 RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
@@ -16,6 +17,7 @@ class ManagementState:
     """The pool of role inferhouse_management, and what signs sessions."""
 
     def __init__(self, settings: RouterSettings) -> None:
+        self.audit_key = audit_key(settings.key_pepper.get_secret_value().encode())
         self.session_secret = settings.session_secret.get_secret_value().encode()
         self.session_s_max = settings.session_s_max
         self.pool = AsyncConnectionPool(

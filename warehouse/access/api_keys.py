@@ -24,6 +24,7 @@ class ApiKey:
     user_id: int | None
     service_account_id: int | None
     models: list[str] | None
+    scopes: list[str]
     expires_at: datetime | None
 
 

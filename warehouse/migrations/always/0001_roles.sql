@@ -56,6 +56,9 @@ grant select, insert on raw.usage_events to inferhouse_router;
 grant select, insert, update, delete on raw.journal_positions to inferhouse_router;
 
 grant select, insert, update, delete on all tables in schema control to inferhouse_management;
+revoke update, delete, truncate on control.audit_log from inferhouse_management;
+revoke insert, delete, truncate on control.audit_head from inferhouse_management;
+grant usage on all sequences in schema control to inferhouse_management;
 grant select on raw.journal_positions to inferhouse_management;
 
 grant select on raw.usage_events, raw.journal_positions to inferhouse_transform;

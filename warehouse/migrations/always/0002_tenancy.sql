@@ -4,9 +4,9 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Only the portal may choose by a setting; it checks the viewer's membership first. A SQL login is bound to its
-    -- organization by name, whatever it sets.
-    if session_user = 'inferhouse_portal' then
+    -- Only the portal and the management API may choose by a setting; they check the caller's membership first. A SQL
+    -- login is bound to its organization by name, whatever it sets.
+    if session_user in ('inferhouse_portal', 'inferhouse_management') then
         return nullif(current_setting('inferhouse.org_id', true), '')::bigint;
     end if;
     return (select org_id from control.sql_logins where role_name = session_user);
@@ -35,3 +35,44 @@ begin
 end
 $$;
 revoke all on function control.create_sql_login(name, bigint, text) from public;
+
+-- Whether this session of the management API works for the platform (sign-in, platform admins) and not for one organization.
+create or replace function control.sees_platform() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
+$$;
+
+-- The management API writes as a role that sees one organization a transaction, even if a query forgets to say which.
+do $$
+declare
+    of_organization text;
+begin
+    foreach of_organization in array array[
+        'projects', 'org_members', 'project_members', 'invites', 'service_accounts', 'api_keys', 'budgets', 'limits',
+        'audit_log', 'sql_logins'
+    ] loop
+        execute format('alter table control.%I enable row level security', of_organization);
+        execute format('drop policy if exists management_rows on control.%I', of_organization);
+        execute format(
+            'create policy management_rows on control.%I to inferhouse_management '
+            'using ((select control.sees_platform()) or org_id = (select control.current_org_id())) '
+            'with check ((select control.sees_platform()) or org_id is not distinct from (select control.current_org_id()))',
+            of_organization
+        );
+        execute format('drop policy if exists services_rows on control.%I', of_organization);
+        execute format(
+            'create policy services_rows on control.%I for select to inferhouse_router, inferhouse_transform using (true)',
+            of_organization
+        );
+    end loop;
+end
+$$;
+alter table control.organizations enable row level security;
+drop policy if exists management_rows on control.organizations;
+create policy management_rows on control.organizations to inferhouse_management
+using ((select control.sees_platform()) or id = (select control.current_org_id()))
+with check ((select control.sees_platform()) or id = (select control.current_org_id()));
+drop policy if exists services_rows on control.organizations;
+create policy services_rows on control.organizations for select to inferhouse_router, inferhouse_transform using (true);
