@@ -1,5 +1,6 @@
 """What is logged is one JSON object a line, without keys, tokens and passwords."""
 
+import contextvars
 import json
 import logging
 import sys
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warehouse.base import requests
 from warehouse.base.logging import JsonFormatter, redact
 from warehouse.identity.keys import ApiKeySecret
 
@@ -21,6 +23,12 @@ SECRETS = {
     "host=127.0.0.1 user=inferhouse_router password=hunter2 dbname=inferhouse": "hunter2",
     "host=127.0.0.1 password='hunter2 with blanks' dbname=inferhouse": "with blanks",
     'postgresql://u:hunter"2@h/db': 'hunter"2',
+    "alter role inferhouse_sql_ab password 'hunter2'": "hunter2",
+    "WzcsIDE3MDAwMDAwMDBd.c2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJl": "c2lnbmF0dXJl",
+    "otpauth://totp/Inferhouse:a@b.example?secret=JBSWY3DPEHPK3PXP&issuer=Inferhouse": "JBSWY3DP",
+    "Cookie: session=abcdef; theme=dark": "abcdef",
+    "POST /v1/oidc?code_verifier=hunter2&x=1": "hunter2",
+    '{"invite_token": "hunter2"}': "hunter2",
 }
 
 
@@ -50,6 +58,19 @@ def test_no_secret_in_message_extra_or_exception(text: str, secret: str) -> None
         assert secret not in json.dumps(entry, ensure_ascii=False)
         assert secret not in " ".join(map(str, entry.values()))
         assert "[redacted]" in str(entry)
+
+
+def test_a_field_whose_name_says_secret_is_not_shown() -> None:
+    fields = {"password": "a b c", "invite_token": "one two", "totp_code": 123456, "cookie": ["a"], "input_tokens": 7}
+    entry = _line("a message", nested=dict(fields), **fields)
+    assert entry["nested"] == {name: 7 if name == "input_tokens" else "[redacted]" for name in fields}
+    assert {name: entry[name] for name in fields} == entry["nested"]
+
+
+def test_a_line_names_the_request_under_way() -> None:
+    assert "request_id" not in _line("before any request")
+    made = contextvars.copy_context().run(lambda: (str(requests.begin()), _line("inside")["request_id"]))
+    assert made[0] == made[1]
 
 
 def test_the_rest_of_the_line_stays() -> None:
