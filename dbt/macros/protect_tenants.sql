@@ -10,6 +10,11 @@ begin
         using (org_id = (select control.current_org_id()));
         create policy platform_rows on {{ this }} for select to inferhouse_platform using (true);
     end if;
+    -- By its own name: marts that an earlier version built have the others already.
+    if not exists (select from pg_policy where polrelid = '{{ this }}'::regclass and polname = 'management_rows') then
+        create policy management_rows on {{ this }} for select to inferhouse_management
+        using ((select control.sees_platform()) or org_id = (select control.current_org_id()));
+    end if;
 end
 $protect$
 {% else %}

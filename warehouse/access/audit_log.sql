@@ -1,5 +1,5 @@
 -- name: lock_head
-select sequence, mac from control.audit_head for update
+select sequence, mac, head_mac from control.audit_head for update
 
 -- name: add_entry
 insert into control.audit_log (
@@ -13,31 +13,43 @@ insert into control.audit_log (
 -- name: move_head
 update control.audit_head set sequence = %(sequence)s, mac = %(mac)s, head_mac = %(head_mac)s
 
--- name: head
-select sequence, mac, head_mac from control.audit_head
-
 -- name: chain
+-- As text what a client's types would round or cannot hold: instants in microseconds (an owner could write infinity), JSON.
 select
-    sequence, public_id, org_id, project_id, effective_at, event_type, actor_type, actor_id, actor_email, ip::text as ip,
-    request_id, target_id, before, after, previous_mac, mac
+    sequence, public_id, org_id, project_id, trunc(extract(epoch from effective_at) * 1000000)::text as effective_at,
+    event_type, actor_type, actor_id, actor_email, abbrev(ip) as ip, request_id::text as request_id, target_id,
+    before::text as before, after::text as after, previous_mac, mac
 from control.audit_log
 where sequence > %(after)s
 order by sequence
-limit %(rows_max)s
+
+-- name: find
+select effective_at, sequence
+from control.audit_log
+where public_id = %(public_id)s and (%(org_id)s::bigint is null or org_id = %(org_id)s)
 
 -- name: page
 select
     l.sequence, l.public_id, l.effective_at, l.event_type, l.actor_type, l.actor_id, l.actor_email, host(l.ip) as ip,
-    l.request_id, l.target_id, l.before, l.after, p.public_id as project
+    l.request_id, l.target_id, l.before, l.after, p.public_id as project, o.public_id as organization
 from control.audit_log as l
 left join control.projects as p on p.id = l.project_id
-where l.org_id = %(org_id)s
-    and (%(after)s::text is null or l.sequence < (select a.sequence from control.audit_log as a where a.public_id = %(after)s))
+left join control.organizations as o on o.id = l.org_id
+where (%(org_id)s::bigint is null or l.org_id = %(org_id)s)
+    and (
+        %(after_at)s::timestamptz is null
+        or (l.effective_at, l.sequence) < (%(after_at)s::timestamptz, %(after_sequence)s::bigint)
+    )
     and (%(event_types)s::text[] is null or l.event_type = any(%(event_types)s::text[]))
     and (%(actor_ids)s::text[] is null or l.actor_id = any(%(actor_ids)s::text[]))
+    and (%(actor_emails)s::text[] is null or l.actor_email = any(%(actor_emails)s::text[]))
     and (%(target_ids)s::text[] is null or l.target_id = any(%(target_ids)s::text[]))
-    and (%(project_ids)s::text[] is null or p.public_id = any(%(project_ids)s::text[]))
+    and (%(project_ids)s::bigint[] is null or l.project_id = any(%(project_ids)s::bigint[]))
     and (%(since)s::timestamptz is null or l.effective_at >= %(since)s)
     and (%(until)s::timestamptz is null or l.effective_at < %(until)s)
-order by l.sequence desc
+order by l.effective_at desc, l.sequence desc
 limit %(rows_max)s
+
+-- name: project_ids
+select id from control.projects
+where public_id = any(%(public_ids)s::text[]) and (%(org_id)s::bigint is null or org_id = %(org_id)s)

@@ -58,6 +58,8 @@ grant select, insert, update, delete on raw.journal_positions to inferhouse_rout
 grant select, insert, update, delete on all tables in schema control to inferhouse_management;
 revoke update, delete, truncate on control.audit_log from inferhouse_management;
 revoke insert, delete, truncate on control.audit_head from inferhouse_management;
+-- SQL logins are made, changed and dropped by functions only, which check whose they are.
+revoke insert, update, delete, truncate on control.sql_logins from inferhouse_management;
 grant usage on all sequences in schema control to inferhouse_management;
 grant select on raw.journal_positions to inferhouse_management;
 

@@ -9,7 +9,12 @@ begin
     if session_user in ('inferhouse_portal', 'inferhouse_management') then
         return nullif(current_setting('inferhouse.org_id', true), '')::bigint;
     end if;
-    return (select org_id from control.sql_logins where role_name = session_user);
+    return (
+        select l.org_id
+        from control.sql_logins as l
+        inner join control.organizations as o on o.id = l.org_id
+        where l.role_name = session_user and o.suspended_at is null and o.deleted_at is null
+    );
 end
 $$;
 revoke all on function control.current_org_id() from public;
@@ -35,6 +40,88 @@ begin
 end
 $$;
 revoke all on function control.create_sql_login(name, bigint, text) from public;
+
+-- The management API may not make roles. It asks these functions of the owner, which work for the organization that its
+-- transaction was opened for and refuse every role that is not a login of it. `verifier`: what SCRAM makes of a password,
+-- so that the password itself is in no statement and no log.
+create or replace function control.check_sql_access(login name, for_org_id bigint) returns void
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if for_org_id is distinct from control.current_org_id() then
+        raise exception 'this transaction was not opened for organization %', for_org_id using errcode = 'insufficient_privilege';
+    end if;
+    if not exists (
+        select from control.sql_logins as l
+        inner join pg_roles as r on r.rolname = l.role_name
+        where l.role_name = login and l.org_id = for_org_id and not r.rolsuper and not r.rolcreaterole
+            and pg_has_role(r.oid, 'inferhouse_tenant', 'member')
+    ) then
+        raise exception '% is no SQL login of this organization', login using errcode = 'invalid_role_specification';
+    end if;
+end
+$$;
+
+create or replace function control.add_sql_access(
+    login name, for_org_id bigint, label text, verifier text, made_by text
+) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set createrole_self_grant = 'set, inherit'
+as $$
+begin
+    if for_org_id is distinct from control.current_org_id() then
+        raise exception 'this transaction was not opened for organization %', for_org_id using errcode = 'insufficient_privilege';
+    end if;
+    if login !~ '^inferhouse_sql_[0-9a-z_]{8,48}$' or verifier !~ '^SCRAM-SHA-256\$' then
+        raise exception '% is no name of a SQL login, or there is no SCRAM verifier', login
+            using errcode = 'invalid_role_specification';
+    end if;
+    if exists (select from pg_roles where rolname = login) then
+        raise exception 'there is a role % already', login using errcode = 'duplicate_object';
+    end if;
+    perform control.create_sql_login(login, for_org_id, verifier);
+    update control.sql_logins set name = label, created_by = made_by where role_name = login;
+end
+$$;
+
+-- A new password. Sessions that began with the old one end.
+create or replace function control.rotate_sql_access(login name, for_org_id bigint, verifier text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform control.check_sql_access(login, for_org_id);
+    if verifier !~ '^SCRAM-SHA-256\$' then
+        raise exception 'there is no SCRAM verifier' using errcode = 'invalid_password';
+    end if;
+    perform control.create_sql_login(login, for_org_id, verifier);
+    update control.sql_logins set rotated_at = now() where role_name = login;
+    perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a where a.usename = login;
+end
+$$;
+
+-- The login goes, and its sessions with it. One that begins meanwhile belongs to no organization and sees nothing.
+create or replace function control.drop_sql_access(login name, for_org_id bigint) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform control.check_sql_access(login, for_org_id);
+    delete from control.sql_logins where role_name = login;
+    perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a where a.usename = login;
+    execute format('drop owned by %I', login);
+    execute format('drop role %I', login);
+end
+$$;
+revoke all on function control.check_sql_access(name, bigint) from public;
+revoke all on function control.add_sql_access(name, bigint, text, text, text) from public;
+revoke all on function control.rotate_sql_access(name, bigint, text) from public;
+revoke all on function control.drop_sql_access(name, bigint) from public;
+grant execute on function control.add_sql_access(name, bigint, text, text, text) to inferhouse_management;
+grant execute on function control.rotate_sql_access(name, bigint, text) to inferhouse_management;
+grant execute on function control.drop_sql_access(name, bigint) to inferhouse_management;
 
 -- Whether this session of the management API works for the platform (sign-in, platform admins) and not for one organization.
 create or replace function control.sees_platform() returns boolean

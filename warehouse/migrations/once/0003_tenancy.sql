@@ -135,6 +135,15 @@ comment on column control.api_keys.previous_secret_hash is 'The secret before th
 create index api_keys_project_id_idx on control.api_keys (org_id, project_id, id);
 create index api_keys_user_id_idx on control.api_keys (user_id) where user_id is not null;
 
+alter table control.models add column version integer not null default 1;
+alter table control.engines add column version integer not null default 1;
+
+alter table control.sql_logins
+    add column name text not null default 'SQL access' check (length(name) between 1 and 200),
+    add column created_by text,
+    add column rotated_at timestamptz;
+create index sql_logins_org_id_idx on control.sql_logins (org_id, role_name);
+
 create table control.budgets (
     id bigint generated always as identity primary key,
     public_id text not null unique check (public_id ~ '^budget_[0-9a-z]{12,32}$'),
@@ -208,10 +217,15 @@ create table control.audit_log (
     previous_mac bytea not null check (length(previous_mac) = 32),
     mac bytea not null check (length(mac) = 32)
 );
-create index audit_log_org_id_idx on control.audit_log (org_id, sequence);
-create index audit_log_org_id_event_type_idx on control.audit_log (org_id, event_type, sequence);
-create index audit_log_org_id_actor_id_idx on control.audit_log (org_id, actor_id, sequence);
-create index audit_log_org_id_target_id_idx on control.audit_log (org_id, target_id, sequence);
+-- The newest first, of an organization or of the platform, by whatever a reader filters: each an index range, none a scan.
+create index audit_log_org_id_idx on control.audit_log (org_id, effective_at, sequence);
+create index audit_log_org_id_event_type_idx on control.audit_log (org_id, event_type, effective_at, sequence);
+create index audit_log_effective_at_idx on control.audit_log (effective_at, sequence);
+create index audit_log_event_type_idx on control.audit_log (event_type, effective_at, sequence);
+create index audit_log_actor_id_idx on control.audit_log (actor_id, effective_at, sequence);
+create index audit_log_actor_email_idx on control.audit_log (actor_email, effective_at, sequence);
+create index audit_log_target_id_idx on control.audit_log (target_id, effective_at, sequence);
+create index audit_log_project_id_idx on control.audit_log (project_id, effective_at, sequence) where project_id is not null;
 comment on table control.audit_log is 'Every change, by whom, from where, what was and what is. Added to, never changed.';
 
 create table control.audit_head (
