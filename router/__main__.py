@@ -5,9 +5,10 @@ import sys
 
 import uvicorn
 
-from router.app import Asgi, create_app
+from router.app import create_app
+from router.edge import Asgi
 from router.settings import RouterSettings
-from warehouse.base import logging
+from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
 
 KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing early costs them a connect
@@ -16,7 +17,11 @@ KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing 
 def application() -> Asgi:
     """The application of one worker, from its environment."""
     logging.configure("router")
-    return create_app(RouterSettings.from_env(os.environ))
+    settings = RouterSettings.from_env(os.environ)
+    # The second name is the one that OpenTelemetry's own documents give.
+    endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+    tracing.configure("router", endpoint, settings.trace_share)
+    return create_app(settings)
 
 
 def main() -> int:

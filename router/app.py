@@ -1,26 +1,26 @@
 """The router's ASGI application: the hot path first, everything else behind it on FastAPI."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
-from router.inference.admission import Receive, parse_chat
-from router.inference.endpoint import MeteredEndpoint, Scope
+from router.edge import Asgi, Edge, Message, Receive, Scope, Send, add_error_handlers, traceparent
+from router.inference.admission import parse_chat
+from router.inference.endpoint import MeteredEndpoint
 from router.inference.models import router as models_router
-from router.inference.responses import Send
 from router.inference.state import InferenceState
 from router.management.app import include_management
+from router.management.document import ERRORS, operation_id
 from router.management.state import ManagementState
+from router.metrics import RequestMetrics
 from router.metrics import router as metrics_router
 from router.settings import RouterSettings
-from warehouse.base.errors import InferhouseError
-from warehouse.base.ids import uuid7
+from warehouse.base import requests, tracing
 
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+# FastAPI's own spans and logs have query strings and the text of exceptions; ours (router/edge.py) say what may be said.
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
 
 
 class HotPaths:
@@ -33,59 +33,63 @@ class HotPaths:
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._endpoints.get(scope["path"])
             if endpoint is not None:
-                await endpoint(scope, receive, send)
+                await (_traced(endpoint, scope, receive, send) if tracing.on() else endpoint(scope, receive, send))
                 return
         await self._app(scope, receive, send)
 
 
+async def _traced(endpoint: Asgi, scope: Scope, receive: Receive, send: Send) -> None:
+    """One span for an inference request; the engine's own spans, where it makes some, become its children."""
+    status = 0
+
+    async def answer(message: Message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        await send(message)
+
+    with tracing.span(f"POST {scope['path']}", traceparent=traceparent(scope)) as span:
+        if span.traceparent is not None:
+            others = [header for header in scope["headers"] if header[0] != b"traceparent"]
+            scope["headers"] = [*others, (b"traceparent", span.traceparent.encode())]
+        try:
+            await endpoint(scope, receive, answer)
+        finally:
+            span.set("http.response.status_code", status)
+            span.set("inferhouse.request_id", str(requests.current()))
+
+
 def create_app(settings: RouterSettings) -> Asgi:
     """Inference and management on one address."""
+    api = create_api(settings)
+    inference: InferenceState = api.state.inference
+    path = "/v1/chat/completions"
+    edge = Edge(api, api.state.requests)
+    return HotPaths(edge, {path: MeteredEndpoint(inference, path=path, parse=parse_chat)})
+
+
+def create_api(settings: RouterSettings) -> FastAPI:
+    """Everything beside the hot path, without what surrounds it."""
     inference, management = InferenceState(settings), ManagementState(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with inference.running(), management.running():
             yield
+        tracing.close()
 
-    app = FastAPI(title="Inferhouse", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None)
-    app.state.inference, app.state.management = inference, management
-    app.add_exception_handler(InferhouseError, _own_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
+    app = FastAPI(
+        title="Inferhouse",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        responses=ERRORS,
+        generate_unique_id_function=operation_id,
+        telemetry=NO_TELEMETRY,
+    )
+    app.state.inference, app.state.management, app.state.requests = inference, management, RequestMetrics()
+    add_error_handlers(app)
     app.include_router(metrics_router)
     app.include_router(models_router, prefix="/v1")
     include_management(app)
-    path = "/v1/chat/completions"
-    return HotPaths(app, {path: MeteredEndpoint(inference, path=path, parse=parse_chat)})
-
-
-async def _own_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, InferhouseError)
-    request_id = str(uuid7())
-    headers = {"x-request-id": request_id}
-    if error.retry_after_s is not None:
-        headers["retry-after"] = str(error.retry_after_s)
-    return JSONResponse(dict(error.envelope(request_id)), error.status, headers)
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    """Unknown paths and methods, in the same envelope as everything else."""
-    assert isinstance(error, HTTPException)
-    message = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not possible at {request.url.path}",
-    }.get(error.status_code, str(error.detail))
-    request_id = str(uuid7())
-    body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
-    headers = {**(error.headers or {}), "x-request-id": request_id}
-    return JSONResponse({"error": body | {"request_id": request_id}}, error.status_code, headers)
-
-
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
-    """A body or query that does not fit, naming the first field."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:]) or None
-    request_id = str(uuid7())
-    body = {"message": first["msg"], "type": "invalid_request_error", "param": param, "code": "invalid_request"}
-    return JSONResponse({"error": body | {"request_id": request_id}}, 400, {"x-request-id": request_id})
+    return app

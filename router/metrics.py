@@ -6,15 +6,51 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from router.inference.state import InferenceState
+from warehouse.base.metrics import OTHER, Counts, Durations
 
 router = APIRouter(tags=["operations"])
 
 
-class RouterCollector(Collector):
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestMetrics:
+    """How the requests beside the hot path went, by route and status."""
+
+    def __init__(self) -> None:
+        self.requests = Counts(("method", "route", "status"))
+        self.seconds = Durations(("route",))
+
+    def add(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request. Args: route: its template.  status: 0 where nothing was answered."""
+        self.requests.add(method if method in METHODS else OTHER, route, str(status))
+        self.seconds.add(seconds, route)
+
+
+class RequestCollector(Collector):
+    """What `RequestMetrics` has counted, as Prometheus asks for it."""
+
+    def __init__(self, counted: RequestMetrics) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "inferhouse_http_requests", "Requests beside the hot path.", labels=["method", "route", "status"]
+        )
+        for values, count in self._counted.requests.items():
+            requests.add_metric(values, count)
+        yield requests
+        seconds = HistogramMetricFamily("inferhouse_http_seconds", "How long they took.", labels=["route"])
+        for values, buckets, total in self._counted.seconds.items():
+            seconds.add_metric(values, buckets, total)
+        yield seconds
+
+
+class InferenceCollector(Collector):
     """Reads plain numbers when Prometheus asks, so that a request pays only for an addition."""
 
     def __init__(self, shared: InferenceState) -> None:
@@ -68,5 +104,6 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus text of this worker."""
     registry = CollectorRegistry()
-    registry.register(RouterCollector(request.app.state.inference))
+    registry.register(InferenceCollector(request.app.state.inference))
+    registry.register(RequestCollector(request.app.state.requests))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -60,5 +60,9 @@ class RouterSettings(Settings):
     """Rows in one COPY."""
     shutdown_s_max: int = Field(default=30, gt=0)
     """Running calls may finish for this long after SIGTERM."""
+    otlp_endpoint: str | None = None
+    """Base URL of an OpenTelemetry collector that takes OTLP over HTTP; without it no traces are made."""
+    trace_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of the requests that are traced; one whose `traceparent` says so is traced anyhow."""
     session_s_max: int = Field(default=12 * 3600, gt=0)
     """A portal session ends this long after sign-in."""

@@ -25,9 +25,9 @@ from router.inference.state import InferenceState
 from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_events import UsageEvent
+from warehouse.base import requests
 from warehouse.base.clock import monotonic_us, now
 from warehouse.base.errors import EngineUnavailable, InferhouseError, ModelNotFound
-from warehouse.base.ids import uuid7
 
 ATTEMPTS_MAX = 3
 MODELS_NAMED_MAX = 20  # in the answer to an unknown model
@@ -104,7 +104,7 @@ class MeteredEndpoint:
         self._shared, self._path, self._parse = shared, path.encode(), parse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id_, started_at, started_us = uuid7(), now(), monotonic_us()
+        id_, started_at, started_us = requests.begin(), now(), monotonic_us()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
             caller = await self._shared.keys.caller(headers.get(b"authorization"))

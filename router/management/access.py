@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Header, Path, Request
 from psycopg import AsyncConnection, OperationalError
@@ -16,8 +15,8 @@ from warehouse.access import management, principals
 from warehouse.access.audit_log import Actor
 from warehouse.access.people import User, find_user
 from warehouse.access.principals import Organization, Project
+from warehouse.base import requests
 from warehouse.base.errors import AuthenticationFailed, InvalidRequest, NotAllowed, NotFound, NotReady
-from warehouse.base.ids import uuid7
 from warehouse.identity.policy import OWN, Principal, Scope, policy
 from warehouse.identity.sessions import verify
 
@@ -150,7 +149,11 @@ class Needs:
         self, request: Request, state: ManagementState, asking: Principal, named: str | None, project_id: str | None
     ) -> Access:
         actor = Actor(
-            "user" if asking.kind == "user" else "api_key", asking.public_id, asking.email, _address(request), request_id(request)
+            "user" if asking.kind == "user" else "api_key",
+            asking.public_id,
+            asking.email,
+            _address(request),
+            requests.current_id(),
         )
         if self.permission in policy().platform:
             self._check(asking, Scope())
@@ -232,12 +235,3 @@ async def _project(conn: AsyncConnection, public_id: str | None, org_id: int) ->
     if project is None:
         raise NotFound("there is no such project in this organization", param="project_id")
     return project
-
-
-def request_id(request: Request) -> UUID:
-    """The id of this request: made once, shown in its answer, its logs and its audit entries."""
-    known = getattr(request.state, "request_id", None)
-    if known is None:
-        known = request.state.request_id = uuid7()
-    assert isinstance(known, UUID)
-    return known

@@ -1,11 +1,65 @@
-"""Which routes make up the management API."""
+"""Which routes make up the management API, and what each needs."""
 
-from fastapi import FastAPI
+from collections.abc import Iterator
+
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from router.management import engines, organizations, projects, sessions
+from router.management.access import Needs
+from router.management.document import document
+
+PREFIX = "/v1"
+MODULES = (sessions, organizations, engines, projects)
+PUBLIC = frozenset(
+    {
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+        ("GET", "/metrics"),
+        ("POST", "/v1/sessions"),
+    }
+)
+"""(method, path) of what anybody may call: signing in, and what supervisors ask."""
+SIGNED_IN = frozenset({("GET", "/v1/sessions/current"), ("GET", "/v1/organization/engines")})
+"""(method, path) of what every signed-in user may call, because it is about nobody but that user."""
 
 
 def include_management(app: FastAPI) -> None:
-    """Add every management route below /v1."""
-    for module in (sessions, organizations, engines, projects):
-        app.include_router(module.router, prefix="/v1")
+    """Add every management route below /v1, and say in the OpenAPI document what each needs."""
+    for module in MODULES:
+        app.include_router(module.router, prefix=PREFIX)
+
+    def openapi() -> dict[str, object]:
+        if not app.openapi_schema:
+            app.openapi_schema = document(app, permissions(), PUBLIC)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def operations() -> Iterator[tuple[str, str, APIRoute]]:
+    """(method, path, route) of every management route."""
+    for module in MODULES:
+        router: APIRouter = module.router
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            for method in sorted(route.methods or ()):
+                yield method, PREFIX + route.path_format, route
+
+
+def needs(route: APIRoute) -> list[Needs]:
+    """The permission dependencies of a route."""
+
+    def walk(dependant: Dependant) -> Iterator[Needs]:
+        if isinstance(dependant.call, Needs):
+            yield dependant.call
+        for inner in dependant.dependencies:
+            yield from walk(inner)
+
+    return list(walk(route.dependant))
+
+
+def permissions() -> dict[tuple[str, str], str]:
+    """{(method, path): permission} of the routes that need one."""
+    return {(method, path): found[0].permission for method, path, route in operations() if (found := needs(route))}

@@ -63,6 +63,8 @@ class _RecordedSpan:
 
     @property
     def traceparent(self) -> str | None:
+        if not self._span.is_recording():
+            return None
         context = self._span.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 

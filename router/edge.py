@@ -1,0 +1,172 @@
+"""What surrounds every request beside the hot path: its id, its span, its time, its bounds, and one shape for what goes wrong."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from psycopg import DataError
+from starlette.exceptions import HTTPException
+
+from router.inference.responses import send_error
+from router.metrics import RequestMetrics
+from warehouse.base import requests, tracing
+from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
+
+_LOG = logging.getLogger(__name__)
+BODY_BYTES_MAX = 1024 * 1024  # of the management API: its largest honest body, an invite to many projects, has some kilobytes
+PARAM_CHARACTERS_MAX = 200
+MESSAGE_CHARACTERS_MAX = 1000
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+_FAULT = InferhouseError("a fault of ours; the router's log has it under this request id")
+
+
+class Edge:
+    """ASGI middleware around FastAPI. Its answer to whatever is sent is one of ours, with the request's id."""
+
+    def __init__(self, app: Asgi, metrics: RequestMetrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, started_s, status = str(requests.begin()), time.monotonic(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                others = [header for header in message["headers"] if header[0] != requests.HEADER.encode()]
+                message["headers"] = [*others, (requests.HEADER.encode(), request_id.encode())]
+            await send(message)
+
+        with tracing.span(f"{scope['method']} management", traceparent=traceparent(scope)) as span:
+            try:
+                refusal = _refusal(scope)
+                if refusal is None:
+                    await self._app(scope, _bounded(receive), answer)
+                else:
+                    await send_error(answer, refusal, request_id)
+            except Exception:  # noqa: BLE001 - the edge of the process
+                _LOG.exception("a request of the management API failed")
+                if not status:
+                    await send_error(answer, _FAULT, request_id)
+            route = _route(scope)
+            span.set("http.request.method", scope["method"])
+            span.set("http.route", route)
+            span.set("http.response.status_code", status)
+            span.set("inferhouse.request_id", request_id)
+        self._metrics.add(scope["method"], route, status, time.monotonic() - started_s)
+
+
+def traceparent(scope: Scope) -> str | None:
+    """The W3C header of a request, looked for only where traces are made."""
+    if not tracing.on():
+        return None
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
+
+
+def _route(scope: Scope) -> str:
+    """The path as the API documents it, never as it was sent: that may hold anything."""
+    return str(getattr(scope.get("route"), "path_format", None) or "none")
+
+
+def _refusal(scope: Scope) -> InferhouseError | None:
+    """What is wrong with a request whatever its route."""
+    if "\0" in scope["path"] or b"\0" in unquote_to_bytes(scope["query_string"]):
+        return InvalidRequest("there is a NUL byte in the path or the query, and in no name of ours")
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if length.isdigit() and int(length) > BODY_BYTES_MAX:
+        return BodyTooLarge(_too_large())
+    return None
+
+
+def _too_large() -> str:
+    return f"the body is larger than {BODY_BYTES_MAX} bytes"
+
+
+def _bounded(receive: Receive) -> Receive:
+    """`receive` up to BODY_BYTES_MAX. Raises: HTTPException, the only error that FastAPI lets out of the reading of a body."""
+    size = 0
+
+    async def read() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_BYTES_MAX:
+            raise HTTPException(413, _too_large())
+        return message
+
+    return read
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every error in OpenAI's envelope."""
+    app.add_exception_handler(InferhouseError, _own_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(DataError, _data_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _envelope(error: InferhouseError) -> JSONResponse:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(dict(error.envelope(str(requests.current_id()))), error.status, headers)
+
+
+async def _own_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, InferhouseError)
+    return _envelope(error)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    """Unknown paths and methods, in the same envelope as everything else."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 413:
+        return _envelope(BodyTooLarge(str(error.detail)))
+    if error.status_code == 400:
+        return _envelope(InvalidRequest("the body cannot be read: send JSON in UTF-8, not nested too deeply"))
+    message = {
+        404: f"there is nothing at {_plain(request.url.path)}",
+        405: f"{_plain(request.method)} is not possible at {_plain(request.url.path)}",
+    }.get(error.status_code, str(error.detail))
+    body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
+    return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, error.headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    """A body or query that does not fit, naming the first field. What was sent is not repeated: it may be a password."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:])
+    return _envelope(InvalidRequest(_plain(first["msg"]), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
+
+
+async def _data_error(request: Request, error: Exception) -> JSONResponse:
+    """A value that a column cannot hold and that no rule of the API has refused."""
+    _LOG.warning("the database refused a value", extra={"error": type(error).__name__, "route": _route(request.scope)})
+    return _envelope(InvalidRequest("a value is too large or has characters that cannot be stored, such as NUL"))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours; what is raised goes on to the log."""
+    return _envelope(_FAULT)
+
+
+def _plain(text: str) -> str:
+    """Text that JSON in UTF-8 can hold, not longer than anybody reads."""
+    return text.encode("utf-8", "replace").decode()[:MESSAGE_CHARACTERS_MAX]
