@@ -78,7 +78,10 @@ def traceparent(scope: Scope) -> str | None:
 
 def _route(scope: Scope) -> str:
     """The path as the API documents it, never as it was sent: that may hold anything."""
-    return str(getattr(scope.get("route"), "path_format", None) or "none")
+    path = getattr(scope.get("route"), "path_format", None)
+    if path is None:
+        return "none"
+    return f"/v1{path}" if scope["path"].startswith("/v1/") else str(path)  # a route knows nothing of the prefix of its router
 
 
 def _refusal(scope: Scope) -> InferhouseError | None:
