@@ -1,0 +1,233 @@
+"""A small world for the matrix of route x role x tenant: two organizations, somebody in every role, one of every thing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from warehouse.base.ids import public_id
+from warehouse.identity.keys import ApiKeySecret
+from warehouse.identity.passwords import hash_password
+from warehouse.identity.policy import Principal
+
+PASSWORD = "a password of the matrix"
+LATER = datetime.now(UTC) + timedelta(days=30)
+FOREIGN = "Zzforeign"  # in every name of the other tenant
+SIBLING = "Yysibling"  # in every name of the project beside the caller's own
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An organization with two projects and one of every noun in each; values by the name of a path parameter."""
+
+    org_id: int
+    organization: str
+    projects: tuple[int, int]
+    things: tuple[dict[str, str], dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Somebody who asks: what the policy knows of him, and what he sends."""
+
+    name: str
+    principal: Principal | None
+    email: str | None = None
+    key: ApiKeySecret | None = field(default=None, repr=False)
+    own: dict[str, str] = field(default_factory=dict)
+    """What belongs to him, by the name of a path parameter."""
+
+
+@dataclass
+class World:
+    """Written by the owner of the database, so that it needs none of the routes that are tested."""
+
+    db: psycopg.Connection
+    pepper: bytes
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    own: Home = field(init=False)
+    foreign: Home = field(init=False)
+    roles: list[Role] = field(init=False)
+    password_hash: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.password_hash = hash_password(PASSWORD)
+        self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
+        self.roles = [*self._users(), *self._keys(), Role("anonymous", None), Role("expired session", None)]
+        self.db.commit()
+
+    def insert(self, table: str, **values: Any) -> int:
+        """A new row; its `id`, or 0 where it has none."""
+        columns, has_id = list(values), "id" in self._columns(table)
+        statement = SQL("insert into control.{} ({}) values ({}) returning {}").format(
+            Identifier(table), SQL(", ").join(map(Identifier, columns)), SQL(", ").join(SQL("%s") for _ in columns),
+            SQL("id" if has_id else "0"),
+        )  # fmt: skip
+        row = self.db.execute(statement, list(values.values())).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _columns(self, table: str) -> set[str]:
+        rows = self.db.execute(
+            "select column_name from information_schema.columns where table_schema = 'control' and table_name = %s", [table]
+        )
+        return {name for (name,) in rows}
+
+    def user(self, name: str, **fields: Any) -> tuple[int, str, str]:
+        """(id, public id, e-mail address) of a new user who can sign in."""
+        name_id = public_id("user")
+        email = f"{name.replace(' ', '.').lower()}@matrix.example"
+        made = self.insert("users", public_id=name_id, email=email, name=name, password_hash=self.password_hash, **fields)
+        return made, name_id, email
+
+    def member(self, name: str, home: Home, role: str, project_role: str | None = None) -> tuple[int, str, str]:
+        """A new user of an organization, and perhaps of its first project."""
+        user = self.user(name)
+        self.insert("org_members", org_id=home.org_id, user_id=user[0], role=role)
+        if project_role:
+            self.insert("project_members", org_id=home.org_id, project_id=home.projects[0], user_id=user[0], role=project_role)
+        return user
+
+    def api_key(self, name: str, kind: str, scopes: list[str], **fields: Any) -> tuple[int, ApiKeySecret]:
+        """A new key of any kind."""
+        secret = ApiKeySecret.generate()
+        made = self.insert(
+            "api_keys", public_id=secret.public_id, secret_hash=secret.hash(self.pepper), kind=kind, name=name, scopes=scopes,
+            **fields,
+        )  # fmt: skip
+        return made, secret
+
+    def _home(self, name: str) -> Home:
+        organization = public_id("org")
+        org_id = self.insert("organizations", public_id=organization, name=name)
+        _, owner, _ = self._owner(org_id, name)
+        projects, things = [], []
+        for part in (name, f"{name} {SIBLING}"):
+            project_id, made = self._project(org_id, part)
+            projects.append(project_id)
+            things.append(made | {"organization_id": organization, "org_id": organization, "owner_id": owner})
+        return Home(org_id, organization, (projects[0], projects[1]), (things[0], things[1]))
+
+    def _owner(self, org_id: int, name: str) -> tuple[int, str, str]:
+        user = self.user(f"{name} Keeper")
+        self.insert("org_members", org_id=org_id, user_id=user[0], role="owner")
+        return user
+
+    def _project(self, org_id: int, name: str) -> tuple[int, dict[str, str]]:
+        """A project with one of every thing: a member, a service account, keys, an invite, a budget and a limit."""
+        made = {noun: public_id(prefix) for noun, prefix in PREFIXES.items()}
+        project_id = self.insert("projects", public_id=made["project_id"], org_id=org_id, name=f"{name} project")
+        user_id, made["user_id"], _ = self.user(f"{name} Target")
+        home = {"org_id": org_id, "project_id": project_id}
+        self.insert("org_members", org_id=org_id, user_id=user_id, role="member")
+        self.insert("project_members", **home, user_id=user_id, role="member")
+        account = self.insert("service_accounts", public_id=made["service_account_id"], name=f"{name} account", **home)
+        _, key = self.api_key(f"{name} key", "inference", ["inference"], user_id=user_id, **home)
+        self.api_key(f"{name} robot key", "inference", ["inference"], service_account_id=account, **home)
+        _, admin_key = self.api_key(f"{name} admin key", "admin", ["usage.read"], org_id=org_id)
+        made |= {"key_id": f"key_{key.public_id}", "admin_key_id": f"key_{admin_key.public_id}"}
+        self.insert(
+            "invites", public_id=made["invite_id"], org_id=org_id, email=f"{made['invite_id']}@matrix.example", role="member",
+            token_hash=made["invite_id"].ljust(32, "0").encode()[:32], invited_by=made["user_id"], expires_at=LATER,
+        )  # fmt: skip
+        self.insert("budgets", public_id=made["budget_id"], period="month", limit_picousd=10**12, **home)
+        self.insert("limits", public_id=made["limit_id"], requests_per_minute=100, **home)
+        return project_id, made
+
+    def _users(self) -> list[Role]:
+        org_id = self.own.org_id
+        id_, name, email = self.user("platform admin", platform_admin=True)
+        roles = [Role("platform admin", Principal("user", name, email=email, user_id=id_, platform_admin=True), email)]
+        for role in ("owner", "admin", "billing", "member", "auditor"):
+            id_, name, email = self.member(f"{role} of the house", self.own, role)
+            principal = Principal("user", name, email=email, user_id=id_, organization_roles={org_id: role})
+            roles.append(Role(role, principal, email))
+        for role in ("admin", "member", "viewer"):
+            id_, name, email = self.member(f"project {role}", self.own, "member", role)
+            principal = Principal(
+                "user", name, email=email, user_id=id_, organization_roles={org_id: "member"},
+                project_roles={self.own.projects[0]: role},
+            )  # fmt: skip
+            home = {"org_id": org_id, "project_id": self.own.projects[0]}
+            _, key = self.api_key(f"key of the project {role}", "inference", ["inference"], user_id=id_, **home)
+            roles.append(Role(f"project {role}", principal, email, own={"key_id": f"key_{key.public_id}"}))
+        return roles
+
+    def _keys(self) -> list[Role]:
+        org_id, project_id = self.own.org_id, self.own.projects[0]
+        roles = []
+        for name, kind, scopes in (
+            ("platform key", "platform", ["admin"]),
+            ("admin key", "admin", ["admin"]),
+            ("usage key", "admin", ["usage.read"]),
+            ("inference key", "inference", ["inference"]),
+            ("inference key that reads usage", "inference", ["inference", "usage.read"]),
+        ):
+            home = {} if kind == "platform" else {"org_id": org_id}
+            bound = {"project_id": project_id} if kind == "inference" else {}
+            made, key = self.api_key(name, kind, scopes, **home, **bound)
+            kinds = {"platform": "platform_key", "admin": "admin_key", "inference": "api_key"}
+            principal = Principal(
+                kinds[kind], f"key_{key.public_id}", api_key_id=made, platform_admin=kind == "platform",  # type: ignore[arg-type]
+                org_id=home.get("org_id"), project_id=bound.get("project_id"), scopes=frozenset(scopes),
+            )  # fmt: skip
+            roles.append(Role(name, principal, key=key))
+        return roles
+
+    def names_of(self, org_id: int) -> set[str]:
+        """Every public id of an organization's rows, and the mark in its names."""
+        found = set()
+        tables = self.db.execute(
+            "select table_name, bool_or(column_name = 'org_id') from information_schema.columns where table_schema = 'control'"
+            " group by table_name having bool_or(column_name = 'public_id') and (bool_or(column_name = 'org_id')"
+            " or table_name = 'organizations')"
+        ).fetchall()
+        for table, has_org_id in tables:
+            query = SQL("select public_id from control.{} where {} = %s").format(
+                Identifier(table), Identifier("org_id" if has_org_id else "id")
+            )
+            found |= {name for (name,) in self.db.execute(query, [org_id])}
+        users = "select u.public_id from control.users u join control.org_members m on m.user_id = u.id where m.org_id = %s"
+        return found | {name for (name,) in self.db.execute(users, [org_id])}
+
+
+PREFIXES = {
+    "project_id": "proj", "service_account_id": "svc", "invite_id": "invite", "budget_id": "budget", "limit_id": "limit",
+}  # fmt: skip
+
+
+class Snapshot:
+    """The control tables as they were, and back to it within some milliseconds: triggers and foreign keys look away."""
+
+    def __init__(self, superuser: psycopg.Connection) -> None:
+        self._conn = superuser
+        names = superuser.execute(
+            "select c.relname from pg_class c where c.relnamespace = 'control'::regnamespace and c.relkind = 'r' order by 1"
+        )
+        self._tables = [name for (name,) in names]
+        superuser.execute("create schema snapshot")
+        for table in self._tables:
+            superuser.execute(SQL("create table snapshot.{0} as table control.{0}").format(Identifier(table)))
+        self._restore = [statement for table in self._tables for statement in self._statements(table)]
+        superuser.commit()
+
+    def _statements(self, table: str) -> list[str]:
+        rows = self._conn.execute(
+            "select column_name from information_schema.columns where table_schema = 'control' and table_name = %s"
+            " and is_generated = 'NEVER' order by ordinal_position",
+            [table],
+        )
+        columns = SQL(", ").join(Identifier(name) for (name,) in rows)
+        insert = SQL("insert into control.{0} ({1}) overriding system value select {1} from snapshot.{0}")
+        delete = SQL("delete from control.{}").format(Identifier(table))
+        return [delete.as_string(), insert.format(Identifier(table), columns).as_string()]
+
+    def restore(self) -> None:
+        """Everything as it was."""
+        with self._conn.transaction():
+            self._conn.execute("set local session_replication_role = replica")
+            self._conn.execute("; ".join(self._restore).encode())
