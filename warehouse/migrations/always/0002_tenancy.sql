@@ -156,6 +156,18 @@ begin
     end loop;
 end
 $$;
+-- A list price is everybody's to read. Prices are the platform's to write, overrides for one organization too.
+alter table control.prices enable row level security;
+drop policy if exists management_rows on control.prices;
+create policy management_rows on control.prices to inferhouse_management
+using (
+    (select control.sees_platform())
+    or org_id = (select control.current_org_id())
+) with check ((select control.sees_platform()));
+drop policy if exists list_prices on control.prices;
+create policy list_prices on control.prices for select to inferhouse_management using (org_id is null);
+drop policy if exists services_rows on control.prices;
+create policy services_rows on control.prices for select to inferhouse_router, inferhouse_transform using (true);
 alter table control.organizations enable row level security;
 drop policy if exists management_rows on control.organizations;
 create policy management_rows on control.organizations to inferhouse_management
