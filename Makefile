@@ -7,8 +7,9 @@ LOCAL := $(PYTHON) -m deploy.local
 NAME ?=
 FOLLOW ?=
 YES ?=
+FUZZ_S ?= 900
 
-.PHONY: help up down status logs psql reset test test-fast test-services schema check
+.PHONY: help up down status logs psql reset test test-fast test-services fuzz schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ test-fast: test-services  ## the suite without tests/e2e
 test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev
 	@$(LOCAL) test-services
+
+fuzz: test-services  ## schemathesis over the management API for FUZZ_S seconds (default 900)
+	@FUZZ_S=$(FUZZ_S) $(PYTHON) -m pytest -s tests/integration/router/test_schema.py
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

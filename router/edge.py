@@ -1,8 +1,10 @@
 """What surrounds every request beside the hot path: its id, its span, its time, its bounds, and one shape for what goes wrong."""
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from router.inference.responses import send_error
 from router.metrics import RequestMetrics
@@ -148,7 +151,20 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         405: f"{_plain(request.method)} is not possible at {_plain(request.url.path)}",
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
-    return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, error.headers)
+    headers = {"allow": _methods(request)} if error.status_code == 405 else error.headers
+    return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
+
+
+def _methods(request: Request) -> str:
+    """Every method of a path, for `Allow`: the framework names those of one of its routes."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    known = {method.upper() for path, methods in paths.items() if _pattern(path).match(request.url.path) for method in methods}
+    return ", ".join(sorted(known))
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,13 +1,14 @@
 """`/health/live`, `/health/ready` and `/metrics`: what supervisors and Prometheus ask of one worker."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pydantic import BaseModel
 
 from router.inference.state import InferenceState
 from warehouse.base.metrics import OTHER, Counts, Durations
@@ -83,13 +84,27 @@ class InferenceCollector(Collector):
         yield in_flight
 
 
-@router.get("/health/live")
-async def live() -> dict[str, str]:
+class Liveness(BaseModel):
+    """The process runs."""
+
+    status: Literal["live"] = "live"
+
+
+class Readiness(BaseModel):
+    """Whether requests can be taken; why not, and what is not as it should be although they can, by what it is about."""
+
+    status: Literal["ready", "not ready"]
+    reasons: dict[str, str]
+    degraded: dict[str, str] | None = None
+
+
+@router.get("/health/live", response_model=Liveness)
+async def live() -> Liveness:
     """The process runs. Touches nothing else, so that a database outage restarts no router."""
-    return {"status": "live"}
+    return Liveness()
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready."}})
 async def ready(request: Request) -> JSONResponse:
     """200 where requests can be taken, else 503 with the reasons."""
     shared: InferenceState = request.app.state.inference
@@ -100,7 +115,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse(body, 503 if reasons else 200)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus text of this worker."""
     registry = CollectorRegistry()
