@@ -34,13 +34,17 @@ class ManagementApi:
         """The session of a token."""
         return self._call("GET", "/sessions/current", token=token)
 
-    def engines(self, token: str) -> list[dict[str, Any]]:
-        """Every engine with its health."""
-        engines: list[dict[str, Any]] = self._call("GET", "/organization/engines", token=token)["data"]
+    def engines(self, token: str, organization: str) -> list[dict[str, Any]]:
+        """Every engine with its health, asked for as a member of an organization (its public id)."""
+        engines: list[dict[str, Any]] = self._call("GET", "/organization/engines", token=token, organization=organization)["data"]
         return engines
 
-    def _call(self, method: str, path: str, *, token: str | None = None, json: Any = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, *, token: str | None = None, organization: str | None = None, json: Any = None
+    ) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        if organization:
+            headers["OpenAI-Organization"] = organization
         try:
             answer = httpx.request(method, self.base_url + path, headers=headers, json=json, timeout=TIMEOUT_S)
             body = answer.json()

@@ -13,7 +13,7 @@ QUERY = (
 def _model(frame: Frame) -> str:
     """A model that answers now, a real one before the simulated; so that what is copied from here works."""
     try:
-        engines = frame.api.engines(frame.viewer.token)
+        engines = frame.api.engines(frame.viewer.token, frame.organization.public_id)
     except (ApiRefused, ApiUnreachable):
         engines = []
     engines.sort(key=lambda engine: (not engine["healthy"], engine["kind"] == "simulated", engine["model"]))

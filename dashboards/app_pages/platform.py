@@ -16,7 +16,7 @@ def _engines() -> None:
     frame = require_platform_admin()
     st.subheader("Engines")
     try:
-        engines = frame.api.engines(frame.viewer.token)
+        engines = frame.api.engines(frame.viewer.token, frame.organization.public_id)
     except ApiUnreachable:
         api_is_away()
         return

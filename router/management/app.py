@@ -6,12 +6,38 @@ from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from router.management import engines, organizations, projects, sessions
+from router.management import (
+    audit_logs,
+    budgets,
+    costs,
+    engines,
+    limits,
+    models,
+    organizations,
+    prices,
+    projects,
+    sessions,
+    sql_access,
+    usage,
+)
 from router.management.access import Needs
 from router.management.document import document
 
 PREFIX = "/v1"
-MODULES = (sessions, organizations, engines, projects)
+MODULES = (
+    sessions,
+    organizations,
+    engines,
+    projects,
+    audit_logs,
+    budgets,
+    costs,
+    limits,
+    models,
+    prices,
+    sql_access,
+    usage,
+)
 PUBLIC = frozenset(
     {
         ("GET", "/health/live"),
@@ -21,7 +47,7 @@ PUBLIC = frozenset(
     }
 )
 """(method, path) of what anybody may call: signing in, and what supervisors ask."""
-SIGNED_IN = frozenset({("GET", "/v1/sessions/current"), ("GET", "/v1/organization/engines")})
+SIGNED_IN = frozenset({("GET", "/v1/sessions/current")})
 """(method, path) of what every signed-in user may call, because it is about nobody but that user."""
 
 

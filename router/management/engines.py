@@ -1,29 +1,286 @@
-"""`/v1/organization/engines`: the engines as this router sees them."""
+"""Engines: `/v1/platform/engines` for those who run the platform, `/v1/organization/engines` as this router sees them."""
 
-from typing import Any
+import re
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+from pydantic import BaseModel, ConfigDict, Field
 
+from router.inference.engine_set import EngineState
 from router.inference.state import InferenceState
-from router.management.access import SignedIn
+from router.management.access import Access, Needs
+from router.management.changes import (
+    AlreadyExists,
+    IdempotencyKey,
+    IfMatch,
+    changing,
+    check_version,
+    creating,
+    tell_version,
+)
+from router.management.models import NAME as MODEL
+from router.management.models import locked_model
+from router.management.pages import Listed, Paged
+from warehouse.access import engines
+from warehouse.access.engines import EngineRow
+from warehouse.base.errors import InvalidRequest, NotFound
 
-router = APIRouter()
+router = APIRouter(tags=["engines"])
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+HOST_CHARACTERS_MAX = 253
+LAST_PORT = 65535
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_URL = re.compile(rf"https?://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?P<port>[0-9]{{1,5}}))?/?")
+EngineId = Annotated[str, Path(pattern=NAME)]
+Kind = Literal["vllm", "simulated"]
+BaseUrl = Annotated[str, Field(max_length=300, description="Scheme, host and port, such as http://10.0.0.7:8000.")]
 
 
-@router.get("/organization/engines")
-async def get_engines(request: Request, user: SignedIn) -> dict[str, Any]:
-    """Every enabled engine with its model, whether it answers, and since when; for anybody who is signed in."""
-    shared: InferenceState = request.app.state.inference
-    data = [
-        {
-            "object": "engine",
-            "name": state.engine.name,
-            "kind": state.engine.kind,
-            "model": state.engine.model,
-            "healthy": state.healthy,
-            "since": int(state.since.timestamp()) if state.since else None,
-            "in_flight": state.pool.in_flight,
-        }
-        for state in shared.engines.states.values()
-    ]
-    return {"object": "list", "data": data}
+class SeenEngine(BaseModel):
+    """An enabled engine as this router sees it."""
+
+    object: Literal["engine"] = "engine"
+    name: str
+    kind: str
+    model: str
+    healthy: bool
+    since: int | None
+    in_flight: int
+
+
+class SeenEngines(BaseModel):
+    """All of them; there are few."""
+
+    object: Literal["list"] = "list"
+    data: list[SeenEngine]
+
+
+class EngineHealth(BaseModel):
+    """What this router's probes say. `unknown`: switched off, of a retired model, or not probed yet."""
+
+    status: Literal["healthy", "unreachable", "unknown"]
+    since: int | None
+    in_flight: int
+
+    @classmethod
+    def of(cls, state: EngineState | None) -> "EngineHealth":
+        """The health of an engine of this router."""
+        if state is None or state.since is None:
+            return cls(status="unknown", since=None, in_flight=0)
+        status: Literal["healthy", "unreachable"] = "healthy" if state.healthy else "unreachable"
+        return cls(status=status, since=int(state.since.timestamp()), in_flight=state.pool.in_flight)
+
+
+class EngineShape(BaseModel):
+    """An engine as platform admins see it."""
+
+    object: Literal["platform.engine"] = "platform.engine"
+    id: str
+    kind: str
+    base_url: str
+    model: str
+    enabled: bool
+    created_at: int
+    version: int
+    health: EngineHealth
+
+
+class EngineBody(BaseModel):
+    """A new engine. It need not answer yet: `health` says whether it does."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(pattern=NAME)
+    kind: Kind
+    base_url: BaseUrl
+    model: str = Field(pattern=MODEL)
+
+
+class EngineChange(BaseModel):
+    """What is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Kind | None = None
+    base_url: BaseUrl | None = None
+    model: str | None = Field(default=None, pattern=MODEL)
+
+
+@router.get("/organization/engines", response_model=SeenEngines)
+async def get_engines(request: Request, access: Annotated[Access, Depends(Needs("engines.read"))]) -> SeenEngines:
+    """Every enabled engine with its model, whether it answers, and since when."""
+    return SeenEngines(
+        data=[
+            SeenEngine(
+                name=state.engine.name,
+                kind=state.engine.kind,
+                model=state.engine.model,
+                healthy=state.healthy,
+                since=int(state.since.timestamp()) if state.since else None,
+                in_flight=state.pool.in_flight,
+            )
+            for state in _inference(request).engines.states.values()
+        ]
+    )
+
+
+@router.get("/platform/engines", response_model=Listed[EngineShape])
+async def list_platform_engines(
+    request: Request,
+    access: Annotated[Access, Depends(Needs("engines.write"))],
+    window: Paged,
+    model: Annotated[str | None, Query(max_length=128)] = None,
+    enabled: Annotated[bool | None, Query()] = None,
+) -> Listed[EngineShape]:
+    """Engines by name."""
+    async with access.transaction() as conn:
+        rows = await engines.page(conn, **window.values, model=model, enabled=enabled)
+    return window.page([_shape(request, row) for row in rows], [row.name for row in rows])
+
+
+@router.post("/platform/engines", response_model=EngineShape)
+async def create_engine(
+    body: EngineBody,
+    request: Request,
+    access: Annotated[Access, Depends(Needs("engines.write"))],
+    idempotency_key: IdempotencyKey = None,
+) -> EngineShape | dict[str, Any]:
+    """A new engine; routers use it at once. Raises: AlreadyExists, NotFound (the model), InvalidRequest (the address)."""
+    base_url = _checked(body.base_url)
+    async with creating(access, request, body, idempotency_key) as creation:
+        if creation.known is not None:
+            return creation.known
+        model = await locked_model(creation.conn, body.model, param="model")
+        try:
+            row = await engines.add(creation.conn, body.id, body.kind, base_url, model.id)
+        except UniqueViolation as error:
+            raise AlreadyExists(f"there is an engine {body.id!r}", param="id") from error
+        shape = _shape(request, row)
+        await creation.changing.record("engine.created", row.name, after=_kept(row))
+        await creation.keep(shape)
+        return shape
+
+
+@router.get("/platform/engines/{engine_id}", response_model=EngineShape)
+async def get_engine(
+    engine_id: EngineId, request: Request, response: Response, access: Annotated[Access, Depends(Needs("engines.write"))]
+) -> EngineShape:
+    """One engine."""
+    async with access.transaction() as conn:
+        row = _there(await engines.find(conn, engine_id))
+    tell_version(response, row.version)
+    return _shape(request, row)
+
+
+@router.post("/platform/engines/{engine_id}", response_model=EngineShape)
+async def update_engine(
+    engine_id: EngineId,
+    body: EngineChange,
+    *,
+    request: Request,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("engines.write"))],
+    if_match: IfMatch = None,
+) -> EngineShape:
+    """Change an engine; calls under way to its old address run to their end."""
+    base_url = None if body.base_url is None else _checked(body.base_url)
+    async with changing(access) as change:
+        before = _there(await engines.lock(change.conn, engine_id))
+        check_version(if_match, before.version)
+        row = await _change(change.conn, before, kind=body.kind, base_url=base_url, model=body.model)
+        await change.record("engine.updated", row.name, before=_kept(before), after=_kept(row))
+    tell_version(response, row.version)
+    return _shape(request, row)
+
+
+@router.post("/platform/engines/{engine_id}/enable", response_model=EngineShape)
+async def enable_engine(
+    engine_id: EngineId,
+    request: Request,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("engines.write"))],
+    if_match: IfMatch = None,
+) -> EngineShape:
+    """Send requests to this engine again. Twice changes nothing."""
+    return await _switch(access, engine_id, request, response, if_match, enabled=True)
+
+
+@router.post("/platform/engines/{engine_id}/disable", response_model=EngineShape)
+async def disable_engine(
+    engine_id: EngineId,
+    request: Request,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("engines.write"))],
+    if_match: IfMatch = None,
+) -> EngineShape:
+    """Send no new requests to this engine; calls under way run to their end. Twice changes nothing."""
+    return await _switch(access, engine_id, request, response, if_match, enabled=False)
+
+
+async def _switch(
+    access: Access, engine_id: str, request: Request, response: Response, if_match: str | None, *, enabled: bool
+) -> EngineShape:
+    async with changing(access) as change:
+        before = _there(await engines.lock(change.conn, engine_id))
+        check_version(if_match, before.version)
+        row = before
+        if before.enabled != enabled:
+            row = await _change(change.conn, before, enabled=enabled)
+            event = "engine.enabled" if enabled else "engine.disabled"
+            await change.record(event, row.name, before=_kept(before), after=_kept(row))
+    tell_version(response, row.version)
+    return _shape(request, row)
+
+
+async def _change(
+    conn: AsyncConnection,
+    before: EngineRow,
+    *,
+    kind: str | None = None,
+    base_url: str | None = None,
+    model: str | None = None,
+    enabled: bool | None = None,
+) -> EngineRow:
+    found = await locked_model(conn, model or before.model, param="model")
+    on = before.enabled if enabled is None else enabled
+    return await engines.change(conn, before.name, kind or before.kind, base_url or before.base_url, found.id, enabled=on)
+
+
+def _checked(base_url: str) -> str:
+    """The address without a final slash. Raises: InvalidRequest: it is not scheme, host and port, and nothing else."""
+    match = _URL.fullmatch(base_url)
+    if match is None or len(match["host"]) > HOST_CHARACTERS_MAX or not 0 < int(match["port"] or 1) <= LAST_PORT:
+        raise InvalidRequest(
+            "an engine's address is http or https, a host and a port, without path, user or query", param="base_url"
+        )
+    return base_url.removesuffix("/")
+
+
+def _kept(row: EngineRow) -> dict[str, Any]:
+    """What the audit log keeps of an engine."""
+    return {"id": row.name, "kind": row.kind, "base_url": row.base_url, "model": row.model, "enabled": row.enabled}
+
+
+def _inference(request: Request) -> InferenceState:
+    state = request.app.state.inference
+    assert isinstance(state, InferenceState)
+    return state
+
+
+def _shape(request: Request, row: EngineRow) -> EngineShape:
+    return EngineShape(
+        id=row.name,
+        kind=row.kind,
+        base_url=row.base_url,
+        model=row.model,
+        enabled=row.enabled,
+        created_at=int(row.created_at.timestamp()),
+        version=row.version,
+        health=EngineHealth.of(_inference(request).engines.states.get(row.id) if row.enabled else None),
+    )
+
+
+def _there(row: EngineRow | None) -> EngineRow:
+    if row is None:
+        raise NotFound("there is no such engine; GET /v1/platform/engines lists them", param="engine_id")
+    return row

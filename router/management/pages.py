@@ -25,7 +25,7 @@ class Window:
     def __init__(
         self,
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows of the page.")] = 20,
-        after: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
+        after: Annotated[str | None, Query(max_length=128, description="The last id of the page before.")] = None,
     ) -> None:
         self.limit, self.after = limit, after
 

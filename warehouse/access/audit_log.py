@@ -61,6 +61,7 @@ class Entry:
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     project: str | None
+    project_name: str | None
     organization: str | None
 
 

@@ -31,7 +31,8 @@ where public_id = %(public_id)s and (%(org_id)s::bigint is null or org_id = %(or
 -- name: page
 select
     l.sequence, l.public_id, l.effective_at, l.event_type, l.actor_type, l.actor_id, l.actor_email, host(l.ip) as ip,
-    l.request_id, l.target_id, l.before, l.after, p.public_id as project, o.public_id as organization
+    l.request_id, l.target_id, l.before, l.after, p.public_id as project, p.name as project_name,
+    o.public_id as organization
 from control.audit_log as l
 left join control.projects as p on p.id = l.project_id
 left join control.organizations as o on o.id = l.org_id

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 PICOUSD_PER_USD = 10**12
 TOKENS_PER_MILLION = 10**6
 USD_PER_MILLION_DECIMALS_MAX = 6
+USD_DECIMALS_MAX = 12
 
 
 def picousd_per_token(usd_per_million: str) -> int:
@@ -21,6 +22,22 @@ def picousd_per_token(usd_per_million: str) -> int:
     if not price.is_finite() or picousd < 0 or picousd != int(picousd):
         raise ValueError(f"{usd_per_million!r}: a price is at least 0 and has at most {USD_PER_MILLION_DECIMALS_MAX} decimals")
     return int(picousd)
+
+
+def usd_per_million(picousd_per_token: int) -> str:
+    """Exact price in USD per million tokens of whole pico-dollars per token. `150000` -> `0.15`."""
+    return usd(picousd_per_token * TOKENS_PER_MILLION)
+
+
+def picousd(usd_text: str) -> int:
+    """Whole pico-dollars of an amount in USD. Raises: ValueError: not a decimal number, negative, or finer than 12 decimals."""
+    try:
+        amount = Decimal(usd_text)
+    except InvalidOperation as error:
+        raise ValueError(f"{usd_text!r} is not a decimal number") from error
+    if not amount.is_finite() or amount < 0 or amount * PICOUSD_PER_USD != int(amount * PICOUSD_PER_USD):
+        raise ValueError(f"{usd_text!r}: an amount is at least 0 and has at most {USD_DECIMALS_MAX} decimals")
+    return int(amount * PICOUSD_PER_USD)
 
 
 def usd(picousd: int) -> str:

@@ -7,7 +7,7 @@ logs of Schneier and Kelsey, "Secure Audit Logs to Support Computer Forensics" (
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -65,9 +65,9 @@ def head_mac(sequence: int, mac: bytes, key: bytes) -> bytes:
 class ChainCheck:
     """Reads a log in the order of its sequence, as many entries at a time as the caller likes; keeps one code of it."""
 
-    def __init__(self, key: bytes, *, seen: tuple[int, bytes] | None = None) -> None:
-        """`seen`: sequence and mac of an entry that an earlier check found; it must still be there."""
-        self._key, self._seen = key, seen
+    def __init__(self, key: bytes, *, seen: Iterable[tuple[int, bytes]] = ()) -> None:
+        """`seen`: sequence and mac of entries that earlier checks found; they must still be there."""
+        self._key, self._seen = key, list(seen)
         self._expected, self._mac = 1, FIRST_MAC
         self.entries = 0
 
@@ -87,7 +87,7 @@ class ChainCheck:
                 yield Finding(sequence, "does not follow the entry before it")
             if not hmac.compare_digest(mac, entry_mac(entry, bytes(entry["previous_mac"]), self._key)):
                 yield Finding(sequence, "was altered")
-            if self._seen is not None and self._seen[0] == sequence and self._seen[1] != mac:
+            if any(was == sequence and known != mac for was, known in self._seen):
                 yield Finding(sequence, "is not the entry that an earlier check saw here")
             self._expected, self._mac = sequence + 1, mac
             self.entries += 1
@@ -95,8 +95,9 @@ class ChainCheck:
     def end(self, head: Mapping[str, Any] | None) -> Iterator[Finding]:
         """Findings of the end: the head (sequence, mac and head_mac) must be that of the last entry read."""
         sequence, mac = self.last
-        if self._seen is not None and self._seen[0] > sequence:
-            yield Finding(sequence + 1, f"the log ends at {sequence}, an earlier check saw entry {self._seen[0]}")
+        seen = max((was for was, _ in self._seen), default=0)
+        if seen > sequence:
+            yield Finding(sequence + 1, f"the log ends at {sequence}, an earlier check saw entry {seen}")
         if head is None:
             yield Finding(sequence + 1, "the head is missing")
             return
@@ -139,4 +140,4 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-_FORMS = {"before": _document, "after": _document, "ip": _network}
+_FORMS: Mapping[str, Callable[[Any], Any]] = {"before": _document, "after": _document, "ip": _network}

@@ -44,16 +44,16 @@ async def _write(url: str, control: Control, count: int) -> None:
             await audit_log.append(conn, actor, change, KEY)
 
 
-async def _findings(conn: AsyncConnection, seen: tuple[int, bytes] | None = None) -> list[Finding]:
+async def _findings(conn: AsyncConnection, *seen: tuple[int, bytes]) -> list[Finding]:
     check = ChainCheck(KEY, seen=seen)
     found = [finding async for rows in audit_log.read_chain(conn) for finding in check.read(rows)]
     return found + list(check.end(await audit_log.lock_head(conn)))
 
 
-def _check(url: str, seen: tuple[int, bytes] | None = None) -> list[Finding]:
+def _check(url: str, *seen: tuple[int, bytes]) -> list[Finding]:
     async def run() -> list[Finding]:
         async with await AsyncConnection.connect(url) as conn:
-            return await _findings(conn, seen)
+            return await _findings(conn, *seen)
 
     return asyncio.run(run())
 
@@ -225,7 +225,7 @@ def test_an_old_head_put_back_with_its_end_is_found_by_what_was_seen_before(log:
     db.execute("update control.audit_head set sequence = %s, mac = %s, head_mac = %s", [*old, head_mac(old[0], old[1], KEY)])
     db.commit()
     assert _check(log) == [], "the database alone cannot tell"
-    found = _check(log, seen=(seen[0], bytes(seen[1])))
+    found = _check(log, (seen[0], bytes(seen[1])))
     assert [finding.what for finding in found] == [f"the log ends at {old[0]}, an earlier check saw entry {ENTRIES}"]
 
 
@@ -245,7 +245,7 @@ REFUSED = (
     "alter table control.audit_log owner to inferhouse_management", "drop table control.audit_log",
     "create trigger t before insert on control.audit_log for each row execute function control.announce_change()",
     "create rule r as on insert to control.audit_log do instead nothing", "create policy p on control.audit_log using (true)",
-    "grant update on control.audit_log to inferhouse_management", "set session_replication_role = replica",
+ "set session_replication_role = replica",
     "set role inferhouse_owner", "alter table control.audit_log drop constraint audit_log_pkey",
     "insert into control.audit_log select * from control.audit_log on conflict (sequence) do update set actor_id = 'x'",
     "merge into control.audit_log l using (select 1) s on true when matched then delete",
@@ -259,6 +259,7 @@ def test_the_management_role_can_add_to_the_log_and_nothing_else(log: str, role_
     with psycopg.connect(role_url("inferhouse_management"), autocommit=True) as conn:
         conn.execute("select set_config('inferhouse.platform', 'on', false)")
         assert conn.execute("select count(*) from control.audit_log").fetchone() == (ENTRIES,)
+        conn.execute("grant update, delete on control.audit_log to inferhouse_management")  # PostgreSQL warns, and grants nothing
         for statement in REFUSED:
             try:
                 conn.execute(statement.encode())

@@ -32,7 +32,7 @@ def _head(entries: list[dict[str, Any]]) -> Mapping[str, Any]:
     return {"sequence": last["sequence"], "mac": last["mac"], "head_mac": head_mac(last["sequence"], last["mac"], KEY)}
 
 
-def _what(entries: list[dict[str, Any]], head: Mapping[str, Any] | None, seen: tuple[int, bytes] | None = None) -> list[str]:
+def _what(entries: list[dict[str, Any]], head: Mapping[str, Any] | None, *seen: tuple[int, bytes]) -> list[str]:
     check = ChainCheck(KEY, seen=seen)
     return [finding.what for finding in check.read(entries)] + [finding.what for finding in check.end(head)]
 
@@ -41,7 +41,7 @@ def _what(entries: list[dict[str, Any]], head: Mapping[str, Any] | None, seen: t
 def test_an_untouched_chain_has_no_findings(count: int) -> None:
     entries = _chain(count)
     assert _what(entries, _head(entries)) == []
-    assert _what(entries, _head(entries), seen=(count, entries[-1]["mac"])) == []
+    assert _what(entries, _head(entries), (count, entries[-1]["mac"])) == []
 
 
 def test_an_empty_log_has_no_findings() -> None:
@@ -80,9 +80,9 @@ def test_an_end_that_was_cut_off_with_an_old_head_is_found_by_what_was_seen() ->
     entries = _chain(10)
     cut = entries[:6]
     assert _what(cut, _head(cut)) == []
-    assert _what(cut, _head(cut), seen=(10, entries[9]["mac"])) == ["the log ends at 6, an earlier check saw entry 10"]
+    assert _what(cut, _head(cut), (10, entries[9]["mac"])) == ["the log ends at 6, an earlier check saw entry 10"]
     other = _chain(10)
-    assert _what(other, _head(other), seen=(4, b"\1" * 32)) == ["is not the entry that an earlier check saw here"]
+    assert _what(other, _head(other), (4, b"\1" * 32)) == ["is not the entry that an earlier check saw here"]
 
 
 def test_what_json_cannot_tell_apart_is_told_apart() -> None:

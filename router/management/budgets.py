@@ -1,0 +1,203 @@
+"""`/v1/organization/budgets`: what may be spent in a period, by an organization or a part of it."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.management.access import Access, Needs
+from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
+from router.management.pages import Listed, Paged
+from router.management.reach import NeedsSomewhere, Reach
+from router.management.scopes import NOTE, OfAnybody, bare_key, resolve, shown_key
+from warehouse.access import budgets
+from warehouse.access.budgets import Budget
+from warehouse.base.errors import InvalidRequest, NotFound
+from warehouse.base.ids import public_id
+from warehouse.base.money import picousd, usd
+
+router = APIRouter(prefix="/organization/budgets", tags=["budgets"])
+ALERTS_MAX = 10
+Period = Literal["day", "week", "month", "lifetime"]
+Mode = Literal["hard", "soft", "shadow"]
+Usd = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$", description="USD as a decimal, exact.")]
+Percents = Annotated[
+    list[Annotated[int, Field(ge=1, le=100)]],
+    Field(max_length=ALERTS_MAX, description="Shares of the limit that are told of, each once."),
+]
+BudgetId = Annotated[str, Path(max_length=64)]
+
+
+class BudgetShape(BaseModel):
+    """A budget; periods are those of the organization's time zone."""
+
+    object: Literal["organization.budget"] = "organization.budget"
+    id: str
+    project_id: str | None
+    user_id: str | None
+    service_account_id: str | None
+    api_key_id: str | None
+    model: str | None
+    period: str
+    limit_usd: str
+    mode: str
+    alert_percents: list[int]
+    created_at: int
+    version: int
+
+    @classmethod
+    def of(cls, row: Budget) -> "BudgetShape":
+        """The shape of a row."""
+        return cls(
+            id=row.public_id,
+            project_id=row.project,
+            user_id=row.user,
+            service_account_id=row.service_account,
+            api_key_id=shown_key(row.api_key),
+            model=row.model,
+            period=row.period,
+            limit_usd=usd(int(row.limit_picousd)),
+            mode=row.mode,
+            alert_percents=row.alert_percents,
+            created_at=int(row.created_at.timestamp()),
+            version=row.version,
+        )
+
+
+class BudgetBody(OfAnybody):
+    """A new budget."""
+
+    model_config = ConfigDict(extra="forbid")
+    period: Period
+    limit_usd: Usd
+    mode: Mode = "hard"
+    alert_percents: Percents = Field(default_factory=list)
+
+
+class BudgetChange(BaseModel):
+    """What is left out stays. What a budget is about, and its period, stay in any case: make another one."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit_usd: Usd | None = None
+    mode: Mode | None = None
+    alert_percents: Percents | None = None
+
+
+class BudgetDeleted(BaseModel):
+    """A budget that no longer counts."""
+
+    object: Literal["organization.budget.deleted"] = "organization.budget.deleted"
+    id: str
+    deleted: Literal[True] = True
+
+
+@router.get("", response_model=Listed[BudgetShape])
+async def list_budgets(
+    reach: Annotated[Reach, Depends(NeedsSomewhere("budgets.read"))],
+    window: Paged,
+    *,
+    project_id: Annotated[str | None, Query(max_length=64)] = None,
+    user_id: Annotated[str | None, Query(max_length=64)] = None,
+    service_account_id: Annotated[str | None, Query(max_length=64)] = None,
+    api_key_id: Annotated[str | None, Query(max_length=64)] = None,
+    model: Annotated[str | None, Query(max_length=128)] = None,
+) -> Listed[BudgetShape]:
+    """Budgets by age: all of them, or those of the caller's projects."""
+    filters = {"project": project_id, "user": user_id, "service_account": service_account_id, "api_key": bare_key(api_key_id)}
+    org_id = reach.access.org.id
+    async with reach.access.transaction() as conn:
+        rows = await budgets.page(conn, org_id, **window.values, **filters, model=model, projects=reach.projects)
+    return window.page([BudgetShape.of(row) for row in rows], [row.public_id for row in rows])
+
+
+@router.post("", response_model=BudgetShape, description=f"A new budget. {NOTE}")
+async def create_budget(
+    body: BudgetBody,
+    request: Request,
+    access: Annotated[Access, Depends(Needs("budgets.write"))],
+    idempotency_key: IdempotencyKey = None,
+) -> BudgetShape | dict[str, Any]:
+    """A new budget. Raises: InvalidRequest, NotFound: what it is about; `param` names the field."""
+    async with creating(access, request, body, idempotency_key) as creation:
+        if creation.known is not None:
+            return creation.known
+        scope = await resolve(creation.conn, access.org.id, body)
+        row = await budgets.add(
+            creation.conn,
+            access.org.id,
+            public_id("budget"),
+            scope,
+            period=body.period,
+            limit_picousd=Decimal(picousd(body.limit_usd)),
+            mode=body.mode,
+            alert_percents=_distinct(body.alert_percents),
+        )
+        shape = BudgetShape.of(row)
+        await creation.changing.record("budget.created", row.public_id, after=shape, project_id=row.home_project_id)
+        await creation.keep(shape)
+        return shape
+
+
+@router.get("/{budget_id}", response_model=BudgetShape)
+async def get_budget(
+    budget_id: BudgetId, response: Response, reach: Annotated[Reach, Depends(NeedsSomewhere("budgets.read"))]
+) -> BudgetShape:
+    """One budget."""
+    async with reach.access.transaction() as conn:
+        row = _there(await budgets.find(conn, reach.access.org.id, budget_id))
+    reach.check(row.home_project_id)
+    tell_version(response, row.version)
+    return BudgetShape.of(row)
+
+
+@router.post("/{budget_id}", response_model=BudgetShape, description=f"Change a budget. {NOTE}")
+async def update_budget(
+    budget_id: BudgetId,
+    body: BudgetChange,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("budgets.write"))],
+    if_match: IfMatch = None,
+) -> BudgetShape:
+    """Change a budget. Raises: NotFound, VersionChanged."""
+    async with changing(access) as change:
+        before = _there(await budgets.lock(change.conn, access.org.id, budget_id))
+        check_version(if_match, before.version)
+        row = await budgets.change(
+            change.conn,
+            access.org.id,
+            budget_id,
+            limit_picousd=before.limit_picousd if body.limit_usd is None else Decimal(picousd(body.limit_usd)),
+            mode=body.mode or before.mode,
+            alert_percents=before.alert_percents if body.alert_percents is None else _distinct(body.alert_percents),
+        )
+        was, now = BudgetShape.of(before), BudgetShape.of(row)
+        await change.record("budget.updated", budget_id, before=was, after=now, project_id=row.home_project_id)
+    tell_version(response, row.version)
+    return now
+
+
+@router.delete("/{budget_id}", response_model=BudgetDeleted)
+async def delete_budget(
+    budget_id: BudgetId, access: Annotated[Access, Depends(Needs("budgets.write"))], if_match: IfMatch = None
+) -> BudgetDeleted:
+    """Take a budget away; the audit log keeps what it was."""
+    async with changing(access) as change:
+        before = _there(await budgets.lock(change.conn, access.org.id, budget_id))
+        check_version(if_match, before.version)
+        await budgets.remove(change.conn, access.org.id, budget_id)
+        await change.record("budget.deleted", budget_id, before=BudgetShape.of(before), project_id=before.home_project_id)
+    return BudgetDeleted(id=budget_id)
+
+
+def _distinct(percents: list[int]) -> list[int]:
+    """In order. Raises: InvalidRequest: one twice."""
+    if len(set(percents)) != len(percents):
+        raise InvalidRequest("each percentage once", param="alert_percents")
+    return sorted(percents)
+
+
+def _there(row: Budget | None) -> Budget:
+    if row is None:
+        raise NotFound("there is no such budget in this organization", param="budget_id")
+    return row

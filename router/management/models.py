@@ -1,0 +1,241 @@
+"""Models: `/v1/platform/models` for those who run the platform, `/v1/organization/models` with an organization's prices."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.management.access import Access, Needs
+from router.management.changes import (
+    AlreadyExists,
+    IdempotencyKey,
+    IfMatch,
+    changing,
+    check_version,
+    creating,
+    tell_version,
+)
+from router.management.pages import Listed, Paged
+from warehouse.access import models
+from warehouse.access.models import ModelRow, OfferedModel
+from warehouse.base.errors import InvalidRequest, NotFound
+from warehouse.base.money import usd_per_million
+
+router = APIRouter(tags=["models"])
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
+VERBS = ("/retire", "/restore")  # ends of paths: a model's own name must not end so
+Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+ModelId = Annotated[str, Path(pattern=NAME, description="The model's name; it may have slashes.")]
+
+
+class ModelShape(BaseModel):
+    """A model as platform admins see it; its id is the name that requests use. Limits in tokens."""
+
+    object: Literal["platform.model"] = "platform.model"
+    id: str
+    context_tokens_max: int
+    output_tokens_max: int
+    created_at: int
+    retired_at: int | None
+    status: Literal["active", "retired"]
+    version: int
+
+    @classmethod
+    def of(cls, row: ModelRow) -> "ModelShape":
+        """The shape of a row."""
+        return cls(
+            id=row.name,
+            context_tokens_max=row.context_tokens_max,
+            output_tokens_max=row.output_tokens_max,
+            created_at=int(row.created_at.timestamp()),
+            retired_at=int(row.retired_at.timestamp()) if row.retired_at else None,
+            status="retired" if row.retired_at else "active",
+            version=row.version,
+        )
+
+
+class ModelBody(BaseModel):
+    """A new model. It is served once an engine has it, and charged once it has a price."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(pattern=NAME)
+    context_tokens_max: Tokens
+    output_tokens_max: Tokens
+
+
+class ModelChange(BaseModel):
+    """Other limits; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+    context_tokens_max: Tokens | None = None
+    output_tokens_max: Tokens | None = None
+
+
+class PriceInForce(BaseModel):
+    """USD per million tokens, exact decimals."""
+
+    id: str
+    source: Literal["list", "organization"]
+    input_usd_per_million: str
+    cached_input_usd_per_million: str
+    output_usd_per_million: str
+    effective_from: int
+    effective_until: int | None
+
+
+class OfferedShape(BaseModel):
+    """A model in service, and what it costs this organization now."""
+
+    object: Literal["organization.model"] = "organization.model"
+    id: str
+    context_tokens_max: int
+    output_tokens_max: int
+    created_at: int
+    price: PriceInForce | None = Field(description="Null: none is in force, so its usage cannot be billed yet.")
+
+    @classmethod
+    def of(cls, row: OfferedModel) -> "OfferedShape":
+        """The shape of a row."""
+        return cls(
+            id=row.name,
+            context_tokens_max=row.context_tokens_max,
+            output_tokens_max=row.output_tokens_max,
+            created_at=int(row.created_at.timestamp()),
+            price=_price(row),
+        )
+
+
+def _price(row: OfferedModel) -> PriceInForce | None:
+    if row.price_id is None or row.effective_from is None:
+        return None
+    return PriceInForce(
+        id=f"price_{row.price_id}",
+        source="organization" if row.own_price else "list",
+        input_usd_per_million=usd_per_million(row.input_picousd or 0),
+        cached_input_usd_per_million=usd_per_million(row.cached_input_picousd or 0),
+        output_usd_per_million=usd_per_million(row.output_picousd or 0),
+        effective_from=int(row.effective_from.timestamp()),
+        effective_until=int(row.effective_until.timestamp()) if row.effective_until else None,
+    )
+
+
+@router.get("/organization/models", response_model=Listed[OfferedShape])
+async def list_organization_models(
+    access: Annotated[Access, Depends(Needs("models.read"))], window: Paged
+) -> Listed[OfferedShape]:
+    """Models in service by name, each with the price in force for this organization."""
+    async with access.transaction() as conn:
+        rows = await models.offered(conn, access.org.id, **window.values)
+    return window.page([OfferedShape.of(row) for row in rows], [row.name for row in rows])
+
+
+@router.get("/platform/models", response_model=Listed[ModelShape])
+async def list_platform_models(
+    access: Annotated[Access, Depends(Needs("models.write"))], window: Paged, include_retired: Annotated[bool, Query()] = False
+) -> Listed[ModelShape]:
+    """Models by name."""
+    async with access.transaction() as conn:
+        rows = await models.page(conn, **window.values, include_retired=include_retired)
+    return window.page([ModelShape.of(row) for row in rows], [row.name for row in rows])
+
+
+@router.post("/platform/models", response_model=ModelShape)
+async def create_model(
+    body: ModelBody,
+    request: Request,
+    access: Annotated[Access, Depends(Needs("models.write"))],
+    idempotency_key: IdempotencyKey = None,
+) -> ModelShape | dict[str, Any]:
+    """A new model. Raises: AlreadyExists: there is one of this name, perhaps retired."""
+    if body.id.endswith(VERBS):
+        raise InvalidRequest(f"a model's name cannot end in {' or '.join(VERBS)}", param="id")
+    async with creating(access, request, body, idempotency_key) as creation:
+        if creation.known is not None:
+            return creation.known
+        try:
+            row = await models.add(creation.conn, body.id, body.context_tokens_max, body.output_tokens_max)
+        except UniqueViolation as error:
+            raise AlreadyExists(f"there is a model {body.id!r}; if it is retired, restore it", param="id") from error
+        shape = ModelShape.of(row)
+        await creation.changing.record("model.created", row.name, after=shape)
+        await creation.keep(shape)
+        return shape
+
+
+@router.get("/platform/models/{model_id:path}", response_model=ModelShape)
+async def get_platform_model(
+    model_id: ModelId, response: Response, access: Annotated[Access, Depends(Needs("models.write"))]
+) -> ModelShape:
+    """One model."""
+    async with access.transaction() as conn:
+        row = _there(await models.find(conn, model_id))
+    tell_version(response, row.version)
+    return ModelShape.of(row)
+
+
+@router.post("/platform/models/{model_id:path}/retire", response_model=ModelShape)
+async def retire_model(
+    model_id: ModelId,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("models.write"))],
+    if_match: IfMatch = None,
+) -> ModelShape:
+    """Take a model out of service: new requests for it are refused at once, its usage stays. Twice changes nothing."""
+    return await _retire(access, model_id, response, if_match, retired=True)
+
+
+@router.post("/platform/models/{model_id:path}/restore", response_model=ModelShape)
+async def restore_model(
+    model_id: ModelId,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("models.write"))],
+    if_match: IfMatch = None,
+) -> ModelShape:
+    """Take a retired model into service again, with the engines and prices that it has. Twice changes nothing."""
+    return await _retire(access, model_id, response, if_match, retired=False)
+
+
+async def _retire(access: Access, model_id: str, response: Response, if_match: str | None, *, retired: bool) -> ModelShape:
+    async with changing(access) as change:
+        before = await locked_model(change.conn, model_id)
+        check_version(if_match, before.version)
+        row = before
+        if (before.retired_at is not None) != retired:
+            row = await models.retire(change.conn, before.id, retired=retired)
+            event = "model.retired" if retired else "model.restored"
+            await change.record(event, row.name, before=ModelShape.of(before), after=ModelShape.of(row))
+    tell_version(response, row.version)
+    return ModelShape.of(row)
+
+
+@router.post("/platform/models/{model_id:path}", response_model=ModelShape)
+async def update_model(
+    model_id: ModelId,
+    body: ModelChange,
+    response: Response,
+    access: Annotated[Access, Depends(Needs("models.write"))],
+    if_match: IfMatch = None,
+) -> ModelShape:
+    """Change a model's limits; routers follow at once."""
+    async with changing(access) as change:
+        before = await locked_model(change.conn, model_id)
+        check_version(if_match, before.version)
+        context = before.context_tokens_max if body.context_tokens_max is None else body.context_tokens_max
+        output = before.output_tokens_max if body.output_tokens_max is None else body.output_tokens_max
+        row = await models.change(change.conn, before.id, context, output)
+        await change.record("model.updated", row.name, before=ModelShape.of(before), after=ModelShape.of(row))
+    tell_version(response, row.version)
+    return ModelShape.of(row)
+
+
+async def locked_model(conn: AsyncConnection, name: str, *, param: str = "model_id") -> ModelRow:
+    """The model, until the transaction ends. Raises: NotFound."""
+    return _there(await models.lock(conn, name), param)
+
+
+def _there(row: ModelRow | None, param: str = "model_id") -> ModelRow:
+    if row is None:
+        raise NotFound("there is no such model; GET /v1/platform/models lists them", param=param)
+    return row

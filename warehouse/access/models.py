@@ -1,0 +1,91 @@
+"""Models as the management API writes them, and as an organization is offered them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from warehouse.access.queries import load_queries
+
+QUERIES = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model, retired or not; limits in tokens."""
+
+    id: int
+    name: str
+    context_tokens_max: int
+    output_tokens_max: int
+    retired_at: datetime | None
+    created_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model in service, and the price version in force for one organization; no price blocks its use."""
+
+    name: str
+    context_tokens_max: int
+    output_tokens_max: int
+    created_at: datetime
+    price_id: int | None
+    own_price: bool
+    input_picousd: int | None
+    cached_input_picousd: int | None
+    output_picousd: int | None
+    effective_from: datetime | None
+    effective_until: datetime | None
+
+
+async def page(conn: AsyncConnection, **window: Any) -> list[ModelRow]:
+    """Models by name. Window: after (name or None), rows_max, include_retired."""
+    async with conn.cursor(row_factory=class_row(ModelRow)) as cur:
+        return await (await cur.execute(QUERIES["page"], window)).fetchall()
+
+
+async def find(conn: AsyncConnection, name: str) -> ModelRow | None:
+    """The model of this name."""
+    return await _maybe(conn, "find", name=name)
+
+
+async def lock(conn: AsyncConnection, name: str) -> ModelRow | None:
+    """The model as it is now, until this transaction ends; its prices change in one transaction at a time."""
+    return await _maybe(conn, "lock", name=name)
+
+
+async def add(conn: AsyncConnection, name: str, context_tokens_max: int, output_tokens_max: int) -> ModelRow:
+    """A new model. Raises: UniqueViolation: there is one of this name."""
+    return await _one(conn, "add", name=name, context_tokens_max=context_tokens_max, output_tokens_max=output_tokens_max)
+
+
+async def change(conn: AsyncConnection, model_id: int, context_tokens_max: int, output_tokens_max: int) -> ModelRow:
+    """Other limits."""
+    limits = {"context_tokens_max": context_tokens_max, "output_tokens_max": output_tokens_max}
+    return await _one(conn, "change", id=model_id, **limits)
+
+
+async def retire(conn: AsyncConnection, model_id: int, *, retired: bool) -> ModelRow:
+    """Out of service, or into it again; its usage and its prices stay."""
+    return await _one(conn, "retire", id=model_id, retired=retired)
+
+
+async def offered(conn: AsyncConnection, org_id: int, **window: Any) -> list[OfferedModel]:
+    """Models in service with this organization's prices, by name. Window: after (name or None), rows_max."""
+    async with conn.cursor(row_factory=class_row(OfferedModel)) as cur:
+        return await (await cur.execute(QUERIES["offered"], {"org_id": org_id} | window)).fetchall()
+
+
+async def _maybe(conn: AsyncConnection, query: str, **values: Any) -> ModelRow | None:
+    async with conn.cursor(row_factory=class_row(ModelRow)) as cur:
+        return await (await cur.execute(QUERIES[query], values)).fetchone()
+
+
+async def _one(conn: AsyncConnection, query: str, **values: Any) -> ModelRow:
+    row = await _maybe(conn, query, **values)
+    assert row is not None
+    return row
