@@ -59,21 +59,23 @@ async def _traced(endpoint: Asgi, scope: Scope, receive: Receive, send: Send) ->
 
 
 def create_app(settings: RouterSettings) -> Asgi:
-    """Inference and management on one address."""
+    """Inference and management on one address, or the one that `serves` names."""
     api = create_api(settings)
-    inference: InferenceState = api.state.inference
-    path = "/v1/chat/completions"
     edge = Edge(api, api.state.requests)
-    return HotPaths(edge, {path: MeteredEndpoint(inference, path=path, parse=parse_chat)})
+    if not settings.serves_inference:
+        return edge
+    path = "/v1/chat/completions"
+    return HotPaths(edge, {path: MeteredEndpoint(api.state.inference, path=path, parse=parse_chat)})
 
 
 def create_api(settings: RouterSettings) -> FastAPI:
     """Everything beside the hot path, without what surrounds it."""
-    inference, management = InferenceState(settings), ManagementState(settings)
+    inference = InferenceState(settings)
+    management = ManagementState(settings) if settings.serves_management else None
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with inference.running(), management.running():
+        async with inference.running(), management.running() if management else contextlib.nullcontext():
             yield
         tracing.close()
 
@@ -90,6 +92,8 @@ def create_api(settings: RouterSettings) -> FastAPI:
     app.state.inference, app.state.management, app.state.requests = inference, management, RequestMetrics()
     add_error_handlers(app)
     app.include_router(metrics_router)
-    app.include_router(models_router, prefix="/v1")
-    include_management(app)
+    if settings.serves_inference:
+        app.include_router(models_router, prefix="/v1")
+    if settings.serves_management:
+        include_management(app)
     return app

@@ -110,7 +110,7 @@ async def ready(request: Request) -> JSONResponse:
     shared: InferenceState = request.app.state.inference
     reasons = shared.not_ready()
     body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-    if shared.sink.database_error:
+    if shared.settings.serves_inference and shared.sink.database_error:
         body["degraded"] = {"database": f"usage rows wait in the journal: {shared.sink.database_error}"}
     return JSONResponse(body, 503 if reasons else 200)
 
@@ -119,6 +119,8 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus text of this worker."""
     registry = CollectorRegistry()
-    registry.register(InferenceCollector(request.app.state.inference))
+    shared: InferenceState = request.app.state.inference
+    if shared.settings.serves_inference:
+        registry.register(InferenceCollector(shared))
     registry.register(RequestCollector(request.app.state.requests))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,11 +1,13 @@
 """Settings of the router, read from ROUTER_*. `docs/limits.md` lists every bound."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from warehouse.base.settings import Settings
+
+SESSION_SECRET_CHARACTERS_MIN = 16
 
 
 class RouterSettings(Settings):
@@ -13,18 +15,22 @@ class RouterSettings(Settings):
 
     PREFIX: ClassVar[str] = "ROUTER_"
 
+    serves: Literal["all", "inference", "management"] = "all"
+    """What this process answers: everything, only inference, or only the management API, which probes no engine and keeps no
+    journal. The settings of the other half are then not needed."""
     database_url: SecretStr
     """Connection string of role inferhouse_router: reads keys and catalogue, adds usage rows."""
-    management_database_url: SecretStr
-    """Connection string of role inferhouse_management."""
+    management_database_url: SecretStr = SecretStr("")
+    """Connection string of role inferhouse_management; not needed by a process that serves only inference."""
     redis_url: SecretStr | None = None
     """For holds and limits, which this version does not have yet; taken, so that a deployment can name it already."""
     journal_dir: Path
     """Folder on a local disk that survives a restart; one sub-folder a worker."""
     key_pepper: SecretStr = Field(min_length=16)
     """Secret under which API keys are hashed. Another pepper makes every key unknown."""
-    session_secret: SecretStr = Field(min_length=16)
-    """Secret that signs portal sessions. Another secret signs everybody out."""
+    session_secret: SecretStr = SecretStr("")
+    """Secret that signs portal sessions. Another secret signs everybody out. Not needed by a process that serves only
+    inference."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
@@ -66,3 +72,24 @@ class RouterSettings(Settings):
     """Share of the requests that are traced; one whose `traceparent` says so is traced anyhow."""
     session_s_max: int = Field(default=12 * 3600, gt=0)
     """A portal session ends this long after sign-in."""
+
+    @property
+    def serves_inference(self) -> bool:
+        """Whether this process answers the inference API."""
+        return self.serves != "management"
+
+    @property
+    def serves_management(self) -> bool:
+        """Whether this process answers the management API."""
+        return self.serves != "inference"
+
+    @model_validator(mode="after")
+    def _has_what_it_serves(self) -> Self:
+        if self.serves_management and not self.management_database_url.get_secret_value():
+            raise ValueError("ROUTER_MANAGEMENT_DATABASE_URL is not set; only ROUTER_SERVES=inference does without")
+        if self.serves_management and len(self.session_secret.get_secret_value()) < SESSION_SECRET_CHARACTERS_MIN:
+            raise ValueError(
+                f"ROUTER_SESSION_SECRET is not set or shorter than {SESSION_SECRET_CHARACTERS_MIN} characters;"
+                " only ROUTER_SERVES=inference does without"
+            )
+        return self

@@ -88,7 +88,9 @@ class InferenceState:
         reasons = {}
         if self._catalogue is None:
             reasons["catalogue"] = "not read yet: the database cannot be reached"
-        elif not any(state.healthy for state in self.engines.states.values()):
+        if not self.settings.serves_inference:
+            return reasons
+        if self._catalogue is not None and not any(state.healthy for state in self.engines.states.values()):
             reasons["engines"] = "none answers"
         if self.sink.journal.bytes >= self.settings.journal_bytes_max:
             reasons["journal"] = "full: the database has been away for too long"
@@ -97,6 +99,10 @@ class InferenceState:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Everything that runs beside the requests, from start to a clean stop."""
+        if not self.settings.serves_inference:
+            async with self._following():
+                yield
+            return
         self.sink = UsageSink(
             self.settings.journal_dir,
             self._pool.connection,
@@ -121,6 +127,19 @@ class InferenceState:
             await asyncio.gather(*others, return_exceptions=True)
             self.engines.close()
             await self.sink.stop(writer)
+            await self._pool.close()
+
+    @contextlib.asynccontextmanager
+    async def _following(self) -> AsyncIterator[None]:
+        """Keys and catalogue only: the management API knows callers by them. No journal, and no engine is asked."""
+        await self._pool.open(wait=False)
+        task = asyncio.create_task(self._follow_changes(), name="follow-changes")
+        task.add_done_callback(_stop_if_failed)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             await self._pool.close()
 
     async def _find_key(self, public_id: str) -> ApiKey | None:
