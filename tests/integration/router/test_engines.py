@@ -1,0 +1,107 @@
+"""Engines: platform admins add, move and switch them; routers follow at once and say how they find them."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
+from tests.integration.router.conftest import Stack
+
+NEW = {"id": "engine-b", "kind": "simulated", "base_url": "http://127.0.0.1:9", "model": "simulated"}
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    with owner(stack) as client:
+        yield client
+
+
+def _until(read: Callable[[], Any], wanted: Any) -> Any:
+    deadline = time.monotonic() + 10
+    while (found := read()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def test_only_platform_admins_see_where_engines_are(stack: Stack) -> None:
+    with signed_in(stack, add_user(stack, demo(stack).org_id, "owner")) as client:
+        assert error(client.get("/platform/engines"))[:2] == (403, "not_allowed")
+        assert error(client.post("/platform/engines", json=NEW))[:2] == (403, "not_allowed")
+        seen = client.get("/organization/engines")
+        assert [engine["name"] for engine in seen.json()["data"]] == ["engine-simulated"]
+        assert "base_url" not in seen.text
+
+
+def test_the_engines_of_an_organization_need_a_member(stack: Stack) -> None:
+    assert httpx.get(stack.base_url + "/organization/engines").status_code == 401
+    with httpx.Client(headers={"authorization": f"Bearer {stack.api_key}"}, base_url=stack.base_url) as client:
+        assert error(client.get("/organization/engines"))[:2] == (403, "not_allowed")
+
+
+ADDRESSES = [
+    "ftp://host",
+    "host:80",
+    "http://",
+    "http://host/v1",
+    "http://user:pw@host",
+    "http://host?x",
+    "http://host:0",
+    "http:///x",
+    "http://host:65536",
+    "http://ho st",
+    "http://host#x",
+    "http://" + "a" * 64,
+    "http://" + "a." * 130 + "a",
+    "http://höst",
+    "http://host\n",
+    "http://-a",
+    "http://[::1",
+    "javascript://x",
+    "http://host:",
+    "http://a..b",
+]
+
+
+def test_an_address_that_is_no_address_is_refused(client: httpx.Client) -> None:
+    for base_url in ADDRESSES:
+        assert error(client.post("/platform/engines", json=NEW | {"base_url": base_url})) == (400, "invalid_request", "base_url")
+
+
+def test_an_engine_is_added_moved_and_switched(client: httpx.Client, stack: Stack) -> None:
+    assert error(client.post("/platform/engines", json=NEW | {"model": "nothing"})) == (404, "not_found", "model")
+    made = client.post("/platform/engines", json=NEW | {"base_url": "http://127.0.0.1:9/"}).json()
+    assert (made["base_url"], made["enabled"], made["health"]["status"]) == (NEW["base_url"], True, "unknown")
+    assert error(client.post("/platform/engines", json=NEW)) == (409, "already_exists", "id")
+
+    def health() -> str:
+        return str(client.get("/platform/engines/engine-b").json()["health"]["status"])
+
+    assert _until(health, "unreachable") == "unreachable"
+    moved = client.post("/platform/engines/engine-b", json={"base_url": stack.engine.url}, headers={"if-match": '"1"'})
+    assert (moved.json()["base_url"], moved.headers["etag"]) == (stack.engine.url, '"2"')
+    assert _until(health, "healthy") == "healthy"
+    assert error(client.post("/platform/engines/engine-b", json={}, headers={"if-match": '"1"'}))[0] == 412
+    assert client.post("/platform/engines/engine-b/disable").json()["enabled"] is False
+    assert client.post("/platform/engines/engine-b/disable").json()["version"] == 3
+    assert health() == "unknown"
+    enabled = client.get("/platform/engines", params={"enabled": True, "model": "simulated"}).json()["data"]
+    assert [engine["id"] for engine in enabled] == ["engine-simulated"]
+    assert client.post("/platform/engines/engine-b/enable").json()["enabled"] is True
+    assert error(client.post("/platform/engines/engine-c/enable")) == (404, "not_found", "engine_id")
+    assert events(stack) == ["engine.created", "engine.updated", "engine.disabled", "engine.enabled"]
+
+
+def test_a_create_that_is_repeated_makes_one_engine(client: httpx.Client) -> None:
+    headers = {"idempotency-key": "one"}
+    first = client.post("/platform/engines", json=NEW, headers=headers)
+    assert client.post("/platform/engines", json=NEW, headers=headers).json() == first.json()
+
+
+def test_a_host_that_does_not_exist_does_not_stop_the_router(client: httpx.Client, stack: Stack, hello: dict[str, Any]) -> None:
+    for number, base_url in enumerate(["http://nowhere.invalid:80", "https://127.0.0.1:9", "http://[::1]:9", "http://1.2.3.999"]):
+        assert client.post("/platform/engines", json=NEW | {"id": f"e-{number}", "base_url": base_url}).status_code == 200
+    time.sleep(1.5)
+    assert stack.post(hello).status_code == 200
