@@ -49,6 +49,10 @@ class World:
     db: psycopg.Connection
     pepper: bytes
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    logins: dict[str, int] = field(default_factory=dict)
+    """SQL logins, and the organization of each."""
+    shared: dict[str, str] = field(init=False)
+    """What belongs to the platform, by the name of a path parameter."""
     own: Home = field(init=False)
     foreign: Home = field(init=False)
     roles: list[Role] = field(init=False)
@@ -57,6 +61,8 @@ class World:
     def __post_init__(self) -> None:
         self.password_hash = hash_password(PASSWORD)
         self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
+        price = self.db.execute("select max(id) from control.prices").fetchone()
+        self.shared = {"engine_id": "engine-simulated", "model_id": "simulated", "price_id": f"price_{price[0] if price else 1}"}
         self.roles = [*self._users(), *self._keys(), Role("anonymous", None), Role("expired session", None)]
         self.db.commit()
 
@@ -101,6 +107,10 @@ class World:
         )  # fmt: skip
         return made, secret
 
+    def add_login(self, login: str) -> None:
+        """A SQL login, anew if it was dropped: a role is no row that a snapshot could bring back."""
+        self.db.execute("select control.create_sql_login(%s, %s, 'a password of the matrix')", [login, self.logins[login]])
+
     def _home(self, name: str) -> Home:
         organization = public_id("org")
         org_id = self.insert("organizations", public_id=organization, name=name)
@@ -136,6 +146,9 @@ class World:
         )  # fmt: skip
         self.insert("budgets", public_id=made["budget_id"], period="month", limit_picousd=10**12, **home)
         self.insert("limits", public_id=made["limit_id"], requests_per_minute=100, **home)
+        made["login_id"] = f"inferhouse_sql_{made['project_id'][5:17]}_x"
+        self.logins[made["login_id"]] = org_id
+        self.add_login(made["login_id"])
         return project_id, made
 
     def _users(self) -> list[Role]:
@@ -191,6 +204,9 @@ class World:
                 Identifier(table), Identifier("org_id" if has_org_id else "id")
             )
             found |= {name for (name,) in self.db.execute(query, [org_id])}
+        found |= {
+            str(name) for (name,) in self.db.execute("select role_name from control.sql_logins where org_id = %s", [org_id])
+        }
         users = "select u.public_id from control.users u join control.org_members m on m.user_id = u.id where m.org_id = %s"
         return found | {name for (name,) in self.db.execute(users, [org_id])}
 

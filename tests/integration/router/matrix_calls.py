@@ -84,6 +84,8 @@ def _text(name: str, schema: Mapping[str, Any]) -> str:
         return "2030-01-01T00:00:00Z"
     if "examples" in schema:
         return str(schema["examples"][0])
+    if name.endswith(("usd", "usd_per_million")):
+        return "1"
     known = {"model": "simulated", "time_zone": "UTC", "currency": "USD", "base_url": "http://127.0.0.1:9", "kind": "simulated"}
     if name in known:
         return known[name]
