@@ -67,8 +67,8 @@ class Matrix:
         answer = self.client.request(cell.method, path, headers=headers, params=query(operation, self.document), **arguments)
         self.cells[f"{cell.method} {cell.path}"] += 1
         problem = self._judge(cell, answer) or self._leak(cell, answer, f"{path} {sent} {cell.header}")
-        if cell.method != "GET":
-            problem = problem or self._change(cell)
+        changed = self._change(cell) if cell.method != "GET" else None
+        problem = problem or changed
         if problem:
             self.wrong.append(f"{cell} (expected {cell.expected}): {answer.status_code} {problem}")
 
