@@ -1,5 +1,6 @@
 """A router on a database of its own, in front of a simulated engine."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from engines.catalog import load
+from tests.integration.router.evidence import Evidence
 from tests.processes import ServerProcess, router, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -23,6 +25,7 @@ from warehouse.identity.keys import ApiKeySecret
 from warehouse.seed import Seed, SeedDemo, SeedEngine, SeedModel, SeedPrice, put_catalogue, put_demo
 
 ROWS_S_MAX = 10
+LAST = "test_nothing_of_the_whole_run_tells_a_secret"
 
 
 @dataclass
@@ -73,6 +76,43 @@ class Stack:
         """What the engine says that it saw."""
         report: dict[str, Any] = httpx.get(self.engine.url + "/simulated/ledger").json()
         return report
+
+
+@pytest.fixture(scope="session")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """What the run leaves behind; test_secrets_scan.py looks into it at the end."""
+    return Evidence(tmp_path_factory.mktemp("evidence"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _note_what_is_said(evidence: Evidence) -> Iterator[None]:
+    """Every request of a test, whichever client it has, and every key that a test makes itself."""
+    send, send_async, reveal = httpx.Client.send, httpx.AsyncClient.send, ApiKeySecret.reveal
+
+    def noting(self: httpx.Client, *arguments: Any, **named: Any) -> httpx.Response:
+        answer = send(self, *arguments, **named)
+        evidence.exchange(answer)
+        return answer
+
+    async def noting_async(self: httpx.AsyncClient, *arguments: Any, **named: Any) -> httpx.Response:
+        answer = await send_async(self, *arguments, **named)
+        evidence.exchange(answer)
+        return answer
+
+    def noting_key(self: ApiKeySecret) -> str:
+        evidence.secret(self.secret)
+        return reveal(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "send", noting)
+        patch.setattr(httpx.AsyncClient, "send", noting_async)
+        patch.setattr(ApiKeySecret, "reveal", noting_key)
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the whole run comes last."""
+    items.sort(key=lambda item: item.name == LAST)
 
 
 @pytest.fixture
@@ -140,6 +180,8 @@ def stack(
     tmp_path: Path,
     engine_flags: list[str],
     router_env: dict[str, str],
+    evidence: Evidence,
+    database_url: str,
 ) -> Iterator[Stack]:
     """Router and engine, up."""
     with running(simulated_engine(free_port(), tmp_path / "engine.log", *engine_flags)) as engine:
@@ -162,8 +204,15 @@ def stack(
                 engine, served, db, **keys, email=demo.email, password=demo.password, pepper=pepper,
                 journal=tmp_path / "journal",
             )  # fmt: skip
+            for secret in (demo.password, demo.sql_password, env["ROUTER_SESSION_SECRET"], env["ROUTER_KEY_PEPPER"]):
+                evidence.secret(secret)
             with stack.sdk:
                 yield stack
+            if served.process is not None:
+                with contextlib.suppress(httpx.HTTPError):
+                    evidence.add("metrics", httpx.get(f"{served.url}/metrics", timeout=2).content)
+    evidence.add("log", served.log.read_bytes())
+    evidence.tables(database_url)
 
 
 HELLO = {"model": "simulated", "messages": [{"role": "user", "content": "Say hello to the house."}], "max_tokens": 24}
