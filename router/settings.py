@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from warehouse.base.settings import Settings
+from warehouse.identity.networks import Network, parse_networks
 
 SESSION_SECRET_CHARACTERS_MIN = 16
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 class RouterSettings(Settings):
@@ -36,6 +41,9 @@ class RouterSettings(Settings):
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that share the port; one core each."""
 
+    trusted_proxies: str = ""
+    """Networks of proxies whose X-Forwarded-For is believed, as `10.0.0.0/8,2001:db8::/32`; without any, a request comes from
+    the other end of its connection. It decides for keys that work from some networks only, and for the audit log."""
     body_bytes_max: int = Field(default=8 * 1024 * 1024, gt=0)
     """Larger bodies get 413 before they are read."""
     answer_bytes_max: int = Field(default=64 * 1024 * 1024, gt=0)
@@ -82,6 +90,17 @@ class RouterSettings(Settings):
     def serves_management(self) -> bool:
         """Whether this process answers the management API."""
         return self.serves != "inference"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(_listed(value))
+        return value
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """`trusted_proxies`, read."""
+        return parse_networks(_listed(self.trusted_proxies))
 
     @model_validator(mode="after")
     def _has_what_it_serves(self) -> Self:

@@ -3,22 +3,38 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from warehouse.access.api_keys import ApiKey
-from warehouse.base.errors import AuthenticationFailed, NotAllowed, NotReady
+from warehouse.base.errors import AuthenticationFailed, InferhouseError, NotAllowed, NotReady
 from warehouse.identity.keys import ApiKeySecret
+from warehouse.identity.networks import Network, client_address, parse_networks, within
 
-LOOKUPS_AT_ONCE_MAX = 8  # unknown keys queue behind these instead of taking every connection of the pool
+LOOKUPS_AT_ONCE_MAX = 2  # queries for unknown keys; while they run, the next keys gather and share the next one
+LOOKUP_KEYS_MAX = 500  # in one query
 UNKNOWN_ENTRIES_MAX = 10_000
 UNKNOWN_S = 2.0  # a key that did not exist is asked for again after this long
+WAITING_MAX = 10_000  # keys that wait for a query; above it requests of further ones get 503
+LOOKUP_S_MAX = 3.0  # a request waits no longer for the database; a key that was read before is then used as it was
+AWAY_S = 1.0  # after a look-up that failed, keys read before are used as they are for this long; then it is tried again
+SCOPE = "inference"
 
 _WRONG = "wrong API key: no key in force has this value"
 _MISSING = "no API key: send it as `Authorization: Bearer sk-ih-…`"
+_ELSEWHERE = "this key does not work from your network; whoever manages it can say from where it does, and change that"
+Scope = MutableMapping[str, Any]
+"""ASGI's, of a connection."""
+
+
+class NetworkNotAllowed(NotAllowed):
+    """The key is right, and the request comes from a network that it does not work from. Nothing was charged."""
+
+    code = "network_not_allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,60 +49,100 @@ class Caller:
     models: frozenset[str] | None
 
     def may_use(self, model: str) -> bool:
-        """Whether the key's list of models has this one; a key without a list may use all."""
+        """Whether the key's list of models, and its organization's, have this one; without lists it may use all."""
         return self.models is None or model in self.models
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
+    """A key as requests need it: everything that can be decided beforehand is."""
+
     key: ApiKey
     caller: Caller | None
+    networks: tuple[tuple[Network, ...], ...] | None
+    """Lists that the client's address must be in, each of them; None for a key that works from everywhere."""
+    expires_at_s: float | None
+    previous_until_s: float
     loaded_at_s: float
-    expires_at_s: float | None = field(default=None)
+    fresh_until_s: float
+
+
+class _Lookup:
+    """One query under way for some keys."""
+
+    def __init__(self, futures: dict[str, asyncio.Future[_Entry | None]]) -> None:
+        self.futures = futures
+        self.disturbed = False
+        """What it finds may have changed since it began: it is no answer to later requests."""
 
 
 class KeyRing:
-    """The keys seen lately, least recently used first out; emptied when a change of keys is announced."""
+    """The keys seen lately, least recently used first out; what an announced change is about is forgotten."""
 
     def __init__(
         self,
-        find: Callable[[str], Awaitable[ApiKey | None]],
+        find: Callable[[Sequence[str]], Awaitable[Mapping[str, ApiKey]]],
         *,
         pepper: bytes,
         entries_max: int,
         fresh_s: float,
         stale_s_max: float,
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        self._find, self._pepper = find, pepper
+        self._find, self._pepper, self._trusted = find, pepper, trusted_proxies
         self._entries_max, self._fresh_s, self._stale_s_max = entries_max, fresh_s, stale_s_max
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
-        self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
-        self._loading: dict[str, asyncio.Task[_Entry | None]] = {}
-        self._generation = 0
+        self._waiting: dict[str, asyncio.Future[_Entry | None]] = {}
+        self._lookups: dict[asyncio.Task[None], _Lookup] = {}
+        self._uses: dict[int, float] = {}
+        self._away_until_s = 0.0
 
     def forget(self) -> None:
-        """Keys, organizations or projects have changed: the next request of each key reads it again.
+        """Everything may have changed: the next request of each key reads it again.
 
-        What is forgotten stays usable as stale while the database is away; a look-up under way is not believed.
+        What is forgotten stays usable as stale while the database is away; a look-up under way is not believed for long.
         """
-        self._generation += 1
-        self._unknown.clear()
-        for entry in self._entries.values():
-            entry.loaded_at_s = min(entry.loaded_at_s, time.monotonic() - self._fresh_s)
+        self._forget(list(self._entries.values()))
 
-    async def caller(self, authorization: bytes | None) -> Caller:
-        """The caller of an inference request. Raises: AuthenticationFailed, NotAllowed (a key of another kind), NotReady."""
-        entry = await self._entry(authorization)
+    def forget_key(self, public_id: str) -> None:
+        """This key has changed. It is not used again before it was read: it may have been revoked."""
+        self._entries.pop(public_id, None)
+        self._unknown.pop(public_id, None)
+        for lookup in self._lookups.values():
+            lookup.disturbed |= public_id in lookup.futures
+
+    def forget_of(self, attribute: str, value: int) -> None:
+        """The keys of an organization, a project, a user or a service account, by the attribute of `ApiKey` that says so."""
+        self._forget([entry for entry in self._entries.values() if getattr(entry.key, attribute) == value])
+
+    def _forget(self, entries: Sequence[_Entry]) -> None:
+        for entry in entries:
+            entry.fresh_until_s = 0.0
+        self._unknown.clear()
+        for lookup in self._lookups.values():
+            lookup.disturbed = True
+
+    def take_uses(self) -> dict[int, float]:
+        """{key id: Unix second of its last use} since the last time that this was asked."""
+        uses, self._uses = self._uses, {}
+        return uses
+
+    async def caller(self, authorization: bytes | None, scope: Scope) -> Caller:
+        """The caller of an inference request.
+
+        Raises: AuthenticationFailed.  NotAllowed: a key of another kind, or without the scope.  NetworkNotAllowed.  NotReady.
+        """
+        entry = await self._entry(authorization, scope)
         if entry.caller is None:
-            raise NotAllowed(f"a {entry.key.kind} key cannot call the inference API: use a key of a project")
+            raise _no_caller(entry.key)
         return entry.caller
 
-    async def key(self, authorization: bytes | None) -> ApiKey:
-        """The key of a management request, of whatever kind. Raises: AuthenticationFailed, NotReady."""
-        return (await self._entry(authorization)).key
+    async def key(self, authorization: bytes | None, scope: Scope) -> ApiKey:
+        """The key of a management request, of whatever kind. Raises: AuthenticationFailed, NetworkNotAllowed, NotReady."""
+        return (await self._entry(authorization, scope)).key
 
-    async def _entry(self, authorization: bytes | None) -> _Entry:
+    async def _entry(self, authorization: bytes | None, scope: Scope) -> _Entry:
         if not authorization:
             raise AuthenticationFailed(_MISSING)
         scheme, _, token = authorization.partition(b" ")
@@ -94,54 +150,144 @@ class KeyRing:
         if secret is None:
             raise AuthenticationFailed(_WRONG if token else _MISSING)
         entry = self._entries.get(secret.public_id)
-        if entry is None or time.monotonic() - entry.loaded_at_s >= self._fresh_s:
+        if entry is None or time.monotonic() >= entry.fresh_until_s:
             entry = await self._load(secret.public_id, entry)
-        if entry is None or not secret.matches(entry.key.secret_hash, self._pepper):
+        now_s = time.time()
+        if entry is None or not self._matches(entry, secret, now_s):
             raise AuthenticationFailed(_WRONG)
-        if entry.expires_at_s is not None and time.time() >= entry.expires_at_s:
+        if entry.expires_at_s is not None and now_s >= entry.expires_at_s:
             raise AuthenticationFailed(_WRONG)
-        self._entries.move_to_end(secret.public_id)
+        if entry.networks is not None:
+            self._check_network(entry.networks, scope)
+        self._uses[entry.key.id] = now_s
+        if secret.public_id in self._entries:  # not so where it was forgotten while it was read
+            self._entries.move_to_end(secret.public_id)
         return entry
 
+    def _matches(self, entry: _Entry, secret: ApiKeySecret, now_s: float) -> bool:
+        if secret.matches(entry.key.secret_hash, self._pepper):
+            return True
+        previous = entry.key.previous_secret_hash
+        return previous is not None and now_s < entry.previous_until_s and secret.matches(previous, self._pepper)
+
+    def _check_network(self, networks: tuple[tuple[Network, ...], ...], scope: Scope) -> None:
+        """Raises: NetworkNotAllowed: which networks would do is not said, the key may be in the wrong hands."""
+        address = address_of(scope, self._trusted)
+        if not all(within(address, allowed) for allowed in networks):
+            raise NetworkNotAllowed(_ELSEWHERE)
+
     async def _load(self, public_id: str, stale: _Entry | None) -> _Entry | None:
-        """Many requests of one key share one look-up."""
-        loading = self._loading.get(public_id)
-        if loading is None:
-            loading = self._loading[public_id] = asyncio.create_task(self._read(public_id, stale))
-            loading.add_done_callback(lambda _: self._loading.pop(public_id, None))
-        return await asyncio.shield(loading)
-
-    async def _read(self, public_id: str, stale: _Entry | None) -> _Entry | None:
-        if self._unknown.get(public_id, 0.0) > time.monotonic():
+        """The key as it is now. Requests of one key share one look-up, look-ups of many keys share one query."""
+        now_s = time.monotonic()
+        if self._unknown.get(public_id, 0.0) > now_s:
             return None
-        while True:
-            generation = self._generation
-            try:
-                async with self._lookups:
-                    key = await self._find(public_id)
-            except (OperationalError, PoolTimeout) as error:
-                if stale is not None and time.monotonic() - stale.loaded_at_s < self._fresh_s + self._stale_s_max:
-                    return stale
-                raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
-            if generation == self._generation:
-                return self._remember(public_id, key)
+        usable = stale is not None and now_s - stale.loaded_at_s < self._fresh_s + self._stale_s_max
+        if usable and now_s < self._away_until_s:
+            return stale
+        future = self._waiting.get(public_id) or self._asked(public_id)
+        if future is None:
+            if len(self._waiting) >= WAITING_MAX:
+                raise NotReady("too many keys are being looked up; try again in a moment", retry_after_s=1)
+            future = self._waiting[public_id] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_retrieve)
+            if len(self._lookups) < LOOKUPS_AT_ONCE_MAX:
+                self._start_lookup()
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), LOOKUP_S_MAX)
+        except (NotReady, TimeoutError) as error:
+            self._away_until_s = time.monotonic() + AWAY_S
+            if usable:
+                return stale
+            raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
 
-    def _remember(self, public_id: str, key: ApiKey | None) -> _Entry | None:
-        if key is None:
+    def _asked(self, public_id: str) -> asyncio.Future[_Entry | None] | None:
+        """The answer of a query under way, where it will be one to a request of now."""
+        for lookup in self._lookups.values():
+            if not lookup.disturbed and public_id in lookup.futures:
+                return lookup.futures[public_id]
+        return None
+
+    def _start_lookup(self) -> None:
+        public_ids = list(self._waiting)[:LOOKUP_KEYS_MAX]
+        lookup = _Lookup({public_id: self._waiting.pop(public_id) for public_id in public_ids})
+        task = asyncio.create_task(self._look_up(lookup))
+        self._lookups[task] = lookup
+        task.add_done_callback(self._end_lookup)
+
+    def _end_lookup(self, task: asyncio.Task[None]) -> None:
+        fault = NotReady("this worker is stopping") if task.cancelled() else task.exception()
+        for future in self._lookups.pop(task).futures.values():
+            if not future.done():
+                future.set_exception(fault or KeyError("a look-up without a result"))
+        if self._waiting and not task.cancelled():
+            self._start_lookup()
+
+    async def _look_up(self, lookup: _Lookup) -> None:
+        """Raises: NotReady: the database is away."""
+        try:
+            found = await self._find(list(lookup.futures))
+        except (OperationalError, PoolTimeout) as error:
+            raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
+        for public_id, future in lookup.futures.items():
+            key = found.get(public_id)
+            entry = self._entry_of(key) if key else None
+            if not lookup.disturbed:
+                self._remember(public_id, entry)
+            if not future.done():
+                future.set_result(entry)
+
+    def _entry_of(self, key: ApiKey) -> _Entry:
+        now_s = time.monotonic()
+        return _Entry(
+            key,
+            _caller(key),
+            _networks(key),
+            key.expires_at.timestamp() if key.expires_at else None,
+            key.previous_secret_until.timestamp() if key.previous_secret_until else 0.0,
+            now_s,
+            now_s + self._fresh_s,
+        )
+
+    def _remember(self, public_id: str, entry: _Entry | None) -> None:
+        if entry is None:
             self._entries.pop(public_id, None)
             self._unknown[public_id] = time.monotonic() + UNKNOWN_S
             if len(self._unknown) > UNKNOWN_ENTRIES_MAX:
                 self._unknown.popitem(last=False)
-            return None
-        entry = _Entry(key, _caller(key), time.monotonic(), key.expires_at.timestamp() if key.expires_at else None)
+            return
         self._entries[public_id] = entry
         if len(self._entries) > self._entries_max:
             self._entries.popitem(last=False)
-        return entry
+
+
+def address_of(scope: Scope, trusted: Sequence[Network]) -> Any:
+    """Where a request comes from; X-Forwarded-For is believed of trusted proxies only. None where it cannot be told."""
+    client = scope.get("client")
+    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"] if trusted else []
+    return client_address(client[0] if client else None, forwarded, trusted)
+
+
+def _retrieve(future: asyncio.Future[_Entry | None]) -> None:
+    """A failure that nobody waits for any more is no fault."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _no_caller(key: ApiKey) -> InferhouseError:
+    if key.kind != "inference":
+        return NotAllowed(f"a key of kind {key.kind!r} cannot call the inference API: use a key of a project")
+    return NotAllowed(f"this key lacks the scope {SCOPE!r}, without which it cannot call the inference API")
+
+
+def _networks(key: ApiKey) -> tuple[tuple[Network, ...], ...] | None:
+    """The policy of an organization is for what its members make: it does not lock out the keys that change it."""
+    of_organization = key.organization_cidrs if key.kind == "inference" else None
+    lists = tuple(parse_networks(cidrs) for cidrs in (key.cidrs, of_organization) if cidrs is not None)
+    return lists or None
 
 
 def _caller(key: ApiKey) -> Caller | None:
-    if key.kind != "inference" or key.org_id is None or key.project_id is None:
+    if key.kind != "inference" or key.org_id is None or key.project_id is None or SCOPE not in key.scopes:
         return None
     return Caller(
         api_key_id=key.id,

@@ -107,7 +107,7 @@ class MeteredEndpoint:
         id_, started_at, started_us = requests.begin(), now(), monotonic_us()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            caller = await self._shared.keys.caller(headers.get(b"authorization"))
+            caller = await self._shared.keys.caller(headers.get(b"authorization"), scope)
         except InferhouseError as error:
             self._shared.refused[error.code] += 1  # whose row it would be is not known
             await send_error(send, error, str(id_))

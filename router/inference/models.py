@@ -23,7 +23,7 @@ Shared = Annotated[InferenceState, Depends(_shared)]
 
 async def _caller(request: Request, shared: Shared) -> Caller:
     authorization = request.headers.get("authorization")
-    return await shared.keys.caller(authorization.encode("latin-1") if authorization else None)
+    return await shared.keys.caller(authorization.encode("latin-1") if authorization else None, request.scope)
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]

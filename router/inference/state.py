@@ -6,11 +6,12 @@ import logging
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.inference.auth import KeyRing
 from router.inference.catalogue import Catalogue
@@ -30,7 +31,16 @@ RECONNECT_S = 1.0
 RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
 # A line that broke without a word is noticed after about 11 s: until then no change of keys would arrive.
 KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "connect_timeout": "5"}
-KEY_TABLES = frozenset({"api_keys", "organizations", "projects"})
+KEY_TABLES = {
+    "api_keys": "public_id",
+    "organizations": "org_id",
+    "projects": "project_id",
+    "users": "user_id",
+    "org_members": "user_id",
+    "service_accounts": "service_account_id",
+}
+"""{table: the attribute of a key whose value its announcements end with, as in `projects:12`}."""
+USES_INTERVAL_S = 60.0  # between two writes of when keys were used; a shorter one makes more rows to vacuum
 CATALOGUE_TABLES = frozenset({"models", "engines", "prices"})
 
 
@@ -59,12 +69,14 @@ class InferenceState:
             health_interval_s=settings.health_interval_s,
         )
         self.keys = KeyRing(
-            self._find_key,
+            self._find_keys,
             pepper=settings.key_pepper.get_secret_value().encode(),
             entries_max=settings.key_cache_entries_max,
             fresh_s=settings.key_cache_s,
             stale_s_max=settings.key_stale_s_max,
+            trusted_proxies=settings.proxies,
         )
+        self._catalogue_changed = asyncio.Event()
         self.sink: UsageSink
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refused: Counter[str] = Counter()
@@ -113,63 +125,114 @@ class InferenceState:
         )
         await self._pool.open(wait=False)
         writer = asyncio.create_task(self.sink.run(), name="usage-sink")
-        others = [
-            asyncio.create_task(self._follow_changes(), name="follow-changes"),
-            asyncio.create_task(self.engines.run(), name="engines"),
-        ]
+        others = [*self._followers(), asyncio.create_task(self.engines.run(), name="engines")]
         for task in (writer, *others):
             task.add_done_callback(_stop_if_failed)
         try:
             yield
         finally:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await _cancel(others)
             self.engines.close()
             await self.sink.stop(writer)
             await self._pool.close()
+
+    def _followers(self) -> list[asyncio.Task[None]]:
+        """What keeps keys and catalogue true."""
+        return [
+            asyncio.create_task(self._follow_changes(), name="follow-changes"),
+            asyncio.create_task(self._keep_catalogue(), name="catalogue"),
+            asyncio.create_task(self._note_uses(), name="note-uses"),
+        ]
 
     @contextlib.asynccontextmanager
     async def _following(self) -> AsyncIterator[None]:
         """Keys and catalogue only: the management API knows callers by them. No journal, and no engine is asked."""
         await self._pool.open(wait=False)
-        task = asyncio.create_task(self._follow_changes(), name="follow-changes")
-        task.add_done_callback(_stop_if_failed)
+        followers = self._followers()
+        for task in followers:
+            task.add_done_callback(_stop_if_failed)
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await _cancel(followers)
             await self._pool.close()
 
-    async def _find_key(self, public_id: str) -> ApiKey | None:
+    async def _find_keys(self, public_ids: Sequence[str]) -> Mapping[str, ApiKey]:
         async with self._pool.connection() as conn:
-            return await api_keys.find_by_public_id(conn, public_id)
+            return await api_keys.find_by_public_ids(conn, public_ids)
+
+    async def _note_uses(self) -> None:
+        """Write now and then when keys were used, all in one statement; at the end of the process once more."""
+        try:
+            while True:
+                await asyncio.sleep(USES_INTERVAL_S)
+                await self._write_uses()
+        finally:
+            await self._write_uses()
+
+    async def _write_uses(self) -> None:
+        uses = {key_id: datetime.fromtimestamp(used_s, UTC) for key_id, used_s in self.keys.take_uses().items()}
+        if not uses:
+            return
+        try:
+            async with self._pool.connection() as conn:
+                await api_keys.note_uses(conn, uses)
+        except (Error, PoolTimeout) as error:  # the next use of each key tells it again
+            _LOG.warning("could not note when keys were used", extra={"error": type(error).__name__})
 
     async def _follow_changes(self) -> None:
-        """Read the catalogue, then again at every announced change; after a lost connection everything is read anew."""
+        """Forget keys and read the catalogue as changes are announced; after a lost connection everything is read anew.
+
+        Nothing is waited for between two announcements: a revocation behind one of the catalogue's is as quick as any.
+        """
         while True:
             try:
                 async with await AsyncConnection.connect(make_conninfo(self._dsn, **KEEPALIVES), autocommit=True) as conn:
                     await conn.execute("listen control_changed")
                     self.keys.forget()
-                    await self._read_catalogue(conn)
+                    self._catalogue_changed.set()
                     async for notice in conn.notifies():
-                        await self._apply_change(notice.payload)
+                        self._apply_change(notice.payload)
             except (Error, OSError) as error:
                 _LOG.warning("cannot follow changes of keys and catalogue", extra={"error": type(error).__name__})
             await asyncio.sleep(RECONNECT_S)
 
-    async def _apply_change(self, table: str) -> None:
-        if table in KEY_TABLES:
+    def _apply_change(self, announced: str) -> None:
+        """Args: announced: a table, or `table:value` where a change is about one row's keys."""
+        table, _, value = announced.partition(":")
+        if table in CATALOGUE_TABLES:
+            self._catalogue_changed.set()
+        elif table not in KEY_TABLES:
+            return
+        elif not value:
             self.keys.forget()
-        elif table in CATALOGUE_TABLES:
-            async with self._pool.connection() as conn:
-                await self._read_catalogue(conn)
+        elif table == "api_keys":
+            self.keys.forget_key(value)
+        else:
+            self.keys.forget_of(KEY_TABLES[table], int(value))
+
+    async def _keep_catalogue(self) -> None:
+        """Read the catalogue whenever it has changed; while the database is away, try again and again."""
+        while True:
+            await self._catalogue_changed.wait()
+            self._catalogue_changed.clear()
+            try:
+                async with self._pool.connection() as conn:
+                    await self._read_catalogue(conn)
+            except (Error, PoolTimeout, OSError) as error:
+                _LOG.warning("cannot read the catalogue", extra={"error": type(error).__name__})
+                self._catalogue_changed.set()
+                await asyncio.sleep(RECONNECT_S)
 
     async def _read_catalogue(self, conn: AsyncConnection) -> None:
         self._catalogue = await Catalogue.load(conn)
         self.engines.replace(engine for engines in self._catalogue.engines.values() for engine in engines)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stop_if_failed(task: asyncio.Task[None]) -> None:

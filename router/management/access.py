@@ -9,9 +9,11 @@ from fastapi import Depends, Header, Path, Request
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import PoolTimeout
 
+from router.inference.auth import address_of
 from router.inference.state import InferenceState
 from router.management.state import ManagementState
 from warehouse.access import management, principals
+from warehouse.access.api_keys import ApiKey
 from warehouse.access.audit_log import Actor
 from warehouse.access.people import User, find_user
 from warehouse.access.principals import Organization, Project
@@ -67,7 +69,7 @@ async def principal(request: Request, state: Management) -> Principal:
         user = await signed_in(request, state)
         return Principal("user", user.public_id, email=user.email, user_id=user.id, platform_admin=user.platform_admin)
     inference: InferenceState = request.app.state.inference
-    key = await inference.keys.key(authorization.encode("latin-1") or None)
+    key = await inference.keys.key(authorization.encode("latin-1") or None, request.scope)
     kinds = {"platform": "platform_key", "admin": "admin_key", "inference": "api_key"}
     return Principal(
         kinds[key.kind],  # type: ignore[arg-type]  # the values are exactly the literals
@@ -77,12 +79,22 @@ async def principal(request: Request, state: Management) -> Principal:
         platform_admin=key.kind == "platform",
         org_id=key.org_id,
         project_id=key.project_id,
-        scopes=frozenset(key.scopes),
+        scopes=frozenset(scope for scope in key.scopes if _owner_may(key, scope)),
     )
 
 
+def _owner_may(key: ApiKey, scope: str) -> bool:
+    """An admin key does no more than its owner may by now: whoever is no admin any more has no admin's key either."""
+    if key.kind != "admin" or key.user_id is None or key.owner_role is None:
+        return True
+    return policy().scopes[scope] <= policy().organization_roles[key.owner_role]
+
+
 def _address(request: Request) -> str | None:
-    return request.client.host if request.client else None
+    """Where a request comes from, by the proxies that are trusted."""
+    inference: InferenceState = request.app.state.inference
+    address = address_of(request.scope, inference.settings.proxies)
+    return str(address) if address is not None else None
 
 
 @dataclass(frozen=True, slots=True)

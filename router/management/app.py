@@ -7,6 +7,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from router.management import (
+    admin_api_keys,
+    api_keys,
     audit_logs,
     budgets,
     costs,
@@ -14,6 +16,7 @@ from router.management import (
     limits,
     models,
     organizations,
+    platform_api_keys,
     prices,
     projects,
     sessions,
@@ -29,6 +32,9 @@ MODULES = (
     organizations,
     engines,
     projects,
+    api_keys,
+    admin_api_keys,
+    platform_api_keys,
     audit_logs,
     budgets,
     costs,

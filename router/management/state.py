@@ -17,7 +17,8 @@ class ManagementState:
     """The pool of role inferhouse_management, and what signs sessions."""
 
     def __init__(self, settings: RouterSettings) -> None:
-        self.audit_key = audit_key(settings.key_pepper.get_secret_value().encode())
+        self.key_pepper = settings.key_pepper.get_secret_value().encode()
+        self.audit_key = audit_key(self.key_pepper)
         self.session_secret = settings.session_secret.get_secret_value().encode()
         self.session_s_max = settings.session_s_max
         self.pool = AsyncConnectionPool(

@@ -53,6 +53,7 @@ def _tenant(db: psycopg.Connection, number: int) -> Tenant:
         db, "insert into control.users (public_id, email, name, password_hash) values (%s, %s, 'Somebody', 'secret')",
         f"user_{mark}", f"somebody{number}@demo.example",
     )  # fmt: skip
+    db.execute("insert into control.org_members (org_id, user_id, role) values (%s, %s, 'owner')", [org_id, user_id])
     secret = ApiKeySecret.generate()
     api_key_id = _id(
         db, "insert into control.api_keys (public_id, secret_hash, kind, name, org_id, project_id, user_id)"

@@ -25,6 +25,8 @@ MAY = {
         "insert into raw.journal_positions (worker, reported_at, complete_to) values ('w/0', now(), now())",
         "update raw.journal_positions set complete_to = now()",
         "delete from raw.journal_positions",
+        "update control.api_keys set last_used_at = now()",
+        "select id, disabled_at, platform_admin from control.users",
         "listen control_changed",
     ],
     "management": [

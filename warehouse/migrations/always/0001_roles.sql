@@ -52,6 +52,11 @@ grant usage on schema marts to inferhouse_portal, inferhouse_platform, inferhous
 -- The router reads what it needs to admit and price a request, and adds usage rows; it can neither change nor delete one.
 grant select on control.organizations, control.projects, control.api_keys, control.models, control.engines, control.prices
 to inferhouse_router;
+-- Whose keys still work; nothing else of a person.
+grant select (id, disabled_at, platform_admin) on control.users to inferhouse_router;
+grant select (id, deleted_at) on control.service_accounts to inferhouse_router;
+grant select (org_id, user_id, role) on control.org_members to inferhouse_router;
+grant update (last_used_at) on control.api_keys to inferhouse_router;
 grant select, insert on raw.usage_events to inferhouse_router;
 grant select, insert, update, delete on raw.journal_positions to inferhouse_router;
 

@@ -156,6 +156,9 @@ begin
     end loop;
 end
 $$;
+-- The router notes when a key was used; its grant is for that column only.
+drop policy if exists router_uses on control.api_keys;
+create policy router_uses on control.api_keys for update to inferhouse_router using (true) with check (true);
 -- A list price is everybody's to read. Prices are the platform's to write, overrides for one organization too.
 alter table control.prices enable row level security;
 drop policy if exists management_rows on control.prices;

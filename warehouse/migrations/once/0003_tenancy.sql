@@ -239,11 +239,51 @@ comment on table control.audit_head is
 insert into control.audit_head (sequence, mac, head_mac)
 values (0, decode(repeat('00', 32), 'hex'), '');
 
-create trigger announce_change after insert or update or delete or truncate on control.service_accounts
-for each statement execute function control.announce_change();
-create trigger announce_change after insert or update or delete or truncate on control.org_members
-for each statement execute function control.announce_change();
 create trigger announce_change after insert or update or delete or truncate on control.budgets
 for each statement execute function control.announce_change();
 create trigger announce_change after insert or update or delete or truncate on control.limits
+for each statement execute function control.announce_change();
+
+-- What decides about keys is announced row by row as `table:value of a column`, so that a router forgets only the keys that it
+-- is about, and only where a column changes that decides: `last_used_at` and a sign-in's columns are written all the time.
+create function control.announce_row() returns trigger
+language plpgsql as $$
+declare
+    changed jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+begin
+    perform pg_notify('control_changed', tg_table_name || ':' || (changed ->> tg_argv[0]));
+    return null;
+end
+$$;
+
+drop trigger announce_change on control.organizations;
+drop trigger announce_change on control.projects;
+drop trigger announce_change on control.users;
+drop trigger announce_change on control.api_keys;
+create trigger announce_row after insert or delete or update of suspended_at, deleted_at, key_models, key_cidrs
+on control.organizations for each row execute function control.announce_row('id');
+create trigger announce_row after delete or update of archived_at
+on control.projects for each row execute function control.announce_row('id');
+create trigger announce_row after delete or update of disabled_at, platform_admin
+on control.users for each row execute function control.announce_row('id');
+create trigger announce_row after delete or update of deleted_at
+on control.service_accounts for each row execute function control.announce_row('id');
+create trigger announce_row after insert or delete or update
+on control.org_members for each row execute function control.announce_row('user_id');
+create trigger announce_row
+after insert or delete or update of
+secret_hash, previous_secret_hash, previous_secret_until, kind, org_id, project_id, user_id, service_account_id, scopes, models, cidrs,
+expires_at, revoked_at
+on control.api_keys for each row execute function control.announce_row('public_id');
+create trigger announce_truncate after truncate on control.organizations
+for each statement execute function control.announce_change();
+create trigger announce_truncate after truncate on control.projects
+for each statement execute function control.announce_change();
+create trigger announce_truncate after truncate on control.users
+for each statement execute function control.announce_change();
+create trigger announce_truncate after truncate on control.service_accounts
+for each statement execute function control.announce_change();
+create trigger announce_truncate after truncate on control.org_members
+for each statement execute function control.announce_change();
+create trigger announce_truncate after truncate on control.api_keys
 for each statement execute function control.announce_change();
