@@ -1,5 +1,14 @@
 with source as (
-    select * from {{ source('control', 'organizations') }}
+    -- By name: the role that builds may read these columns and no others.
+    select
+        id,
+        public_id,
+        name,
+        time_zone,
+        currency,
+        suspended_at,
+        created_at
+    from {{ source('control', 'organizations') }}
 )
 
 select
