@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from router.inference.admission import Receive, parse_chat
 from router.inference.endpoint import MeteredEndpoint, Scope
@@ -56,7 +57,10 @@ def create_app(settings: RouterSettings) -> Asgi:
     app.include_router(models_router, prefix="/v1")
     include_management(app)
     path = "/v1/chat/completions"
-    return HotPaths(app, {path: MeteredEndpoint(inference, path=path, parse=parse_chat)})
+    endpoints: dict[str, Asgi] = {path: MeteredEndpoint(inference, path=path, parse=parse_chat)}
+    # FastAPI knows them too, so that another method than POST is said to be that and not an unknown path.
+    app.router.routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    return HotPaths(app, endpoints)
 
 
 async def _own_error(request: Request, error: Exception) -> JSONResponse:
