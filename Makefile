@@ -34,11 +34,12 @@ reset:  ## down, and delete databases, journal, logs and keys: YES=1
 	@$(LOCAL) reset $(if $(YES),--yes)
 
 test: test-services  ## the whole suite against real services, vLLM and a browser
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-e2e test-rest
+	@$(MAKE) --no-print-directory --jobs=2 test-e2e test-rest
 
 # Side by side, because each waits more than it computes: for vLLM to load, for a process to come back.
+# The first shows what it found when it is done, so that two reports do not mix.
 test-e2e:
-	@$(PYTHON) -m pytest tests/e2e
+	@$(PYTHON) -m pytest tests/e2e > .local/test-e2e.log 2>&1; found=$$?; cat .local/test-e2e.log; exit $$found
 
 test-rest:
 	@$(PYTHON) -m pytest tests/architecture tests/unit tests/integration
