@@ -9,7 +9,7 @@ FOLLOW ?=
 YES ?=
 FUZZ_S ?= 900
 
-.PHONY: help up down status logs psql reset test test-fast test-services fuzz schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,18 @@ reset:  ## down, and delete databases, journal, logs and keys: YES=1
 	@$(LOCAL) reset $(if $(YES),--yes)
 
 test: test-services  ## the whole suite against real services, vLLM and a browser
-	@$(PYTHON) -m pytest
+	@$(MAKE) --no-print-directory --jobs=2 test-e2e test-rest
+
+# Side by side, because each waits more than it computes: for vLLM to load, for a process to come back.
+# The first shows what it found when it is done, so that two reports do not mix.
+test-e2e:
+	@$(PYTHON) -m pytest tests/e2e > .local/test-e2e.log 2>&1; found=$$?; cat .local/test-e2e.log; exit $$found
+
+test-rest:
+	@$(PYTHON) -m pytest tests/architecture tests/unit tests/integration
 
 test-fast: test-services  ## the suite without tests/e2e
-	@$(PYTHON) -m pytest tests/unit tests/integration tests/architecture
+	@$(MAKE) --no-print-directory test-rest
 
 test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import Route
 
 from router.edge import Asgi, Edge, Message, Receive, Scope, Send, add_error_handlers, traceparent
 from router.inference.admission import parse_chat
@@ -65,7 +66,10 @@ def create_app(settings: RouterSettings) -> Asgi:
     if not settings.serves_inference:
         return edge
     path = "/v1/chat/completions"
-    return HotPaths(edge, {path: MeteredEndpoint(api.state.inference, path=path, parse=parse_chat)})
+    endpoints: dict[str, Asgi] = {path: MeteredEndpoint(api.state.inference, path=path, parse=parse_chat)}
+    # FastAPI knows them too, so that another method than POST is said to be that and not an unknown path.
+    api.router.routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    return HotPaths(edge, endpoints)
 
 
 def create_api(settings: RouterSettings) -> FastAPI:

@@ -8,11 +8,12 @@ from deploy.local import supervisor
 from deploy.local.errors import StepFailed
 from deploy.local.launch import GUARDIAN
 from deploy.local.layout import Layout
-from deploy.local.processes import Process, end, is_running, members
+from deploy.local.processes import Process, end, is_running, members, was_reaped
 from deploy.local.program import load
 
 _SUPERVISOR_PATIENCE_S = 90  # the sum of what the programs may take one after the other, and some
 _LEFTOVER_PATIENCE_S = 10
+_REAP_PATIENCE_S = 3  # the machine's first process takes a moment to clear away what has ended; some never do
 # Of the state folder; downloads stay.
 _STATE = ("work", "run", "logs", "cache", "code", "secrets.json", "ports.json", "env")
 
@@ -43,6 +44,9 @@ def _stop_supervisor(layout: Layout) -> None:
     deadline = time.monotonic() + _SUPERVISOR_PATIENCE_S
     while is_running(int(pid)) and time.monotonic() < deadline:
         time.sleep(0.1)
+    deadline = time.monotonic() + _REAP_PATIENCE_S
+    while not was_reaped(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def forget(layout: Layout) -> None:

@@ -56,6 +56,13 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def was_reaped(pid: int) -> bool:
+    """Whether nothing is left of a process that has ended; a child of ours is cleared away here."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return not Path(f"/proc/{pid}").exists()
+
+
 def end(found: Callable[[], list[Process]], patience_s: float) -> list[Process]:
     """End all processes that `found` returns, until it returns none: SIGTERM first, SIGKILL after `patience_s`.
 

@@ -66,6 +66,7 @@ def kill_and_wait(instance: LocalInstance, pid: int, seconds_max: float) -> None
 def fresh() -> Iterator[LocalInstance]:
     """An instance that has never been started."""
     made = local_instance("fresh")
+    made.remove()  # what an interrupted run has left
     yield made
     made.remove()
 

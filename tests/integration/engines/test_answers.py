@@ -224,7 +224,7 @@ def test_idle_connections_are_closed_as_by_vllm(start_engine: Callable[..., Engi
 
 def test_pace_and_places_are_kept(start_engine: Callable[..., Engine]) -> None:
     engine = start_engine("--ttft-ms", "100", "--tokens-per-second", "100", "--sequences-max", "2", "--queue-max", "2")
-    body = {"messages": HELLO, "max_tokens": 21, "ignore_eos": True}
+    body = {"messages": HELLO, "max_tokens": 101, "ignore_eos": True}
     begun = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(engine.post, "/v1/chat/completions", body) for _ in range(4)]
@@ -233,9 +233,9 @@ def test_pace_and_places_are_kept(start_engine: Callable[..., Engine]) -> None:
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         shortest_s = min(call.result().elapsed.total_seconds() for call in calls)
-    # 100 ms to the first token and 20 tokens more at 10 ms; the second pair waits for the first.
-    assert 0.3 <= shortest_s < 0.6
-    assert time.monotonic() - begun >= 0.6
+    # 100 ms to the first token and 100 tokens more at 10 ms; the second pair waits for the first.
+    assert 1.1 <= shortest_s < 2.2
+    assert time.monotonic() - begun >= 2.2
     idle = engine.load()
     assert (idle.running, idle.waiting, idle.kv_cache_usage, idle.finished["length"]) == (0, 0, 0.0, 4)
 
@@ -244,8 +244,8 @@ def test_the_probe_measures_what_was_set(start_engine: Callable[..., Engine]) ->
     engine = start_engine("--ttft-ms", "50", "--tokens-per-second", "200")
     result = probe(engine.base_url, model=None, streams=2, tokens=41, timeout_s=10)
     assert (result.model, result.tokens) == ("simulated", 82)
-    assert 50 <= result.ttft_ms_median < 150
-    assert 150 < result.tokens_per_second_per_stream < 220
+    assert 50 <= result.ttft_ms_median < 500
+    assert 100 < result.tokens_per_second_per_stream < 220
     with pytest.raises(EngineFailed, match="404"):
         probe(engine.base_url, model="other", streams=1, tokens=4, timeout_s=10)
 

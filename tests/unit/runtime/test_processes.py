@@ -4,7 +4,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from deploy.local.processes import is_running
+from deploy.local.processes import is_running, was_reaped
 
 
 def test_a_process_that_only_waits_to_be_noticed_does_not_run() -> None:
@@ -16,5 +16,6 @@ def test_a_process_that_only_waits_to_be_noticed_does_not_run() -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert Path(f"/proc/{child.pid}").exists()  # nobody has asked for its exit status yet
-    child.wait()
+    assert was_reaped(child.pid)
     assert not is_running(child.pid)
+    child.wait()

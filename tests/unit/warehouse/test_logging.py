@@ -48,7 +48,7 @@ def _line(message: str, *, exception: Exception | None = None, **extra: object) 
     return entry
 
 
-@pytest.mark.parametrize(("text", "secret"), SECRETS.items())
+@pytest.mark.parametrize(("text", "secret"), SECRETS.items(), ids=range(len(SECRETS)))
 def test_no_secret_in_message_extra_or_exception(text: str, secret: str) -> None:
     for entry in (
         _line(f"cannot use {text}, going on"),
