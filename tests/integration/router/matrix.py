@@ -63,6 +63,8 @@ class World:
         self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
         price = self.db.execute("select max(id) from control.prices").fetchone()
         self.shared = {"engine_id": "engine-simulated", "model_id": "simulated", "price_id": f"price_{price[0] if price else 1}"}
+        _, key = self.api_key("platform target", "platform", ["admin"])
+        self.shared["platform_key_id"] = f"key_{key.public_id}"
         self.roles = [*self._users(), *self._keys(), Role("anonymous", None), Role("expired session", None)]
         self.db.commit()
 
@@ -226,9 +228,20 @@ class Snapshot:
         )
         self._tables = [name for (name,) in names]
         superuser.execute("create schema snapshot")
+        superuser.execute("create table snapshot.touched (name text primary key)")
+        superuser.execute(
+            "create function snapshot.touch() returns trigger language plpgsql security definer as $$ begin"
+            " insert into snapshot.touched values (tg_table_name) on conflict do nothing; return null; end $$"
+        )
         for table in self._tables:
             superuser.execute(SQL("create table snapshot.{0} as table control.{0}").format(Identifier(table)))
-        self._restore = [statement for table in self._tables for statement in self._statements(table)]
+            superuser.execute(
+                SQL(
+                    "create trigger zz_touch after insert or update or delete on control.{}"
+                    " for each statement execute function snapshot.touch()"
+                ).format(Identifier(table))
+            )
+        self._restore = {table: self._statements(table) for table in self._tables}
         superuser.commit()
 
     def _statements(self, table: str) -> list[str]:
@@ -243,7 +256,9 @@ class Snapshot:
         return [delete.as_string(), insert.format(Identifier(table), columns).as_string()]
 
     def restore(self) -> None:
-        """Everything as it was."""
+        """Everything as it was; only tables that were touched are looked at."""
         with self._conn.transaction():
             self._conn.execute("set local session_replication_role = replica")
-            self._conn.execute("; ".join(self._restore).encode())
+            touched = [name for (name,) in self._conn.execute("delete from snapshot.touched returning name")]
+            for table in touched:
+                self._conn.execute("; ".join(self._restore[table]).encode())

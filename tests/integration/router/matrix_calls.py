@@ -25,6 +25,8 @@ def filled(path: str, things: Mapping[str, str]) -> str:
     values = dict(things)
     if "/admin_api_keys" in path:
         values["key_id"] = things["admin_key_id"]
+    if "/platform/api_keys" in path:
+        values["key_id"] = things["platform_key_id"]
     missing = [name for name in parameters(path) if name not in values]
     if missing:
         raise CannotCall(f"{path}: nothing is known for {', '.join(missing)}")

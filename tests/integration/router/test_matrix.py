@@ -1,5 +1,6 @@
 """Every route x every role x own, sibling-project and foreign tenant, as the policy file says; new routes join by themselves."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -228,11 +229,13 @@ def _in_organization(world: World, needed: Needs, principal: Principal, tenant: 
 
 @pytest.mark.timeout(300)
 def test_every_route_answers_every_role_in_every_tenant_as_the_policy_says(matrix: Matrix) -> None:
+    started_s = time.monotonic()
     for method, path in OPERATIONS:
         for cell in _cells(matrix, method, path):
             matrix.ask(cell)
     print("\n".join(f"{count:5} {name}" for name, count in sorted(matrix.cells.items())))
-    print(f"{matrix.cells.total():5} cells of {len(matrix.cells)} routes, {len(matrix.wrong)} wrong")
+    taken_s = time.monotonic() - started_s
+    print(f"{matrix.cells.total():5} cells of {len(matrix.cells)} routes, {len(matrix.wrong)} wrong, {taken_s:.0f} s")
     assert not matrix.wrong, "\n".join(matrix.wrong[:WRONG_SHOWN])
     assert set(matrix.cells) == {f"{method} {path}" for method, path in OPERATIONS}
     assert matrix.cells.total() >= CELLS_MIN

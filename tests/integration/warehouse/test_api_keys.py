@@ -29,7 +29,9 @@ ENDS = {
 }
 """{status, and more where there are several ways: what ends a key}"""
 STAYS = {
-    "its user is of the platform": "with gone as (delete from control.org_members) update control.users set platform_admin = true",
+    "its user is of the platform": (
+        "with gone as (delete from control.org_members) update control.users set platform_admin = true"
+    ),
     "its user is no owner any more": "update control.org_members set role = 'member'",
     "its service account is there": ACCOUNT.format(deleted_at="null"),
     "it is rotated": "update control.api_keys set rotated_at = now(), previous_secret_until = now()",
@@ -98,14 +100,14 @@ def test_a_key_whose_owner_stays_is_found(
     assert _shown(role_url, control).status == "active"
 
 
-@pytest.mark.parametrize("admin", [True, False])
+@pytest.mark.parametrize("is_admin", [True, False])
 def test_a_platform_key_works_while_its_user_is_of_the_platform(
-    find: Find, db: psycopg.Connection, control: Control, admin: bool
+    find: Find, db: psycopg.Connection, control: Control, is_admin: bool
 ) -> None:
-    db.execute("update control.users set platform_admin = %s", [admin])
+    db.execute("update control.users set platform_admin = %s", [is_admin])
     db.execute("update control.api_keys set kind = 'platform', org_id = null, project_id = null, scopes = '{admin}'")
     db.commit()
-    assert (find(control.first.secret.public_id) is not None) == admin
+    assert (find(control.first.secret.public_id) is not None) == is_admin
 
 
 def test_models_are_those_that_key_and_organization_both_name(find: Find, db: psycopg.Connection, control: Control) -> None:

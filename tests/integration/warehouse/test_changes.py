@@ -12,9 +12,9 @@ CHANGES = {
     "prices": "delete from control.prices",
 }
 OF_KEYS = {
-    "organization suspended": ("update control.organizations set suspended_at = now() where id = {org_id}", "organizations:{org_id}"),
-    "policy for models": ("update control.organizations set key_models = '{{m}}' where id = {org_id}", "organizations:{org_id}"),
-    "policy for networks": ("update control.organizations set key_cidrs = '{{::/0}}' where id = {org_id}", "organizations:{org_id}"),
+    "organization suspended": ("update control.organizations set suspended_at = now() where id = 1", "organizations:1"),
+    "policy for models": ("update control.organizations set key_models = '{{m}}' where id = 1", "organizations:1"),
+    "policy for networks": ("update control.organizations set key_cidrs = '{{::/0}}' where id = 1", "organizations:1"),
     "project archived": ("update control.projects set archived_at = now() where id = {project_id}", "projects:{project_id}"),
     "user disabled": ("update control.users set disabled_at = now() where id = {user_id}", "users:{user_id}"),
     "member removed": (
