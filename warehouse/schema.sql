@@ -62,12 +62,63 @@ CREATE TYPE raw.token_source AS ENUM (
     'none'
 );
 
+CREATE FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET createrole_self_grant TO 'set, inherit'
+    AS $_$
+begin
+    if for_org_id is distinct from control.current_org_id() then
+        raise exception 'this transaction was not opened for organization %', for_org_id using errcode = 'insufficient_privilege';
+    end if;
+    if login !~ '^inferhouse_sql_[0-9a-z_]{8,48}$' or verifier !~ '^SCRAM-SHA-256\$' then
+        raise exception '% is no name of a SQL login, or there is no SCRAM verifier', login
+            using errcode = 'invalid_role_specification';
+    end if;
+    if exists (select from pg_roles where rolname = login) then
+        raise exception 'there is a role % already', login using errcode = 'duplicate_object';
+    end if;
+    perform control.create_sql_login(login, for_org_id, verifier);
+    update control.sql_logins set name = label, created_by = made_by where role_name = login;
+end
+$_$;
+
 CREATE FUNCTION control.announce_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
     perform pg_notify('control_changed', tg_table_name);
     return null;
+end
+$$;
+
+CREATE FUNCTION control.announce_row() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    changed jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+begin
+    perform pg_notify('control_changed', tg_table_name || ':' || (changed ->> tg_argv[0]));
+    return null;
+end
+$$;
+
+CREATE FUNCTION control.check_sql_access(login name, for_org_id bigint) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if for_org_id is distinct from control.current_org_id() then
+        raise exception 'this transaction was not opened for organization %', for_org_id using errcode = 'insufficient_privilege';
+    end if;
+    if not exists (
+        select from control.sql_logins as l
+        inner join pg_roles as r on r.rolname = l.role_name
+        where l.role_name = login and l.org_id = for_org_id and not r.rolsuper and not r.rolcreaterole
+            and pg_has_role(r.oid, 'inferhouse_tenant', 'member')
+    ) then
+        raise exception '% is no SQL login of this organization', login using errcode = 'invalid_role_specification';
+    end if;
 end
 $$;
 
@@ -95,12 +146,30 @@ CREATE FUNCTION control.current_org_id() RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    -- Only the portal may choose by a setting; it checks the viewer's membership first. A SQL login is bound to its
-    -- organization by name, whatever it sets.
-    if session_user = 'inferhouse_portal' then
+    -- Only the portal and the management API may choose by a setting; they check the caller's membership first. A SQL
+    -- login is bound to its organization by name, whatever it sets.
+    if session_user in ('inferhouse_portal', 'inferhouse_management') then
         return nullif(current_setting('inferhouse.org_id', true), '')::bigint;
     end if;
-    return (select org_id from control.sql_logins where role_name = session_user);
+    return (
+        select l.org_id
+        from control.sql_logins as l
+        inner join control.organizations as o on o.id = l.org_id
+        where l.role_name = session_user and o.suspended_at is null and o.deleted_at is null
+    );
+end
+$$;
+
+CREATE FUNCTION control.drop_sql_access(login name, for_org_id bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform control.check_sql_access(login, for_org_id);
+    delete from control.sql_logins where role_name = login;
+    perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a where a.usename = login;
+    execute format('drop owned by %I', login);
+    execute format('drop role %I', login);
 end
 $$;
 
@@ -127,6 +196,28 @@ begin
 end
 $$;
 
+CREATE FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    perform control.check_sql_access(login, for_org_id);
+    if verifier !~ '^SCRAM-SHA-256\$' then
+        raise exception 'there is no SCRAM verifier' using errcode = 'invalid_password';
+    end if;
+    perform control.create_sql_login(login, for_org_id, verifier);
+    update control.sql_logins set rotated_at = now() where role_name = login;
+    perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a where a.usename = login;
+end
+$_$;
+
+CREATE FUNCTION control.sees_platform() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
+$$;
+
 CREATE TABLE control.api_keys (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -141,19 +232,123 @@ CREATE TABLE control.api_keys (
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT api_keys_check CHECK (((kind = 'platform'::text) OR ((org_id IS NOT NULL) AND (project_id IS NOT NULL)))),
+    scopes text[] DEFAULT '{inference}'::text[] NOT NULL,
+    cidrs cidr[],
+    previous_secret_hash bytea,
+    previous_secret_until timestamp with time zone,
+    rotated_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    created_by text,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT api_keys_check1 CHECK (((user_id IS NULL) OR (service_account_id IS NULL))),
-    CONSTRAINT api_keys_kind_check CHECK ((kind = ANY (ARRAY['inference'::text, 'platform'::text]))),
+    CONSTRAINT api_keys_kind_check CHECK ((kind = ANY (ARRAY['inference'::text, 'admin'::text, 'platform'::text]))),
     CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT api_keys_previous_secret_hash_check CHECK ((length(previous_secret_hash) = 32)),
     CONSTRAINT api_keys_public_id_check CHECK ((public_id ~ '^[0-9A-Za-z]{16}$'::text)),
+    CONSTRAINT api_keys_scopes_check CHECK (((scopes <@ '{inference,usage.read,admin}'::text[]) AND ((cardinality(scopes) >= 1) AND (cardinality(scopes) <= 3)))),
     CONSTRAINT api_keys_secret_hash_check CHECK ((length(secret_hash) = 32))
 );
 
 COMMENT ON COLUMN control.api_keys.secret_hash IS 'HMAC-SHA256 of the secret under the pepper that only processes know.';
 COMMENT ON COLUMN control.api_keys.models IS 'Names this key may use; null means every model.';
+COMMENT ON COLUMN control.api_keys.cidrs IS 'Networks that the key works from; null means from everywhere.';
+COMMENT ON COLUMN control.api_keys.previous_secret_hash IS 'The secret before the last rotation; works until previous_secret_until.';
 
 ALTER TABLE control.api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.api_keys_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.audit_head (
+    is_head boolean DEFAULT true NOT NULL,
+    sequence bigint NOT NULL,
+    mac bytea NOT NULL,
+    head_mac bytea NOT NULL,
+    CONSTRAINT audit_head_is_head_check CHECK (is_head),
+    CONSTRAINT audit_head_mac_check CHECK ((length(mac) = 32))
+);
+
+COMMENT ON TABLE control.audit_head IS 'The newest entry. head_mac covers its sequence and mac, so that an end that was cut off is noticed.';
+
+CREATE TABLE control.audit_log (
+    sequence bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint,
+    project_id bigint,
+    effective_at timestamp with time zone NOT NULL,
+    event_type text NOT NULL,
+    actor_type text NOT NULL,
+    actor_id text NOT NULL,
+    actor_email text,
+    ip inet,
+    request_id uuid,
+    target_id text NOT NULL,
+    before jsonb,
+    after jsonb,
+    previous_mac bytea NOT NULL,
+    mac bytea NOT NULL,
+    CONSTRAINT audit_log_actor_type_check CHECK ((actor_type = ANY (ARRAY['user'::text, 'api_key'::text, 'system'::text]))),
+    CONSTRAINT audit_log_event_type_check CHECK ((event_type ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT audit_log_mac_check CHECK ((length(mac) = 32)),
+    CONSTRAINT audit_log_previous_mac_check CHECK ((length(previous_mac) = 32)),
+    CONSTRAINT audit_log_public_id_check CHECK ((public_id ~ '^audit_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT audit_log_sequence_check CHECK ((sequence > 0))
+);
+
+COMMENT ON TABLE control.audit_log IS 'Every change, by whom, from where, what was and what is. Added to, never changed.';
+
+CREATE TABLE control.budgets (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint,
+    user_id bigint,
+    service_account_id bigint,
+    api_key_id bigint,
+    model_id integer,
+    period text NOT NULL,
+    limit_picousd numeric(38,0) NOT NULL,
+    mode text DEFAULT 'hard'::text NOT NULL,
+    alert_percents integer[] DEFAULT '{}'::integer[] NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT budgets_check CHECK ((num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)),
+    CONSTRAINT budgets_limit_picousd_check CHECK ((limit_picousd >= (0)::numeric)),
+    CONSTRAINT budgets_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'soft'::text, 'shadow'::text]))),
+    CONSTRAINT budgets_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
+    CONSTRAINT budgets_public_id_check CHECK ((public_id ~ '^budget_[0-9a-z]{12,32}$'::text))
+);
+
+COMMENT ON TABLE control.budgets IS 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
+
+ALTER TABLE control.budgets ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.budgets_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.device_logins (
+    id bigint NOT NULL,
+    device_code_hash bytea NOT NULL,
+    user_code text NOT NULL,
+    user_id bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    approved_at timestamp with time zone,
+    used_at timestamp with time zone,
+    CONSTRAINT device_logins_device_code_hash_check CHECK ((length(device_code_hash) = 32))
+);
+
+ALTER TABLE control.device_logins ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.device_logins_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -169,6 +364,7 @@ CREATE TABLE control.engines (
     model_id integer NOT NULL,
     enabled boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+$'::text)),
     CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text]))),
     CONSTRAINT engines_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
@@ -185,6 +381,91 @@ ALTER TABLE control.engines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.idempotent_answers (
+    actor text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status integer NOT NULL,
+    answer jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotent_answers_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT idempotent_answers_request_hash_check CHECK ((length(request_hash) = 32))
+);
+
+COMMENT ON TABLE control.idempotent_answers IS 'What a create answered, without secrets, so that its repetition changes nothing.';
+
+CREATE TABLE control.invites (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    email text NOT NULL,
+    role text NOT NULL,
+    projects jsonb DEFAULT '[]'::jsonb NOT NULL,
+    token_hash bytea NOT NULL,
+    invited_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT invites_email_check CHECK (((email ~ '^[^@\s]+@[^@\s]+$'::text) AND (length(email) <= 320))),
+    CONSTRAINT invites_public_id_check CHECK ((public_id ~ '^invite_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT invites_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'billing'::text, 'member'::text, 'auditor'::text]))),
+    CONSTRAINT invites_token_hash_check CHECK ((length(token_hash) = 32))
+);
+
+COMMENT ON COLUMN control.invites.projects IS '[{"id": "proj_…", "role": "member"}]: what the invited person gets beside the role.';
+
+ALTER TABLE control.invites ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.invites_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.limits (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint,
+    api_key_id bigint,
+    model_id integer,
+    requests_per_minute bigint,
+    input_tokens_per_minute bigint,
+    output_tokens_per_minute bigint,
+    requests_at_once bigint,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT limits_check CHECK ((num_nonnulls(project_id, api_key_id) <= 1)),
+    CONSTRAINT limits_check1 CHECK ((num_nonnulls(requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once) >= 1)),
+    CONSTRAINT limits_input_tokens_per_minute_check CHECK ((input_tokens_per_minute >= 0)),
+    CONSTRAINT limits_output_tokens_per_minute_check CHECK ((output_tokens_per_minute >= 0)),
+    CONSTRAINT limits_public_id_check CHECK ((public_id ~ '^limit_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT limits_requests_at_once_check CHECK ((requests_at_once >= 0)),
+    CONSTRAINT limits_requests_per_minute_check CHECK ((requests_per_minute >= 0))
+);
+
+ALTER TABLE control.limits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.limits_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.login_failures (
+    subject bytea NOT NULL,
+    failures integer NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    blocked_until timestamp with time zone,
+    CONSTRAINT login_failures_subject_check CHECK ((length(subject) = 32))
+);
+
+COMMENT ON COLUMN control.login_failures.subject IS 'Keyed hash of an e-mail address or of a network address: neither is stored for somebody who only tried.';
+
 CREATE TABLE control.models (
     id integer NOT NULL,
     name text NOT NULL,
@@ -192,6 +473,7 @@ CREATE TABLE control.models (
     output_tokens_max integer NOT NULL,
     retired_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT models_context_tokens_max_check CHECK ((context_tokens_max > 0)),
     CONSTRAINT models_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text)),
     CONSTRAINT models_output_tokens_max_check CHECK ((output_tokens_max > 0))
@@ -206,11 +488,24 @@ ALTER TABLE control.models ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.oidc_logins (
+    state_hash bytea NOT NULL,
+    nonce text NOT NULL,
+    code_verifier text NOT NULL,
+    redirect_uri text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT oidc_logins_state_hash_check CHECK ((length(state_hash) = 32))
+);
+
+COMMENT ON TABLE control.oidc_logins IS 'Sign-ins under way at an identity provider; each row is used once.';
+
 CREATE TABLE control.org_members (
     org_id bigint NOT NULL,
     user_id bigint NOT NULL,
     role text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT org_members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'billing'::text, 'member'::text, 'auditor'::text])))
 );
 
@@ -222,12 +517,22 @@ CREATE TABLE control.organizations (
     currency text DEFAULT 'USD'::text NOT NULL,
     suspended_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    key_days_max integer,
+    keys_per_member_max integer,
+    key_models text[],
+    key_cidrs cidr[],
+    totp_required boolean DEFAULT false NOT NULL,
     CONSTRAINT organizations_currency_check CHECK ((currency = 'USD'::text)),
+    CONSTRAINT organizations_key_days_max_check CHECK (((key_days_max >= 1) AND (key_days_max <= 3650))),
+    CONSTRAINT organizations_keys_per_member_max_check CHECK (((keys_per_member_max >= 0) AND (keys_per_member_max <= 10000))),
     CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT organizations_public_id_check CHECK ((public_id ~ '^org_[0-9a-z]{12,32}$'::text))
 );
 
 COMMENT ON TABLE control.organizations IS 'A tenant. Everything below carries its id.';
+COMMENT ON COLUMN control.organizations.key_days_max IS 'Caps on the keys that members make, with keys_per_member_max, key_models and key_cidrs; null means no cap.';
 
 ALTER TABLE control.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.organizations_id_seq
@@ -266,6 +571,16 @@ ALTER TABLE control.prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.project_members (
+    org_id bigint NOT NULL,
+    project_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT project_members_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'member'::text, 'viewer'::text])))
+);
+
 CREATE TABLE control.projects (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -273,6 +588,7 @@ CREATE TABLE control.projects (
     name text NOT NULL,
     archived_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT projects_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT projects_public_id_check CHECK ((public_id ~ '^proj_[0-9a-z]{12,32}$'::text))
 );
@@ -293,8 +609,13 @@ CREATE TABLE control.service_accounts (
     project_id bigint NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    role text DEFAULT 'member'::text NOT NULL,
+    created_by text,
+    deleted_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT service_accounts_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT service_accounts_public_id_check CHECK ((public_id ~ '^svc_[0-9a-z]{12,32}$'::text))
+    CONSTRAINT service_accounts_public_id_check CHECK ((public_id ~ '^svc_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT service_accounts_role_check CHECK ((role = ANY (ARRAY['member'::text, 'viewer'::text])))
 );
 
 ALTER TABLE control.service_accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -306,10 +627,42 @@ ALTER TABLE control.service_accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE control.sessions (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    user_id bigint NOT NULL,
+    serial integer DEFAULT 1 NOT NULL,
+    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    method text NOT NULL,
+    ip inet,
+    user_agent text,
+    CONSTRAINT sessions_method_check CHECK ((method = ANY (ARRAY['password'::text, 'oidc'::text, 'device'::text]))),
+    CONSTRAINT sessions_public_id_check CHECK ((public_id ~ '^sess_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT sessions_user_agent_check CHECK ((length(user_agent) <= 300))
+);
+
+COMMENT ON COLUMN control.sessions.serial IS 'Which token of this session is the newest. One that was replaced before the last rotation ends the session: it was copied.';
+
+ALTER TABLE control.sessions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.sessions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE control.sql_logins (
     role_name name NOT NULL,
     org_id bigint NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    name text DEFAULT 'SQL access'::text NOT NULL,
+    created_by text,
+    rotated_at timestamp with time zone,
+    CONSTRAINT sql_logins_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
 
 COMMENT ON TABLE control.sql_logins IS 'Which organization a read-only SQL login belongs to; read by control.current_org_id().';
@@ -323,11 +676,19 @@ CREATE TABLE control.users (
     platform_admin boolean DEFAULT false NOT NULL,
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    totp_secret bytea,
+    totp_enabled_at timestamp with time zone,
+    totp_step_last bigint,
+    oidc_issuer text,
+    oidc_subject text,
     CONSTRAINT users_email_check CHECK (((email ~ '^[^@\s]+@[^@\s]+$'::text) AND (length(email) <= 320))),
+    CONSTRAINT users_oidc_check CHECK (((oidc_issuer IS NULL) = (oidc_subject IS NULL))),
     CONSTRAINT users_public_id_check CHECK ((public_id ~ '^user_[0-9a-z]{12,32}$'::text))
 );
 
 COMMENT ON COLUMN control.users.password_hash IS 'argon2id; null for users who sign in elsewhere.';
+COMMENT ON COLUMN control.users.totp_secret IS 'Encrypted with a key that only processes know.';
 
 ALTER TABLE control.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.users_id_seq
@@ -430,11 +791,38 @@ COMMENT ON TABLE raw.usage_events IS 'One row per attempt on an engine (attempt 
 COMMENT ON COLUMN raw.usage_events.recorded_xid IS 'Commit order: readers take rows below pg_snapshot_xmin of their own snapshot, so a row committed late is never missed.';
 COMMENT ON COLUMN raw.usage_events.model_asked IS 'Only where it differs from the model that served, or where none served.';
 
+ALTER TABLE control.api_keys
+    ADD CONSTRAINT api_keys_home_check CHECK ((((kind = 'platform'::text) AND (org_id IS NULL) AND (project_id IS NULL)) OR ((kind = 'admin'::text) AND (org_id IS NOT NULL) AND (project_id IS NULL)) OR ((kind = 'inference'::text) AND (org_id IS NOT NULL) AND (project_id IS NOT NULL)))) NOT VALID;
+
 ALTER TABLE ONLY control.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY control.api_keys
     ADD CONSTRAINT api_keys_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.audit_head
+    ADD CONSTRAINT audit_head_pkey PRIMARY KEY (is_head);
+
+ALTER TABLE ONLY control.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (sequence);
+
+ALTER TABLE ONLY control.audit_log
+    ADD CONSTRAINT audit_log_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.device_logins
+    ADD CONSTRAINT device_logins_device_code_hash_key UNIQUE (device_code_hash);
+
+ALTER TABLE ONLY control.device_logins
+    ADD CONSTRAINT device_logins_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.device_logins
+    ADD CONSTRAINT device_logins_user_code_key UNIQUE (user_code);
 
 ALTER TABLE ONLY control.engines
     ADD CONSTRAINT engines_name_key UNIQUE (name);
@@ -442,11 +830,35 @@ ALTER TABLE ONLY control.engines
 ALTER TABLE ONLY control.engines
     ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY control.idempotent_answers
+    ADD CONSTRAINT idempotent_answers_pkey PRIMARY KEY (actor, idempotency_key);
+
+ALTER TABLE ONLY control.invites
+    ADD CONSTRAINT invites_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.invites
+    ADD CONSTRAINT invites_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.invites
+    ADD CONSTRAINT invites_token_hash_key UNIQUE (token_hash);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.login_failures
+    ADD CONSTRAINT login_failures_pkey PRIMARY KEY (subject);
+
 ALTER TABLE ONLY control.models
     ADD CONSTRAINT models_name_key UNIQUE (name);
 
 ALTER TABLE ONLY control.models
     ADD CONSTRAINT models_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.oidc_logins
+    ADD CONSTRAINT oidc_logins_pkey PRIMARY KEY (state_hash);
 
 ALTER TABLE ONLY control.org_members
     ADD CONSTRAINT org_members_pkey PRIMARY KEY (org_id, user_id);
@@ -462,6 +874,9 @@ ALTER TABLE ONLY control.prices
 
 ALTER TABLE ONLY control.prices
     ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.project_members
+    ADD CONSTRAINT project_members_pkey PRIMARY KEY (project_id, user_id);
 
 ALTER TABLE ONLY control.projects
     ADD CONSTRAINT projects_org_id_id_key UNIQUE (org_id, id);
@@ -481,8 +896,17 @@ ALTER TABLE ONLY control.service_accounts
 ALTER TABLE ONLY control.service_accounts
     ADD CONSTRAINT service_accounts_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY control.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.sessions
+    ADD CONSTRAINT sessions_public_id_key UNIQUE (public_id);
+
 ALTER TABLE ONLY control.sql_logins
     ADD CONSTRAINT sql_logins_pkey PRIMARY KEY (role_name);
+
+ALTER TABLE ONLY control.users
+    ADD CONSTRAINT users_oidc_key UNIQUE (oidc_issuer, oidc_subject);
 
 ALTER TABLE ONLY control.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
@@ -500,17 +924,46 @@ ALTER TABLE ONLY raw.journal_positions
     ADD CONSTRAINT journal_positions_pkey PRIMARY KEY (worker);
 
 CREATE INDEX api_keys_org_id_idx ON control.api_keys USING btree (org_id);
+CREATE INDEX api_keys_project_id_idx ON control.api_keys USING btree (org_id, project_id, id);
+CREATE INDEX api_keys_user_id_idx ON control.api_keys USING btree (user_id) WHERE (user_id IS NOT NULL);
+CREATE INDEX audit_log_actor_email_idx ON control.audit_log USING btree (actor_email, effective_at, sequence);
+CREATE INDEX audit_log_actor_id_idx ON control.audit_log USING btree (actor_id, effective_at, sequence);
+CREATE INDEX audit_log_effective_at_idx ON control.audit_log USING btree (effective_at, sequence);
+CREATE INDEX audit_log_event_type_idx ON control.audit_log USING btree (event_type, effective_at, sequence);
+CREATE INDEX audit_log_org_id_event_type_idx ON control.audit_log USING btree (org_id, event_type, effective_at, sequence);
+CREATE INDEX audit_log_org_id_idx ON control.audit_log USING btree (org_id, effective_at, sequence);
+CREATE INDEX audit_log_project_id_idx ON control.audit_log USING btree (project_id, effective_at, sequence) WHERE (project_id IS NOT NULL);
+CREATE INDEX audit_log_target_id_idx ON control.audit_log USING btree (target_id, effective_at, sequence);
+CREATE INDEX budgets_org_id_idx ON control.budgets USING btree (org_id, id) WHERE (deleted_at IS NULL);
+CREATE INDEX idempotent_answers_created_at_idx ON control.idempotent_answers USING btree (created_at);
+CREATE UNIQUE INDEX invites_open_key ON control.invites USING btree (org_id, lower(email)) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+CREATE INDEX invites_org_id_idx ON control.invites USING btree (org_id, id);
+CREATE INDEX limits_org_id_idx ON control.limits USING btree (org_id, id) WHERE (deleted_at IS NULL);
 CREATE INDEX org_members_user_id_idx ON control.org_members USING btree (user_id);
+CREATE INDEX project_members_user_id_idx ON control.project_members USING btree (org_id, user_id);
+CREATE INDEX service_accounts_project_id_idx ON control.service_accounts USING btree (org_id, project_id, id);
+CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHERE (revoked_at IS NULL);
+CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.api_keys FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.budgets FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.engines FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.limits FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.models FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.organizations FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.prices FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, previous_secret_hash, previous_secret_until, kind, org_id, project_id, user_id, service_account_id, scopes, models, cidrs, expires_at, revoked_at ON control.api_keys FOR EACH ROW EXECUTE FUNCTION control.announce_row('public_id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.org_members FOR EACH ROW EXECUTE FUNCTION control.announce_row('user_id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF archived_at ON control.projects FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF deleted_at ON control.service_accounts FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF disabled_at, platform_admin ON control.users FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.api_keys FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.org_members FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.organizations FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
@@ -526,8 +979,50 @@ ALTER TABLE ONLY control.api_keys
 ALTER TABLE ONLY control.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
 
+ALTER TABLE ONLY control.audit_log
+    ADD CONSTRAINT audit_log_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY control.audit_log
+    ADD CONSTRAINT audit_log_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES control.api_keys(id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_org_id_project_id_fkey FOREIGN KEY (org_id, project_id) REFERENCES control.projects(org_id, id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_service_account_id_fkey FOREIGN KEY (service_account_id) REFERENCES control.service_accounts(id);
+
+ALTER TABLE ONLY control.budgets
+    ADD CONSTRAINT budgets_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
+
+ALTER TABLE ONLY control.device_logins
+    ADD CONSTRAINT device_logins_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
+
 ALTER TABLE ONLY control.engines
     ADD CONSTRAINT engines_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY control.invites
+    ADD CONSTRAINT invites_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES control.api_keys(id);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY control.limits
+    ADD CONSTRAINT limits_org_id_project_id_fkey FOREIGN KEY (org_id, project_id) REFERENCES control.projects(org_id, id);
 
 ALTER TABLE ONLY control.org_members
     ADD CONSTRAINT org_members_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
@@ -541,14 +1036,68 @@ ALTER TABLE ONLY control.prices
 ALTER TABLE ONLY control.prices
     ADD CONSTRAINT prices_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
+ALTER TABLE ONLY control.project_members
+    ADD CONSTRAINT project_members_org_id_project_id_fkey FOREIGN KEY (org_id, project_id) REFERENCES control.projects(org_id, id);
+
+ALTER TABLE ONLY control.project_members
+    ADD CONSTRAINT project_members_org_id_user_id_fkey FOREIGN KEY (org_id, user_id) REFERENCES control.org_members(org_id, user_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY control.projects
     ADD CONSTRAINT projects_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.service_accounts
     ADD CONSTRAINT service_accounts_org_id_project_id_fkey FOREIGN KEY (org_id, project_id) REFERENCES control.projects(org_id, id);
 
+ALTER TABLE ONLY control.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
+
 ALTER TABLE ONLY control.sql_logins
     ADD CONSTRAINT sql_logins_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE control.api_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.audit_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.budgets ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.invites ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.limits ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY list_prices ON control.prices FOR SELECT TO inferhouse_management USING ((org_id IS NULL));
+CREATE POLICY management_rows ON control.api_keys TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.audit_log TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.budgets TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.invites TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.limits TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.org_members TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.organizations TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON control.prices TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
+CREATE POLICY management_rows ON control.project_members TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.projects TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.service_accounts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.sql_logins TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+
+ALTER TABLE control.org_members ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.organizations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.prices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.project_members ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.projects ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY router_uses ON control.api_keys FOR UPDATE TO inferhouse_router USING (true) WITH CHECK (true);
+
+ALTER TABLE control.service_accounts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY services_rows ON control.api_keys FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.audit_log FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.budgets FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.invites FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.limits FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.org_members FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.organizations FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.prices FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.project_members FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.projects FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.service_accounts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.sql_logins FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+
+ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform_rows ON marts.spend_forecast FOR SELECT TO inferhouse_platform USING (true);
 
@@ -570,6 +1119,11 @@ GRANT USAGE ON SCHEMA raw TO inferhouse_router;
 GRANT USAGE ON SCHEMA raw TO inferhouse_management;
 GRANT USAGE ON SCHEMA raw TO inferhouse_transform;
 
+REVOKE ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION control.check_sql_access(login name, for_org_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.create_sql_login(login name, for_org_id bigint, login_password text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.current_org_id() FROM PUBLIC;
 
@@ -578,6 +1132,14 @@ GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_platform;
 GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_tenant;
 GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_transform;
 GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
 GRANT SELECT ON TABLE control.api_keys TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.api_keys TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.api_keys TO inferhouse_transform;
@@ -590,13 +1152,33 @@ GRANT SELECT(user_id) ON TABLE control.api_keys TO inferhouse_transform;
 GRANT SELECT(service_account_id) ON TABLE control.api_keys TO inferhouse_transform;
 GRANT SELECT(revoked_at) ON TABLE control.api_keys TO inferhouse_transform;
 GRANT SELECT(created_at) ON TABLE control.api_keys TO inferhouse_transform;
+GRANT UPDATE(last_used_at) ON TABLE control.api_keys TO inferhouse_router;
+GRANT USAGE ON SEQUENCE control.api_keys_id_seq TO inferhouse_management;
+GRANT SELECT,UPDATE ON TABLE control.audit_head TO inferhouse_management;
+GRANT SELECT,INSERT ON TABLE control.audit_log TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.engines TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.engines TO inferhouse_management;
 GRANT SELECT ON TABLE control.engines TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.engines_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.idempotent_answers TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.invites TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.invites_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.limits TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.limits_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.login_failures TO inferhouse_management;
 GRANT SELECT ON TABLE control.models TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.models TO inferhouse_management;
 GRANT SELECT ON TABLE control.models TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.models_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.oidc_logins TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.org_members TO inferhouse_management;
+GRANT SELECT(org_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(user_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(role) ON TABLE control.org_members TO inferhouse_router;
 GRANT SELECT ON TABLE control.organizations TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.organizations TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.organizations TO inferhouse_transform;
@@ -606,20 +1188,33 @@ GRANT SELECT(time_zone) ON TABLE control.organizations TO inferhouse_transform;
 GRANT SELECT(currency) ON TABLE control.organizations TO inferhouse_transform;
 GRANT SELECT(suspended_at) ON TABLE control.organizations TO inferhouse_transform;
 GRANT SELECT(created_at) ON TABLE control.organizations TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.organizations_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.prices TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
 GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.prices_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.project_members TO inferhouse_management;
 GRANT SELECT ON TABLE control.projects TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.projects TO inferhouse_management;
 GRANT SELECT ON TABLE control.projects TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.projects_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.service_accounts TO inferhouse_management;
 GRANT SELECT ON TABLE control.service_accounts TO inferhouse_transform;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.sql_logins TO inferhouse_management;
+GRANT SELECT(id) ON TABLE control.service_accounts TO inferhouse_router;
+GRANT SELECT(deleted_at) ON TABLE control.service_accounts TO inferhouse_router;
+GRANT USAGE ON SEQUENCE control.service_accounts_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.sessions TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.sessions_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE control.sql_logins TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.users TO inferhouse_management;
+GRANT SELECT(id) ON TABLE control.users TO inferhouse_router;
 GRANT SELECT(id) ON TABLE control.users TO inferhouse_transform;
 GRANT SELECT(public_id) ON TABLE control.users TO inferhouse_transform;
 GRANT SELECT(email) ON TABLE control.users TO inferhouse_transform;
 GRANT SELECT(name) ON TABLE control.users TO inferhouse_transform;
+GRANT SELECT(platform_admin) ON TABLE control.users TO inferhouse_router;
+GRANT SELECT(disabled_at) ON TABLE control.users TO inferhouse_router;
+GRANT USAGE ON SEQUENCE control.users_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;
