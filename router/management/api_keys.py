@@ -268,7 +268,11 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     grace_seconds: int = Field(
-        default=0, ge=0, le=GRACE_S_MAX, description="For so long the secret before works too: time to replace it everywhere."
+        default=0,
+        ge=0,
+        le=GRACE_S_MAX,
+        strict=True,
+        description="For so long the secret before works too: time to replace it everywhere.",
     )
 
 

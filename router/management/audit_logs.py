@@ -186,7 +186,7 @@ class SeenShape(BaseModel):
     """An entry by its place and its code: kept elsewhere, it shows later that the log's end was not cut off."""
 
     model_config = ConfigDict(extra="forbid")
-    sequence: int = Field(ge=0, lt=2**63)
+    sequence: int = Field(ge=0, lt=2**63, strict=True)
     mac: str = Field(pattern="^[0-9a-f]{64}$")
 
 

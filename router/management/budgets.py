@@ -23,7 +23,7 @@ Period = Literal["day", "week", "month", "lifetime"]
 Mode = Literal["hard", "soft", "shadow"]
 Usd = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$", description="USD as a decimal, exact.")]
 Percents = Annotated[
-    list[Annotated[int, Field(ge=1, le=100)]],
+    list[Annotated[int, Field(ge=1, le=100, strict=True)]],
     Field(max_length=ALERTS_MAX, description="Shares of the limit that are told of, each once."),
 ]
 BudgetId = Annotated[str, Path(max_length=64)]

@@ -78,6 +78,8 @@ def document(app: FastAPI, permissions: dict[tuple[str, str], str], public: froz
             if name in permissions:
                 _tell_permission(operation, permissions[name])
             _tell_headers(operation)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _without_null(parameter["schema"])
             operation["responses"].pop("422", None)  # FastAPI's own; ours is 400
     for unused in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(unused, None)
@@ -88,6 +90,14 @@ def _tell_permission(operation: dict[str, Any], permission: str) -> None:
     who = policy().who_may(permission)
     operation[PERMISSION] = permission
     operation["description"] = f"{operation.get('description', '')}\n\nNeeds `{permission}`: {who}.".strip()
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that may be left out: no path, query or header can say null."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return schema
+    return choices[0] | {name: value for name, value in schema.items() if name != "anyOf"}
 
 
 def _tell_headers(operation: dict[str, Any]) -> None:

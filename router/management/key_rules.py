@@ -27,7 +27,7 @@ Cidrs = Annotated[
     list[Annotated[str, Field(min_length=2, max_length=49, pattern=r"^[0-9A-Fa-f.:/]+$")]],
     Field(min_length=1, max_length=CIDRS_MAX, description="Networks that the key works from; null means from everywhere."),
 ]
-Instant = Annotated[int, Field(ge=1, le=LAST_SECOND, description="Unix seconds.")]
+Instant = Annotated[int, Field(ge=1, le=LAST_SECOND, strict=True, description="Unix seconds.")]
 _ADMIN_KEYS = "make an admin key for that: POST /v1/organization/admin_api_keys"
 
 

@@ -17,7 +17,7 @@ from warehouse.base.ids import public_id
 
 router = APIRouter(prefix="/organization/limits", tags=["limits"])
 RATE_MAX = 10**15  # a number that JSON readers keep exactly
-Rate = Annotated[int | None, Field(ge=0, le=RATE_MAX)]
+Rate = Annotated[int, Field(ge=0, le=RATE_MAX, strict=True)] | None
 LimitId = Annotated[str, Path(max_length=64)]
 RATES = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "requests_at_once")
 

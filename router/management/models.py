@@ -26,7 +26,7 @@ from warehouse.base.money import usd_per_million
 router = APIRouter(tags=["models"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 VERBS = ("/retire", "/restore")  # ends of paths: a model's own name must not end so
-Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Tokens = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
 ModelId = Annotated[str, Path(pattern=NAME, description="The model's name; it may have slashes.")]
 
 

@@ -23,7 +23,7 @@ PICOUSD_MAX = 10**12  # a token: one USD; the table's check has it too
 PAST = "what has been in force is never changed: put in an adjustment for the past, and a version from now on"
 Usd = Annotated[str, Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,6})?$", description="USD per million tokens, at most 6 decimals.")]
 Organization = Annotated[str | None, Field(max_length=64, description="Whose own price it is; null: the list price.")]
-Second = Annotated[int, Field(ge=0, le=LAST_SECOND, description="Unix seconds.")]
+Second = Annotated[int, Field(ge=0, le=LAST_SECOND, strict=True, description="Unix seconds.")]
 PriceId = Annotated[str, Path(pattern=r"^price_[1-9][0-9]{0,8}$")]
 
 

@@ -29,6 +29,7 @@ from control.audit_log
 where public_id = %(public_id)s and (%(org_id)s::bigint is null or org_id = %(org_id)s)
 
 -- name: page
+-- One value is compared by itself: of one value an index gives the entries in the order of time, of several it does not.
 select
     l.sequence, l.public_id, l.effective_at, l.event_type, l.actor_type, l.actor_id, l.actor_email, host(l.ip) as ip,
     l.request_id, l.target_id, l.before, l.after, p.public_id as project, p.name as project_name,
@@ -41,11 +42,31 @@ where (%(org_id)s::bigint is null or l.org_id = %(org_id)s)
         %(after_at)s::timestamptz is null
         or (l.effective_at, l.sequence) < (%(after_at)s::timestamptz, %(after_sequence)s::bigint)
     )
-    and (%(event_types)s::text[] is null or l.event_type = any(%(event_types)s::text[]))
-    and (%(actor_ids)s::text[] is null or l.actor_id = any(%(actor_ids)s::text[]))
-    and (%(actor_emails)s::text[] is null or l.actor_email = any(%(actor_emails)s::text[]))
-    and (%(target_ids)s::text[] is null or l.target_id = any(%(target_ids)s::text[]))
-    and (%(project_ids)s::bigint[] is null or l.project_id = any(%(project_ids)s::bigint[]))
+    and (
+        %(event_types)s::text[] is null
+        or (cardinality(%(event_types)s::text[]) = 1 and l.event_type = (%(event_types)s::text[])[1])
+        or (cardinality(%(event_types)s::text[]) <> 1 and l.event_type = any(%(event_types)s::text[]))
+    )
+    and (
+        %(actor_ids)s::text[] is null
+        or (cardinality(%(actor_ids)s::text[]) = 1 and l.actor_id = (%(actor_ids)s::text[])[1])
+        or (cardinality(%(actor_ids)s::text[]) <> 1 and l.actor_id = any(%(actor_ids)s::text[]))
+    )
+    and (
+        %(actor_emails)s::text[] is null
+        or (cardinality(%(actor_emails)s::text[]) = 1 and l.actor_email = (%(actor_emails)s::text[])[1])
+        or (cardinality(%(actor_emails)s::text[]) <> 1 and l.actor_email = any(%(actor_emails)s::text[]))
+    )
+    and (
+        %(target_ids)s::text[] is null
+        or (cardinality(%(target_ids)s::text[]) = 1 and l.target_id = (%(target_ids)s::text[])[1])
+        or (cardinality(%(target_ids)s::text[]) <> 1 and l.target_id = any(%(target_ids)s::text[]))
+    )
+    and (
+        %(project_ids)s::bigint[] is null
+        or (cardinality(%(project_ids)s::bigint[]) = 1 and l.project_id = (%(project_ids)s::bigint[])[1])
+        or (cardinality(%(project_ids)s::bigint[]) <> 1 and l.project_id = any(%(project_ids)s::bigint[]))
+    )
     and (%(since)s::timestamptz is null or l.effective_at >= %(since)s)
     and (%(until)s::timestamptz is null or l.effective_at < %(until)s)
 order by l.effective_at desc, l.sequence desc

@@ -230,3 +230,14 @@ def test_an_admin_key_makes_keys_for_service_accounts(stack: Stack, path: str, h
     stack.db.execute("update control.service_accounts set deleted_at = now()")
     stack.db.commit()
     assert _soon_refused(stack, hello, made["value"])
+
+
+def test_when_a_key_was_used_is_noted_and_changes_nothing_else(stack: Stack, hello: dict[str, Any]) -> None:
+    for _ in range(3):
+        assert stack.post(hello).status_code == 200
+    stack.router.stop()  # otherwise once a minute
+    rows = stack.db.execute(
+        "select kind, now() - last_used_at < interval '1 minute', version from control.api_keys order by id"
+    ).fetchall()
+    stack.db.commit()
+    assert rows == [("inference", True, 1), ("platform", None, 1)]
