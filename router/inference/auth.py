@@ -92,6 +92,7 @@ class KeyRing:
         self._find, self._pepper, self._trusted = find, pepper, trusted_proxies
         self._entries_max, self._fresh_s, self._stale_s_max = entries_max, fresh_s, stale_s_max
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._of: dict[tuple[str, int], set[str]] = {}
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[_Entry | None]] = {}
         self._lookups: dict[asyncio.Task[None], _Lookup] = {}
@@ -107,14 +108,14 @@ class KeyRing:
 
     def forget_key(self, public_id: str) -> None:
         """This key has changed. It is not used again before it was read: it may have been revoked."""
-        self._entries.pop(public_id, None)
+        self._drop(public_id)
         self._unknown.pop(public_id, None)
         for lookup in self._lookups.values():
             lookup.disturbed |= public_id in lookup.futures
 
     def forget_of(self, attribute: str, value: int) -> None:
         """The keys of an organization, a project, a user or a service account, by the attribute of `ApiKey` that says so."""
-        self._forget([entry for entry in self._entries.values() if getattr(entry.key, attribute) == value])
+        self._forget([self._entries[public_id] for public_id in self._of.get((attribute, value), ())])
 
     def _forget(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
@@ -249,15 +250,30 @@ class KeyRing:
         )
 
     def _remember(self, public_id: str, entry: _Entry | None) -> None:
+        self._drop(public_id)
         if entry is None:
-            self._entries.pop(public_id, None)
             self._unknown[public_id] = time.monotonic() + UNKNOWN_S
             if len(self._unknown) > UNKNOWN_ENTRIES_MAX:
                 self._unknown.popitem(last=False)
             return
         self._entries[public_id] = entry
+        for owner in _owners(entry.key):
+            self._of.setdefault(owner, set()).add(public_id)
         if len(self._entries) > self._entries_max:
-            self._entries.popitem(last=False)
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, public_id: str) -> None:
+        entry = self._entries.pop(public_id, None)
+        for owner in _owners(entry.key) if entry is not None else ():
+            self._of[owner].discard(public_id)
+            if not self._of[owner]:
+                del self._of[owner]
+
+
+def _owners(key: ApiKey) -> list[tuple[str, int]]:
+    """(attribute, value) of whom and what a key belongs to: a change of one of them may be its end."""
+    values = ((name, getattr(key, name)) for name in ("org_id", "project_id", "user_id", "service_account_id"))
+    return [(name, value) for name, value in values if value is not None]
 
 
 def address_of(scope: Scope, trusted: Sequence[Network]) -> Any:

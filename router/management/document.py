@@ -94,7 +94,7 @@ def _tell_permission(operation: dict[str, Any], permission: str) -> None:
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of a parameter that may be left out: no path, query or header can say null."""
-    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    choices: list[dict[str, Any]] = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) != 1:
         return schema
     return choices[0] | {name: value for name, value in schema.items() if name != "anyOf"}

@@ -121,11 +121,11 @@ def _get(client: httpx.Client, path: str, query: dict[str, Any]) -> None:
 
 def cold_keys(url: str, keys: list[ApiKeySecret]) -> float:
     """Median in ms of the router's query for a key that it has not seen."""
-    taken, query = [], load_queries(api_keys.__file__)["find_by_public_id"]
+    taken, query = [], load_queries(api_keys.__file__)["find_by_public_ids"]
     with psycopg.connect(url, autocommit=True) as conn:
         for key in keys:
             started_s = time.perf_counter()
-            found = conn.execute(query, {"public_id": key.public_id}).fetchone()
+            found = conn.execute(query, {"public_ids": [key.public_id]}).fetchone()
             taken.append((time.perf_counter() - started_s) * 1000)
             assert found is not None
     return statistics.median(taken)

@@ -240,3 +240,22 @@ def test_uses_are_told_once(ring: KeyRing, database: Database) -> None:
         assert ring.take_uses() == {}
 
     asyncio.run(check())
+
+
+def test_the_least_recently_used_keys_go_first(database: Database) -> None:
+    ring = KeyRing(database.find, pepper=PEPPER, entries_max=3, fresh_s=60, stale_s_max=600)
+    first, *others = [database.add(number) for number in range(5)]
+
+    async def check() -> None:
+        for secret in others:
+            await _ask(ring, first)
+            await _ask(ring, secret)
+        database.queries.clear()
+        await _ask(ring, first)
+        ring.forget_of("org_id", 1)
+        await _ask(ring, others[-1])
+        assert database.queries == []
+        await _ask(ring, others[0])
+        assert database.queries == [[others[0].public_id]]
+
+    asyncio.run(check())
