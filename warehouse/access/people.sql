@@ -12,12 +12,12 @@ where id = %(user_id)s and disabled_at is null
 select o.id as org_id, o.public_id, o.name, o.time_zone, m.role
 from control.org_members as m
 inner join control.organizations as o on o.id = m.org_id
-where m.user_id = %(user_id)s and o.suspended_at is null
+where m.user_id = %(user_id)s and o.suspended_at is null and o.deleted_at is null
 order by o.name
 
 -- name: list_organizations
 select o.id as org_id, o.public_id, o.name, o.time_zone, 'platform_admin' as role
 from control.organizations as o
-where o.suspended_at is null
+where o.suspended_at is null and o.deleted_at is null
 order by o.name
 limit %(rows_max)s

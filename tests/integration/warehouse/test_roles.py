@@ -104,8 +104,10 @@ MUST_NOT = {
     ],
     "management": [
         "insert into control.sql_logins (role_name, org_id) values ('inferhouse_portal', 1)",
-        "update control.sql_logins set org_id = 1", "update control.audit_log set actor_id = 'x'", "delete from control.audit_log",
-        "truncate control.audit_log", "delete from control.audit_head", *_NOBODY, *_NO_ROWS, *_NO_MARTS[1:], "update raw.journal_positions set complete_to = now()",
+        "update control.sql_logins set org_id = 1", "update control.audit_log set actor_id = 'x'",
+        "delete from control.audit_log",
+        "truncate control.audit_log", "delete from control.audit_head", *_NOBODY, *_NO_ROWS, *_NO_MARTS[1:],
+        "update raw.journal_positions set complete_to = now()",
     ],
     "transform": [
         *_NOBODY, *_SECRETS, *_NO_CONTROL_CHANGES, *_NO_ROWS[2:], "select * from control.api_keys", "select * from control.users",
