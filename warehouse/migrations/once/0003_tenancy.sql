@@ -3,31 +3,31 @@
 -- squawk-ignore-file constraint-missing-not-valid, disallowed-unique-constraint, require-concurrent-index-creation, ban-drop-constraint
 
 alter table control.organizations
-    add column deleted_at timestamptz,
-    add column version integer not null default 1,
-    add column key_days_max integer check (key_days_max between 1 and 3650),
-    add column keys_per_member_max integer check (keys_per_member_max between 0 and 10000),
-    add column key_models text[],
-    add column key_cidrs cidr[],
-    add column totp_required boolean not null default false;
+add column deleted_at timestamptz,
+add column version integer not null default 1,
+add column key_days_max integer check (key_days_max between 1 and 3650),
+add column keys_per_member_max integer check (keys_per_member_max between 0 and 10000),
+add column key_models text[],
+add column key_cidrs cidr[],
+add column totp_required boolean not null default false;
 comment on column control.organizations.key_days_max is
 'Caps on the keys that members make, with keys_per_member_max, key_models and key_cidrs; null means no cap.';
 
 alter table control.projects add column version integer not null default 1;
 
 alter table control.users
-    add column version integer not null default 1,
-    add column totp_secret bytea,
-    add column totp_enabled_at timestamptz,
-    add column totp_step_last bigint,
-    add column oidc_issuer text,
-    add column oidc_subject text,
-    add constraint users_oidc_check check ((oidc_issuer is null) = (oidc_subject is null)),
-    add constraint users_oidc_key unique (oidc_issuer, oidc_subject);
+add column version integer not null default 1,
+add column totp_secret bytea,
+add column totp_enabled_at timestamptz,
+add column totp_step_last bigint,
+add column oidc_issuer text,
+add column oidc_subject text,
+add constraint users_oidc_check check ((oidc_issuer is null) = (oidc_subject is null)),
+add constraint users_oidc_key unique (oidc_issuer, oidc_subject);
 comment on column control.users.totp_secret is 'Encrypted with a key that only processes know.';
 
 alter table control.org_members
-    add column version integer not null default 1;
+add column version integer not null default 1;
 
 create table control.project_members (
     org_id bigint not null,
@@ -108,30 +108,30 @@ create unique index invites_open_key on control.invites (org_id, lower(email)) w
 comment on column control.invites.projects is '[{"id": "proj_…", "role": "member"}]: what the invited person gets beside the role.';
 
 alter table control.service_accounts
-    add column role text not null default 'member' check (role in ('member', 'viewer')),
-    add column created_by text,
-    add column deleted_at timestamptz,
-    add column version integer not null default 1;
+add column role text not null default 'member' check (role in ('member', 'viewer')),
+add column created_by text,
+add column deleted_at timestamptz,
+add column version integer not null default 1;
 create index service_accounts_project_id_idx on control.service_accounts (org_id, project_id, id);
 
 alter table control.api_keys
-    drop constraint api_keys_kind_check,
-    drop constraint api_keys_check,
-    add constraint api_keys_kind_check check (kind in ('inference', 'admin', 'platform')),
-    add constraint api_keys_home_check check (
-        (kind = 'platform' and org_id is null and project_id is null)
-        or (kind = 'admin' and org_id is not null and project_id is null)
-        or (kind = 'inference' and org_id is not null and project_id is not null)
-    ) not valid,
-    add column scopes text[] not null default '{inference}'
-    check (scopes <@ '{inference,usage.read,admin}' and cardinality(scopes) between 1 and 3),
-    add column cidrs cidr[],
-    add column previous_secret_hash bytea check (length(previous_secret_hash) = 32),
-    add column previous_secret_until timestamptz,
-    add column rotated_at timestamptz,
-    add column last_used_at timestamptz,
-    add column created_by text,
-    add column version integer not null default 1;
+drop constraint api_keys_kind_check,
+drop constraint api_keys_check,
+add constraint api_keys_kind_check check (kind in ('inference', 'admin', 'platform')),
+add constraint api_keys_home_check check (
+    (kind = 'platform' and org_id is null and project_id is null)
+    or (kind = 'admin' and org_id is not null and project_id is null)
+    or (kind = 'inference' and org_id is not null and project_id is not null)
+) not valid,
+add column scopes text[] not null default '{inference}'
+check (scopes <@ '{inference,usage.read,admin}' and cardinality(scopes) between 1 and 3),
+add column cidrs cidr[],
+add column previous_secret_hash bytea check (length(previous_secret_hash) = 32),
+add column previous_secret_until timestamptz,
+add column rotated_at timestamptz,
+add column last_used_at timestamptz,
+add column created_by text,
+add column version integer not null default 1;
 comment on column control.api_keys.cidrs is 'Networks that the key works from; null means from everywhere.';
 comment on column control.api_keys.previous_secret_hash is 'The secret before the last rotation; works until previous_secret_until.';
 create index api_keys_project_id_idx on control.api_keys (org_id, project_id, id);
@@ -141,9 +141,9 @@ alter table control.models add column version integer not null default 1;
 alter table control.engines add column version integer not null default 1;
 
 alter table control.sql_logins
-    add column name text not null default 'SQL access' check (length(name) between 1 and 200),
-    add column created_by text,
-    add column rotated_at timestamptz;
+add column name text not null default 'SQL access' check (length(name) between 1 and 200),
+add column created_by text,
+add column rotated_at timestamptz;
 create index sql_logins_org_id_idx on control.sql_logins (org_id, role_name);
 
 create table control.budgets (
@@ -166,7 +166,8 @@ create table control.budgets (
     check (num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)
 );
 create index budgets_org_id_idx on control.budgets (org_id, id) where deleted_at is null;
-comment on table control.budgets is 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
+comment on table control.budgets is
+'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
 
 create table control.limits (
     id bigint generated always as identity primary key,
