@@ -267,5 +267,6 @@ class Anchor:
         """Replace what was seen. A disk that refuses loses no more than this file's news."""
         new = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps({"sequence": sequence, "mac": mac.hex()}))
             new.replace(self._path)
