@@ -14,6 +14,7 @@ from router.management.api_keys import (
     SECRETS,
     KeyId,
     Minted,
+    check_there,
     find_key,
     home_of,
     mint,
@@ -158,9 +159,9 @@ async def create_admin_api_key(
 async def get_admin_api_key(
     key_id: KeyId, response: Response, access: Annotated[Access, Depends(Needs("admin_api_keys.read"))]
 ) -> AdminKeyShape:
-    """One admin key, revoked or not. Raises: NotFound."""
+    """One admin key that is not revoked. Raises: NotFound."""
     async with access.transaction() as conn:
-        row = await find_key(conn, home_of(access, "admin"), key_id)
+        row = check_there(await find_key(conn, home_of(access, "admin"), key_id))
     tell_version(response, row.version)
     return AdminKeyShape.of(row)
 
@@ -169,7 +170,7 @@ async def get_admin_api_key(
 async def delete_admin_api_key(
     key_id: KeyId, access: Annotated[Access, Depends(Needs("admin_api_keys.write"))]
 ) -> AdminKeyDeleted:
-    """Revoke an admin key: within a second it is refused everywhere. A second time changes nothing. Raises: NotFound."""
+    """Revoke an admin key: within a second it is refused everywhere. Raises: NotFound (also where it is revoked)."""
     async with changing(access) as change:
         home = home_of(access, "admin")
         await revoke(change, home, await find_key(change.conn, home, key_id, lock=True))

@@ -363,9 +363,9 @@ async def _owner(change: Changing, service_account: str | None) -> tuple[int | N
 async def get_project_api_key(
     key_id: KeyId, response: Response, access: Annotated[Access, Depends(NeedsInProject("api_keys.read"))]
 ) -> KeyShape:
-    """One key, revoked or not. Raises: NotFound, NotAllowed (it is somebody else's)."""
+    """One key that is not revoked. Raises: NotFound, NotAllowed (it is somebody else's)."""
     async with access.transaction() as conn:
-        row = await _find(conn, access, key_id, "api_keys.read")
+        row = check_there(await _find(conn, access, key_id, "api_keys.read"))
         (shape,) = await _shapes(conn, access, [row])
     tell_version(response, row.version)
     return shape
@@ -377,8 +377,15 @@ async def _find(conn: AsyncConnection, access: Access, key_id: str, permission: 
     return row
 
 
+def check_there(row: KeyRow) -> KeyRow:
+    """Raises: NotFound: the key is revoked; lists show it to those who ask for revoked ones too."""
+    if row.revoked_at is not None:
+        raise NotFound("this key is revoked: lists show it with include_revoked=true", param="key_id")
+    return row
+
+
 async def find_key(conn: AsyncConnection, home: Home, key_id: str, *, lock: bool = False) -> KeyRow:
-    """A key by the id that the API shows. Raises: NotFound."""
+    """A key by the id that the API shows, revoked or not. Raises: NotFound."""
     row = await api_keys.find(conn, home, key_id.removeprefix(KEY), lock=lock) if key_id.startswith(KEY) else None
     if row is None:
         raise NotFound("there is no such key here", param="key_id")
@@ -454,7 +461,7 @@ async def rotate_project_api_key(
 async def delete_project_api_key(
     key_id: KeyId, access: Annotated[Access, Depends(NeedsInProject("api_keys.write"))]
 ) -> KeyDeleted:
-    """Revoke a key: within a second no router takes it. Its history stays; a second time changes nothing."""
+    """Revoke a key: within a second no router takes it. Its history stays. Raises: NotFound (also where it is revoked)."""
     async with changing(access) as change:
         before = await _find(change.conn, access, key_id, "api_keys.write", lock=True)
         await revoke(change, home_of(access, "inference"), before)
@@ -462,7 +469,6 @@ async def delete_project_api_key(
 
 
 async def revoke(change: Changing, home: Home, before: KeyRow) -> None:
-    """End a key, with its audit entry; one that has ended stays as it is."""
-    if before.revoked_at is None:
-        row = await api_keys.revoke(change.conn, home, before.id)
-        await change.record("api_key.deleted", KEY + before.public_id, before=told(before), after=told(row))
+    """End a key, with its audit entry. Raises: NotFound: it has ended."""
+    row = await api_keys.revoke(change.conn, home, check_there(before).id)
+    await change.record("api_key.deleted", KEY + before.public_id, before=told(before), after=told(row))

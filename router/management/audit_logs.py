@@ -119,16 +119,16 @@ class AuditFilter:
     def __init__(
         self,
         *,
-        event_types_: Annotated[Values, Query(alias="event_types[]")] = None,
-        event_types: Annotated[Values, Query()] = None,
-        actor_ids_: Annotated[Values, Query(alias="actor_ids[]")] = None,
-        actor_ids: Annotated[Values, Query()] = None,
-        actor_emails_: Annotated[Values, Query(alias="actor_emails[]")] = None,
-        actor_emails: Annotated[Values, Query()] = None,
-        resource_ids_: Annotated[Values, Query(alias="resource_ids[]")] = None,
-        resource_ids: Annotated[Values, Query()] = None,
-        project_ids_: Annotated[Values, Query(alias="project_ids[]")] = None,
-        project_ids: Annotated[Values, Query()] = None,
+        event_types_: Annotated[Values, Query(alias="event_types[]", default_factory=list)],
+        event_types: Annotated[Values, Query(default_factory=list)],
+        actor_ids_: Annotated[Values, Query(alias="actor_ids[]", default_factory=list)],
+        actor_ids: Annotated[Values, Query(default_factory=list)],
+        actor_emails_: Annotated[Values, Query(alias="actor_emails[]", default_factory=list)],
+        actor_emails: Annotated[Values, Query(default_factory=list)],
+        resource_ids_: Annotated[Values, Query(alias="resource_ids[]", default_factory=list)],
+        resource_ids: Annotated[Values, Query(default_factory=list)],
+        project_ids_: Annotated[Values, Query(alias="project_ids[]", default_factory=list)],
+        project_ids: Annotated[Values, Query(default_factory=list)],
         gt: Annotated[Seconds, Query(alias="effective_at[gt]", description="Unix seconds.")] = None,
         gte: Annotated[Seconds, Query(alias="effective_at[gte]", description="Unix seconds.")] = None,
         lt: Annotated[Seconds, Query(alias="effective_at[lt]", description="Unix seconds.")] = None,
@@ -267,5 +267,6 @@ class Anchor:
         """Replace what was seen. A disk that refuses loses no more than this file's news."""
         new = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps({"sequence": sequence, "mac": mac.hex()}))
             new.replace(self._path)

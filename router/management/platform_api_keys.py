@@ -137,7 +137,7 @@ async def create_platform_api_key(
 async def delete_platform_api_key(
     key_id: KeyId, access: Annotated[Access, Depends(Needs("platform_keys.write"))]
 ) -> PlatformKeyDeleted:
-    """Revoke a platform key: within a second it is refused everywhere. A second time changes nothing. Raises: NotFound."""
+    """Revoke a platform key: within a second it is refused everywhere. Raises: NotFound (also where it is revoked)."""
     async with changing(access) as change:
         home = home_of(access, "platform")
         await revoke(change, home, await find_key(change.conn, home, key_id, lock=True))

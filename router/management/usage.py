@@ -21,7 +21,7 @@ WIDTHS = {"1h": ("hours", 3600, 24, 168), "1d": ("days", 86400, 7, 31)}  # query
 RESULTS_MAX = 10_000
 Result = TypeVar("Result", bound=BaseModel)
 Group = Literal["project_id", "user_id", "api_key_id", "model"]
-Groups = Annotated[list[Group] | None, Field(max_length=8)]
+Groups = Annotated[list[Group], Field(max_length=8)]
 Seconds = Annotated[int, Field(ge=0, le=LAST_SECOND - 86_399)]
 
 
@@ -97,16 +97,16 @@ class UsageQuery:
         *,
         end_time: Annotated[Seconds | None, Query(description="Unix seconds, not part of it. Without: now.")] = None,
         bucket_width: Annotated[Literal["1h", "1d"], Query(description="An hour or a day of UTC.")] = "1d",
-        group_by_: Annotated[Groups, Query(alias="group_by[]")] = None,
-        group_by: Annotated[Groups, Query()] = None,
-        project_ids_: Annotated[Values, Query(alias="project_ids[]")] = None,
-        project_ids: Annotated[Values, Query()] = None,
-        user_ids_: Annotated[Values, Query(alias="user_ids[]")] = None,
-        user_ids: Annotated[Values, Query()] = None,
-        api_key_ids_: Annotated[Values, Query(alias="api_key_ids[]")] = None,
-        api_key_ids: Annotated[Values, Query()] = None,
-        models_: Annotated[Values, Query(alias="models[]")] = None,
-        models: Annotated[Values, Query()] = None,
+        group_by_: Annotated[Groups, Query(alias="group_by[]", default_factory=list)],
+        group_by: Annotated[Groups, Query(default_factory=list)],
+        project_ids_: Annotated[Values, Query(alias="project_ids[]", default_factory=list)],
+        project_ids: Annotated[Values, Query(default_factory=list)],
+        user_ids_: Annotated[Values, Query(alias="user_ids[]", default_factory=list)],
+        user_ids: Annotated[Values, Query(default_factory=list)],
+        api_key_ids_: Annotated[Values, Query(alias="api_key_ids[]", default_factory=list)],
+        api_key_ids: Annotated[Values, Query(default_factory=list)],
+        models_: Annotated[Values, Query(alias="models[]", default_factory=list)],
+        models: Annotated[Values, Query(default_factory=list)],
         limit: Annotated[
             int | None, Query(ge=1, le=168, description="Buckets of the page: 7 days or 24 hours, at most 31 or 168.")
         ] = None,
@@ -121,7 +121,7 @@ class UsageQuery:
             raise InvalidRequest("it must be after start_time", param="end_time")
         until_s = min(since_s + (limit or usual) * width_s, end_s + -end_s % width_s)
         self.span = Span(width_s, since_s, max(since_s, until_s), end_s)
-        self.group_by = [name.removesuffix("_id") for name in (*(group_by_ or ()), *(group_by or ()))]
+        self.group_by = [name.removesuffix("_id") for name in (*group_by_, *group_by)]
         self.projects, self.users = either(project_ids_, project_ids), either(user_ids_, user_ids)
         keys = either(api_key_ids_, api_key_ids)
         self.api_keys = keys and [bare_key(key) or "" for key in keys]

@@ -65,7 +65,9 @@ def test_an_admin_key_manages_and_calls_no_engine(boss: httpx.Client, stack: Sta
         "object": "organization.admin_api_key.deleted", "id": second["id"], "deleted": True,
     }  # fmt: skip
     assert [key["name"] for key in boss.get(ADMIN).json()["data"]] == ["terraform"]
-    assert boss.get(f"{ADMIN}/{second['id']}").json()["status"] == "revoked"
+    assert error(boss.get(f"{ADMIN}/{second['id']}")) == (404, "not_found", "key_id")
+    revoked = boss.get(ADMIN, params={"include_revoked": True, "after": made["id"]}).json()["data"]
+    assert [(key["name"], key["status"]) for key in revoked] == [("second", "revoked")]
     assert events(stack) == ["api_key.created", "api_key.created", "api_key.deleted"]
 
 
@@ -108,6 +110,6 @@ def test_platform_keys_are_made_listed_and_revoked(boss: httpx.Client, stack: St
         assert program.delete(f"{PLATFORM}/{made['id']}").status_code == 200
         statuses = [program.get("/organizations").status_code for _ in range(20)]
         assert statuses[-1] == 401
-    assert boss.delete(f"{PLATFORM}/{made['id']}").status_code == 200
+    assert error(boss.delete(f"{PLATFORM}/{made['id']}")) == (404, "not_found", "key_id")
     assert [key["status"] for key in boss.get(PLATFORM, params={"include_revoked": True}).json()["data"]] == ["active", "revoked"]
     assert events(stack) == ["api_key.created", "api_key.deleted"]
