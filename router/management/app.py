@@ -18,10 +18,13 @@ from router.management import (
     organizations,
     platform_api_keys,
     prices,
+    project_users,
     projects,
+    service_accounts,
     sessions,
     sql_access,
     usage,
+    users,
 )
 from router.management.access import Needs
 from router.management.document import document
@@ -32,6 +35,9 @@ MODULES = (
     organizations,
     engines,
     projects,
+    users,
+    project_users,
+    service_accounts,
     api_keys,
     admin_api_keys,
     platform_api_keys,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from psycopg.errors import UniqueViolation
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from router.management.access import Access, Needs, NeedsInProject
 from router.management.changes import (
@@ -17,6 +17,7 @@ from router.management.changes import (
     creating,
     tell_version,
 )
+from router.management.fields import Text
 from router.management.pages import Listed, Paged
 from warehouse.access import projects
 from warehouse.access.principals import Project
@@ -55,7 +56,7 @@ class ProjectBody(BaseModel):
     """What a project is made of or changed to."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    name: str = Field(min_length=1, max_length=200)
+    name: Text
 
 
 @router.get("", response_model=Listed[ProjectShape])

@@ -109,7 +109,10 @@ def pages(client: httpx.Client) -> Iterator[tuple[str, str, float]]:
         for query in ({}, {"limit": 100}, *FILTERS.get(path, [])):
             if not set(query) <= names:
                 continue
-            url, asked = filled(path, THINGS | {"admin_key_id": ""}), {name: REQUIRED[name] for name in REQUIRED if name in names}
+            url, asked = (
+                filled(path, THINGS | {"admin_key_id": "", "platform_key_id": ""}),
+                {name: REQUIRED[name] for name in REQUIRED if name in names},
+            )
             taken = median_ms(lambda url=url, asked=asked | query: _get(client, url, asked))
             yield path, "&".join(f"{name}={value}" for name, value in query.items()), taken
 

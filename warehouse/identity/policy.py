@@ -130,3 +130,15 @@ def parse(text: str) -> Policy:
     scopes = {name: organization_roles[has] if isinstance(has, str) else role(has) for name, has in data["scopes"].items()}
     project_roles = {name: role(has) for name, has in data["project"]["roles"].items()}
     return Policy(platform, organization, organization_roles, project_roles, scopes)
+
+
+def table() -> str:
+    """Roles x permissions as Markdown, for docs/roles.md; a test compares."""
+    has = policy()
+    columns = [(f"{role}", names) for role, names in has.organization_roles.items()]
+    columns += [(f"project {role}", names) for role, names in has.project_roles.items()]
+    lines = [f"| Permission | {' | '.join(name for name, _ in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for permission in sorted(has.organization):
+        cells = ["yes" if permission in names else "own" if permission + OWN in names else "" for _, names in columns]
+        lines.append(f"| `{permission}` | {' | '.join(cells)} |")
+    return "\n".join(lines)

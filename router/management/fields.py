@@ -1,0 +1,44 @@
+"""Types of fields that the nouns of the management API share. What they refuse never reaches the database."""
+
+import zoneinfo
+from functools import cache
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import AfterValidator, Field, StringConstraints
+
+from router.management.parameters import LAST_SECOND
+
+EMAIL_CHARACTERS_MAX = 320
+NAME_CHARACTERS_MAX = 200
+NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=NO_CONTROL)]
+"""A name that people read: one line, without control characters."""
+Email = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=3,
+        max_length=EMAIL_CHARACTERS_MAX,
+        pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$",
+    ),
+]
+Slug = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$")]
+PublicId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+UnixSeconds = Annotated[int, Field(ge=0, le=LAST_SECOND)]
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _known_zone(name: str) -> str:
+    if name not in _zones():
+        raise ValueError("no time zone of the IANA database has this name; write it like Europe/Berlin")
+    return name
+
+
+TimeZone = Annotated[str, StringConstraints(max_length=64, pattern=NO_CONTROL), AfterValidator(_known_zone)]
