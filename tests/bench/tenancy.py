@@ -106,7 +106,8 @@ def pages(client: httpx.Client) -> Iterator[tuple[str, str, float]]:
         names = {parameter["name"] for parameter in methods.get("get", {}).get("parameters", ())}
         if "limit" not in names or set(parameters(path)) - THINGS.keys():
             continue
-        for query in ({}, {"limit": 100}, *FILTERS.get(path, [])):
+        most = 7 if "start_time" in names else 100  # buckets of a day, or rows
+        for query in ({}, {"limit": most}, *FILTERS.get(path, [])):
             if not set(query) <= names:
                 continue
             url, asked = (

@@ -133,7 +133,7 @@ class World:
         """A project with one of every thing: a member, a service account, keys, an invite, a budget and a limit."""
         made = {noun: public_id(prefix) for noun, prefix in PREFIXES.items()}
         project_id = self.insert("projects", public_id=made["project_id"], org_id=org_id, name=f"{name} project")
-        user_id, made["user_id"], _ = self.user(f"{name} Target")
+        user_id, made["user_id"], _ = self.user(f"{name} Target", totp_secret=b"\0" * 32, totp_enabled_at=datetime.now(UTC))
         home = {"org_id": org_id, "project_id": project_id}
         self.insert("org_members", org_id=org_id, user_id=user_id, role="member")
         self.insert("project_members", **home, user_id=user_id, role="member")
