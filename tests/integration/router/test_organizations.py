@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
+from tests.integration.router.callers import PASSWORD, add_user, demo, error, events, owner, signed_in
 from tests.integration.router.conftest import Stack
 
 
@@ -41,3 +41,32 @@ def test_keys_stop_at_once_and_data_stays(stack: Stack) -> None:
     assert stack.db.execute("select count(*) from control.api_keys where revoked_at is null").fetchone() != (0,)
     wanted = ["updated", "suspended", "resumed", "deleted"]
     assert events(stack) == [f"organization.{name}" for name in wanted]
+
+
+def test_a_new_organization_has_its_first_owner(stack: Stack) -> None:
+    email = add_user(stack, demo(stack).org_id, "member")
+    body = {"name": "Tenant", "time_zone": "Asia/Kolkata", "owner_email": email.upper()}
+    with owner(stack) as platform:
+        nobody = platform.post("/organizations", json=body | {"owner_email": "nobody@demo.example"})
+        assert error(nobody) == (400, "invalid_request", "owner_email")
+        made = platform.post("/organizations", json=body, headers={"idempotency-key": "one"}).json()
+        again = platform.post("/organizations", json=body, headers={"idempotency-key": "one"}).json()
+        assert (made["name"], made["time_zone"], again) == ("Tenant", "Asia/Kolkata", made)
+    session = httpx.post(stack.base_url + "/sessions", json={"email": email, "password": PASSWORD}).json()
+    assert {found["name"]: found["role"] for found in session["organizations"]} == {"Demo": "member", "Tenant": "owner"}
+    assert events(stack) == ["organization.created"]
+
+
+def test_the_list_of_organizations_is_paged_and_filtered(stack: Stack) -> None:
+    email = add_user(stack, demo(stack).org_id, "member")
+    with owner(stack) as platform:
+        made = [
+            platform.post("/organizations", json={"name": name, "owner_email": email}).json()["id"] for name in ("Acme", "Acorn")
+        ]
+        platform.post(f"/organizations/{made[0]}/suspend")
+        first = platform.get("/organizations", params={"limit": 2}).json()
+        rest = platform.get("/organizations", params={"limit": 2, "after": first["last_id"]}).json()
+        assert [row["name"] for row in first["data"] + rest["data"]] == ["Demo", "Acme", "Acorn"]
+        assert (first["has_more"], rest["has_more"]) == (True, False)
+        named = platform.get("/organizations", params={"name": "ac", "status": "active"}).json()["data"]
+        assert [row["name"] for row in named] == ["Acorn"]

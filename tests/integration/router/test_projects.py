@@ -10,47 +10,47 @@ from tests.integration.router.conftest import Stack
 
 
 @pytest.fixture
-def admin(stack: Stack) -> Iterator[httpx.Client]:
+def client(stack: Stack) -> Iterator[httpx.Client]:
     session = httpx.post(stack.base_url + "/sessions", json={"email": stack.email, "password": stack.password}).json()
     headers = {"authorization": f"Bearer {session['token']}", "OpenAI-Organization": session["organizations"][0]["id"]}
     with httpx.Client(base_url=stack.base_url + "/organization", headers=headers) as client:
         yield client
 
 
-def test_a_project_is_made_renamed_and_archived(admin: httpx.Client, stack: Stack) -> None:
-    made = admin.post("/projects", json={"name": "Search"})
+def test_a_project_is_made_renamed_and_archived(client: httpx.Client, stack: Stack) -> None:
+    made = client.post("/projects", json={"name": "Search"})
     assert made.status_code == 200, made.text
     project: dict[str, Any] = made.json()
     assert (project["object"], project["status"], project["archived_at"]) == ("organization.project", "active", None)
     path = f"/projects/{project['id']}"
-    read = admin.get(path)
+    read = client.get(path)
     assert (read.json(), read.headers["etag"]) == (project, '"1"')
-    renamed = admin.post(path, json={"name": "Find"}, headers={"if-match": '"1"'})
+    renamed = client.post(path, json={"name": "Find"}, headers={"if-match": '"1"'})
     assert (renamed.json()["name"], renamed.headers["etag"]) == ("Find", '"2"')
-    assert admin.post(path, json={"name": "Other"}, headers={"if-match": '"1"'}).status_code == 412
-    assert admin.post(f"{path}/archive").json()["status"] == "archived"
-    assert admin.post(path, json={"name": "Other"}).status_code == 409
-    assert [entry["name"] for entry in admin.get("/projects").json()["data"]] == ["Default project"]
-    assert len(admin.get("/projects", params={"include_archived": True}).json()["data"]) == 2
+    assert client.post(path, json={"name": "Other"}, headers={"if-match": '"1"'}).status_code == 412
+    assert client.post(f"{path}/archive").json()["status"] == "archived"
+    assert client.post(path, json={"name": "Other"}).status_code == 409
+    assert [entry["name"] for entry in client.get("/projects").json()["data"]] == ["Default project"]
+    assert len(client.get("/projects", params={"include_archived": True}).json()["data"]) == 2
     events = stack.db.execute("select event_type, after ->> 'name' from control.audit_log order by sequence").fetchall()
     assert events == [("project.created", "Search"), ("project.updated", "Find"), ("project.archived", "Find")]
 
 
-def test_a_create_that_is_repeated_is_answered_as_before(admin: httpx.Client) -> None:
+def test_a_create_that_is_repeated_is_answered_as_before(client: httpx.Client) -> None:
     headers = {"idempotency-key": "one"}
-    first = admin.post("/projects", json={"name": "Search"}, headers=headers)
-    assert admin.post("/projects", json={"name": "Search"}, headers=headers).json() == first.json()
-    other = admin.post("/projects", json={"name": "Other"}, headers=headers)
+    first = client.post("/projects", json={"name": "Search"}, headers=headers)
+    assert client.post("/projects", json={"name": "Search"}, headers=headers).json() == first.json()
+    other = client.post("/projects", json={"name": "Other"}, headers=headers)
     assert (other.status_code, other.json()["error"]["param"]) == (400, "Idempotency-Key")
-    assert admin.post("/projects", json={"name": "Search"}).status_code == 409
+    assert client.post("/projects", json={"name": "Search"}).status_code == 409
 
 
-def test_pages_go_on_where_the_last_one_ended(admin: httpx.Client) -> None:
+def test_pages_go_on_where_the_last_one_ended(client: httpx.Client) -> None:
     for number in range(4):
-        admin.post("/projects", json={"name": f"P{number}"})
+        client.post("/projects", json={"name": f"P{number}"})
     names, after = [], None
     while True:
-        page = admin.get("/projects", params={"limit": 2} | ({"after": after} if after else {})).json()
+        page = client.get("/projects", params={"limit": 2} | ({"after": after} if after else {})).json()
         names += [project["name"] for project in page["data"]]
         after = page["last_id"]
         if not page["has_more"]:
