@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from warehouse.base.settings import Settings
+from warehouse.identity.groups import GroupRole, parse_group_roles
 from warehouse.identity.networks import Network, parse_networks
 
 SESSION_SECRET_CHARACTERS_MIN = 16
@@ -79,7 +80,28 @@ class RouterSettings(Settings):
     trace_share: float = Field(default=0.05, ge=0, le=1)
     """Share of the requests that are traced; one whose `traceparent` says so is traced anyhow."""
     session_s_max: int = Field(default=12 * 3600, gt=0)
-    """A portal session ends this long after sign-in."""
+    """A session ends this long after sign-in, however often its token is rotated."""
+    portal_url: str | None = Field(default=None, pattern=r"^https?://[^/]+(/.*[^/])?$")
+    """Address of the portal, without a slash at its end: where people approve devices, accept invites and come back to from the
+    identity provider. Without it, no device signs in by a code."""
+    password_sign_in: bool = True
+    """Whether people may sign in with a password; without it, only with the identity provider."""
+    oidc_issuer: str | None = None
+    """Issuer of an OpenID Connect provider, as its discovery document has it; without it there is no single sign-on."""
+    oidc_client_id: str = ""
+    """What the provider knows this installation as."""
+    oidc_client_secret: SecretStr = SecretStr("")
+    """The client's secret at the provider; empty for a public client, which PKCE protects alone."""
+    oidc_scopes: str = "openid email profile"
+    """What is asked for; some providers need one more for groups."""
+    oidc_groups_claim: str = "groups"
+    """Claim of the ID token that lists a person's groups."""
+    oidc_group_roles: str = ""
+    """Roles that groups give, as `group=org_…:role`, separated by commas. Who leaves a group loses its role at the next
+    sign-in."""
+    oidc_email_trusted: bool = False
+    """Whether addresses are taken that the provider does not call verified. Only where nobody but you fills its directory:
+    whoever has an address there becomes the user who has it here."""
 
     @property
     def serves_inference(self) -> bool:
@@ -90,6 +112,17 @@ class RouterSettings(Settings):
     def serves_management(self) -> bool:
         """Whether this process answers the management API."""
         return self.serves != "inference"
+
+    @field_validator("oidc_group_roles")
+    @classmethod
+    def _are_group_roles(cls, value: str) -> str:
+        parse_group_roles(value)
+        return value
+
+    @property
+    def group_roles(self) -> tuple[GroupRole, ...]:
+        """`oidc_group_roles`, read."""
+        return parse_group_roles(self.oidc_group_roles)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -111,4 +144,8 @@ class RouterSettings(Settings):
                 f"ROUTER_SESSION_SECRET is not set or shorter than {SESSION_SECRET_CHARACTERS_MIN} characters;"
                 " only ROUTER_SERVES=inference does without"
             )
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("ROUTER_OIDC_ISSUER is set, so ROUTER_OIDC_CLIENT_ID must be: what the provider knows this as")
+        if not self.password_sign_in and not self.oidc_issuer:
+            raise ValueError("ROUTER_PASSWORD_SIGN_IN is off and ROUTER_OIDC_ISSUER is not set: nobody could sign in")
         return self

@@ -12,15 +12,16 @@ from psycopg_pool import PoolTimeout
 from router.inference.auth import address_of
 from router.inference.state import InferenceState
 from router.management.state import ManagementState
-from warehouse.access import management, principals
+from warehouse.access import audit_log, management, principals, sessions
 from warehouse.access.api_keys import ApiKey
-from warehouse.access.audit_log import Actor
-from warehouse.access.people import User, find_user
+from warehouse.access.audit_log import Actor, Change
 from warehouse.access.principals import Organization, Project
+from warehouse.access.sessions import OpenSession
 from warehouse.base import requests
+from warehouse.base.clock import now
 from warehouse.base.errors import AuthenticationFailed, InvalidRequest, NotAllowed, NotFound, NotReady
 from warehouse.identity.policy import OWN, Principal, Scope, policy
-from warehouse.identity.sessions import verify
+from warehouse.identity.sessions import is_current, verify
 
 KEY_PREFIX = "sk-"
 
@@ -46,28 +47,42 @@ async def transaction(state: ManagementState, org_id: int | None, *, platform: b
         raise NotReady("the database cannot be reached; try again in a moment", retry_after_s=2) from error
 
 
-async def signed_in(request: Request, state: Management) -> User:
-    """The user of the session token. Raises: AuthenticationFailed: none, wrong, ended, or the user is disabled."""
+async def signed_in(request: Request, state: Management) -> OpenSession:
+    """The session of the token; its `serial` is the token's. Raises: AuthenticationFailed: none, wrong, ended, copied, or the
+    user is disabled."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    session = verify(token.strip(), state.session_secret) if scheme.lower() == "bearer" else None
-    if session is None:
+    said = verify(token.strip(), state.session_secret) if scheme.lower() == "bearer" else None
+    if said is None:
         raise AuthenticationFailed("the session is not valid or has ended: sign in again")
     async with transaction(state, None, platform=True) as conn:
-        user = await find_user(conn, session.user_id)
-    if user is None:
-        raise AuthenticationFailed("this user is disabled")
-    return user
+        session = await sessions.find(conn, said.public_id)
+        copied = session is not None and not is_current(said.serial, session.serial, session.rotated_at, now())
+        if session is not None and copied and await sessions.revoke(conn, session.user_id, session.public_id):
+            actor = Actor("user", session.user_public_id, session.email, address(request), requests.current_id())
+            await audit_log.append(conn, actor, Change("session.token_reused", session.public_id, None), state.audit_key)
+    if session is None:
+        raise AuthenticationFailed("the session has ended, or this user is disabled: sign in again")
+    if copied:
+        raise AuthenticationFailed("a token that had been replaced was used, so the session was ended: sign in again")
+    return replace(session, serial=said.serial)
 
 
-SignedIn = Annotated[User, Depends(signed_in)]
+SignedIn = Annotated[OpenSession, Depends(signed_in)]
 
 
 async def principal(request: Request, state: Management) -> Principal:
     """Who asks, by a session or by a key of any kind, without roles yet. Raises: AuthenticationFailed, NotReady."""
     authorization = request.headers.get("authorization", "")
     if authorization and not authorization.lower().startswith(f"bearer {KEY_PREFIX}"):
-        user = await signed_in(request, state)
-        return Principal("user", user.public_id, email=user.email, user_id=user.id, platform_admin=user.platform_admin)
+        session = await signed_in(request, state)
+        return Principal(
+            "user",
+            session.user_public_id,
+            email=session.email,
+            user_id=session.user_id,
+            platform_admin=session.platform_admin,
+            second_factor=session.second_factor,
+        )
     inference: InferenceState = request.app.state.inference
     key = await inference.keys.key(authorization.encode("latin-1") or None, request.scope)
     kinds = {"platform": "platform_key", "admin": "admin_key", "inference": "api_key"}
@@ -90,7 +105,7 @@ def _owner_may(key: ApiKey, scope: str) -> bool:
     return policy().scopes[scope] <= policy().organization_roles[key.owner_role]
 
 
-def _address(request: Request) -> str | None:
+def address(request: Request) -> str | None:
     """Where a request comes from, by the proxies that are trusted."""
     inference: InferenceState = request.app.state.inference
     address = address_of(request.scope, inference.settings.proxies)
@@ -164,7 +179,7 @@ class Needs:
             "user" if asking.kind == "user" else "api_key",
             asking.public_id,
             asking.email,
-            _address(request),
+            address(request),
             requests.current_id(),
         )
         if self.permission in policy().platform:
@@ -172,6 +187,10 @@ class Needs:
             return Access(state, asking, None, None, None, actor)
         async with transaction(state, None, platform=True) as conn:
             organization = await _organization(conn, asking, named)
+            if organization.totp_required and asking.kind == "user" and not asking.second_factor:
+                raise NotAllowed(
+                    "this organization asks its members for a second factor: turn yours on with POST /v1/users/me/totp"
+                )
             asking = await _with_roles(conn, asking, organization.id)
             project = await _project(conn, project_id, organization.id)
         scope = Scope(organization.id, project.id if project else None)

@@ -12,10 +12,13 @@ from router.management import (
     audit_logs,
     budgets,
     costs,
+    device_logins,
     engines,
     limits,
     models,
+    oidc,
     organizations,
+    own_account,
     platform_api_keys,
     prices,
     project_users,
@@ -32,6 +35,9 @@ from router.management.document import document
 PREFIX = "/v1"
 MODULES = (
     sessions,
+    device_logins,
+    oidc,
+    own_account,
     organizations,
     engines,
     projects,
@@ -56,10 +62,31 @@ PUBLIC = frozenset(
         ("GET", "/health/ready"),
         ("GET", "/metrics"),
         ("POST", "/v1/sessions"),
+        ("GET", "/v1/sessions/methods"),
+        ("POST", "/v1/sessions/device"),
+        ("POST", "/v1/sessions/device/token"),
+        ("POST", "/v1/sessions/oidc"),
+        ("POST", "/v1/sessions/oidc/start"),
     }
 )
 """(method, path) of what anybody may call: signing in, and what supervisors ask."""
-SIGNED_IN = frozenset({("GET", "/v1/sessions/current")})
+SIGNED_IN = frozenset(
+    {
+        ("GET", "/v1/sessions"),
+        ("GET", "/v1/sessions/current"),
+        ("DELETE", "/v1/sessions/current"),
+        ("POST", "/v1/sessions/current/rotate"),
+        ("POST", "/v1/sessions/revoke_others"),
+        ("DELETE", "/v1/sessions/{session_id}"),
+        ("GET", "/v1/sessions/device/{user_code}"),
+        ("POST", "/v1/sessions/device/approve"),
+        ("POST", "/v1/sessions/device/deny"),
+        ("POST", "/v1/users/me/password"),
+        ("POST", "/v1/users/me/totp"),
+        ("POST", "/v1/users/me/totp/confirm"),
+        ("POST", "/v1/users/me/totp/disable"),
+    }
+)
 """(method, path) of what every signed-in user may call, because it is about nobody but that user."""
 
 

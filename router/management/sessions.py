@@ -1,107 +1,187 @@
-"""`/v1/sessions`: sign in to the portal."""
+"""`/v1/sessions`: sign in with a password, and what becomes of the session."""
 
-import asyncio
-import time
 from typing import Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Management, SignedIn, transaction
-from router.management.state import ManagementState
-from warehouse.access.people import Membership, User, find_user_by_email, list_memberships, list_organizations
-from warehouse.base.errors import AuthenticationFailed
-from warehouse.identity.passwords import verify_password
-from warehouse.identity.sessions import Session, sign
+from router.management.changes import Conflict
+from router.management.fields import EMAIL_CHARACTERS_MAX, PathId
+from router.management.pages import Listed, Paged
+from router.management.sign_in import (
+    Code,
+    NewSession,
+    Password,
+    SessionShape,
+    actor_of,
+    check_second_factor,
+    describe,
+    is_password,
+    open_session,
+    with_token,
+)
+from router.management.throttle import begin_attempt
+from warehouse.access import audit_log, people, sessions
+from warehouse.access.audit_log import Change
+from warehouse.access.sessions import SessionRow
+from warehouse.base.errors import AuthenticationFailed, NotAllowed, NotFound
 
 router = APIRouter(tags=["sessions"])
-PASSWORD_CHARACTERS_MAX = 1024
-VERIFICATIONS_AT_ONCE_MAX = 2  # argon2 takes 64 MiB and a core for each
-_verifications = asyncio.Semaphore(VERIFICATIONS_AT_ONCE_MAX)
 
 
 class Credentials(BaseModel):
-    """E-mail address and password."""
+    """E-mail address and password, and a code where the user has a second factor."""
 
     model_config = ConfigDict(extra="forbid")
-    email: str = Field(max_length=320)
-    password: SecretStr = Field(max_length=PASSWORD_CHARACTERS_MAX)
+    email: str = Field(max_length=EMAIL_CHARACTERS_MAX)
+    password: Password
+    totp_code: Code | None = None
 
 
-class SignedInUser(BaseModel):
-    """The user of a session."""
+class OidcMethod(BaseModel):
+    """The identity provider of this installation."""
 
-    id: str
-    email: str
-    name: str
-    platform_admin: bool
+    issuer: str
 
 
-class SessionOrganization(BaseModel):
-    """An organization that the user may look at, and as what."""
+class SignInMethods(BaseModel):
+    """How people sign in here."""
 
-    object: Literal["organization"] = "organization"
-    id: str
-    org_id: int
-    name: str
-    role: str
-    time_zone: str
+    object: Literal["session.methods"] = "session.methods"
+    password: bool
+    device: bool
+    oidc: OidcMethod | None
 
 
-class SessionShape(BaseModel):
-    """Who is signed in."""
+class OwnSession(BaseModel):
+    """One of the caller's open sessions; instants are Unix seconds."""
 
     object: Literal["session"] = "session"
-    user: SignedInUser
-    organizations: list[SessionOrganization]
-
-
-class NewSession(SessionShape):
-    """A new session. The token is for `Authorization: Bearer`; `expires_at` is in Unix seconds."""
-
-    token: str
+    id: str
+    method: Literal["password", "oidc", "device"]
+    second_factor: bool
+    current: bool
+    ip: str | None
+    user_agent: str | None
+    created_at: int
     expires_at: int
+
+    @classmethod
+    def of(cls, row: SessionRow, current: str) -> "OwnSession":
+        """The shape of a row."""
+        return cls(
+            id=row.public_id,
+            method=row.method,  # type: ignore[arg-type]  # the column's check has the same values
+            second_factor=row.second_factor,
+            current=row.public_id == current,
+            ip=row.ip,
+            user_agent=row.user_agent,
+            created_at=int(row.created_at.timestamp()),
+            expires_at=int(row.expires_at.timestamp()),
+        )
+
+
+class SessionDeleted(BaseModel):
+    """The answer to the end of a session."""
+
+    object: Literal["session.deleted"] = "session.deleted"
+    id: str
+    deleted: Literal[True] = True
+
+
+class SessionsRevoked(BaseModel):
+    """How many other sessions were ended."""
+
+    object: Literal["session.revoked"] = "session.revoked"
+    revoked: int
+
+
+@router.get("/sessions/methods", response_model=SignInMethods)
+async def sign_in_methods(state: Management) -> SignInMethods:
+    """How people sign in here, for whoever draws the form."""
+    settings = state.settings
+    oidc = OidcMethod(issuer=settings.oidc_issuer) if settings.oidc_issuer else None
+    return SignInMethods(password=settings.password_sign_in, device=settings.portal_url is not None, oidc=oidc)
 
 
 @router.post("/sessions", response_model=NewSession)
-async def create_session(credentials: Credentials, state: Management) -> NewSession:
-    """Sign in. Raises: AuthenticationFailed: wrong address or password; which of them is not said."""
+async def create_session(credentials: Credentials, request: Request, state: Management) -> NewSession:
+    """Sign in. Raises: AuthenticationFailed: wrong address or password; which of them is not said.  SecondFactorNeeded,
+    TooManyAttempts, NotAllowed: this installation takes no passwords."""
+    if not state.settings.password_sign_in:
+        raise NotAllowed("this installation takes no passwords: sign in with its identity provider")
+    attempt = await begin_attempt(state, request, credentials.email)
     async with transaction(state, None, platform=True) as conn:
-        user = await find_user_by_email(conn, credentials.email)
-    password = credentials.password.get_secret_value()
-    async with _verifications:
-        right = await asyncio.to_thread(verify_password, user.password_hash if user else None, password)
-    if user is None or not right:
+        user = await people.find_user_by_email(conn, credentials.email)
+    if not await is_password(user, credentials.password) or user is None:
+        if user is not None:
+            await _record_failure(request, state, user)
         raise AuthenticationFailed("wrong e-mail address or password")
-    expires_at_s = int(time.time()) + state.session_s_max
-    token = sign(Session(user.id, expires_at_s), state.session_secret)
-    who = await _shape(state, user)
-    return NewSession(token=token, expires_at=expires_at_s, user=who.user, organizations=who.organizations)
+    second_factor = await check_second_factor(state, user, credentials.totp_code)
+    await attempt.succeeded()
+    return await open_session(state, request, user, "password", second_factor=second_factor)
+
+
+async def _record_failure(request: Request, state: Management, user: people.User) -> None:
+    async with transaction(state, None, platform=True) as conn:
+        change = Change("login.failed", user.public_id, None)
+        await audit_log.append(conn, actor_of(request, user.public_id, user.email), change, state.audit_key)
 
 
 @router.get("/sessions/current", response_model=SessionShape)
-async def current_session(user: SignedIn, state: Management) -> SessionShape:
+async def current_session(session: SignedIn, state: Management) -> SessionShape:
     """Who is signed in, and what they may look at."""
-    return await _shape(state, user)
+    return await describe(state, session)
 
 
-async def _shape(state: ManagementState, user: User) -> SessionShape:
+@router.post("/sessions/current/rotate", response_model=NewSession)
+async def rotate_session(session: SignedIn, state: Management) -> NewSession:
+    """A new token for this session; the one before works for a minute more. Whoever uses an older one ends the session.
+
+    Raises: Conflict: this token has been replaced already.
+    """
     async with transaction(state, None, platform=True) as conn:
-        memberships = await list_memberships(conn, user.id)
-        if user.platform_admin:
-            own = {membership.org_id for membership in memberships}
-            memberships += [other for other in await list_organizations(conn) if other.org_id not in own]
-    return SessionShape(
-        user=SignedInUser(id=user.public_id, email=user.email, name=user.name, platform_admin=user.platform_admin),
-        organizations=[_membership(membership) for membership in memberships],
-    )
+        serial = await sessions.rotate(conn, session.id, session.serial)
+    if serial is None:
+        raise Conflict("this token has been replaced already: use the newer one")
+    return await with_token(state, session, serial)
 
 
-def _membership(membership: Membership) -> SessionOrganization:
-    return SessionOrganization(
-        id=membership.public_id,
-        org_id=membership.org_id,
-        name=membership.name,
-        role=membership.role,
-        time_zone=membership.time_zone,
-    )
+@router.get("/sessions", response_model=Listed[OwnSession])
+async def list_sessions(session: SignedIn, state: Management, window: Paged) -> Listed[OwnSession]:
+    """The caller's open sessions, the newest first."""
+    async with transaction(state, None, platform=True) as conn:
+        rows = await sessions.page(conn, session.user_id, **window.values)
+    return window.page([OwnSession.of(row, session.public_id) for row in rows], [row.public_id for row in rows])
+
+
+@router.post("/sessions/revoke_others", response_model=SessionsRevoked)
+async def revoke_other_sessions(request: Request, session: SignedIn, state: Management) -> SessionsRevoked:
+    """End every session of the caller but this one."""
+    async with transaction(state, None, platform=True) as conn:
+        ended = await sessions.revoke_others(conn, session.user_id, session.id)
+        change = Change("session.others_revoked", session.user_public_id, None, after={"revoked": ended})
+        await audit_log.append(conn, actor_of(request, session.user_public_id, session.email), change, state.audit_key)
+    return SessionsRevoked(revoked=ended)
+
+
+@router.delete("/sessions/current", response_model=SessionDeleted)
+async def sign_out(request: Request, session: SignedIn, state: Management) -> SessionDeleted:
+    """Sign out: the session's tokens are worth nothing from now on."""
+    return await _end(request, session, state, session.public_id, "logout.succeeded")
+
+
+@router.delete("/sessions/{session_id}", response_model=SessionDeleted)
+async def revoke_session(session_id: PathId, request: Request, session: SignedIn, state: Management) -> SessionDeleted:
+    """End one of the caller's sessions. Raises: NotFound."""
+    return await _end(request, session, state, session_id, "session.revoked")
+
+
+async def _end(request: Request, session: sessions.OpenSession, state: Management, session_id: str, event: str) -> SessionDeleted:
+    async with transaction(state, None, platform=True) as conn:
+        if not await sessions.revoke(conn, session.user_id, session_id):
+            raise NotFound("you have no open session with this id", param="session_id")
+        actor = actor_of(request, session.user_public_id, session.email)
+        await audit_log.append(conn, actor, Change(event, session_id, None), state.audit_key)
+    return SessionDeleted(id=session_id)

@@ -21,6 +21,7 @@ class Organization:
     name: str
     time_zone: str
     suspended_at: datetime | None
+    totp_required: bool
     version: int
 
 

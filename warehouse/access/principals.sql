@@ -1,15 +1,15 @@
 -- name: find_organization
-select id, public_id, name, time_zone, suspended_at, version
+select id, public_id, name, time_zone, suspended_at, totp_required, version
 from control.organizations
 where public_id = %(public_id)s and deleted_at is null
 
 -- name: find_organization_by_id
-select id, public_id, name, time_zone, suspended_at, version
+select id, public_id, name, time_zone, suspended_at, totp_required, version
 from control.organizations
 where id = %(org_id)s and deleted_at is null
 
 -- name: organizations_of_user
-select o.id, o.public_id, o.name, o.time_zone, o.suspended_at, o.version
+select o.id, o.public_id, o.name, o.time_zone, o.suspended_at, o.totp_required, o.version
 from control.organizations as o
 inner join control.org_members as m on m.org_id = o.id
 where m.user_id = %(user_id)s and o.deleted_at is null

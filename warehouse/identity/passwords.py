@@ -3,6 +3,8 @@
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+PASSWORD_CHARACTERS_MIN = 12  # NIST SP 800-63B asks for length, and for no rules about characters
+PASSWORD_CHARACTERS_MAX = 1024
 _HASHER = PasswordHasher()
 # Verified against when the user is unknown, so that an attacker cannot tell by the time it takes.
 _NOBODY = _HASHER.hash("nobody has this password")

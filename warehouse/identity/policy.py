@@ -21,6 +21,7 @@ class Principal:
     user_id: int | None = None
     api_key_id: int | None = None
     platform_admin: bool = False
+    second_factor: bool = False
     org_id: int | None = None
     project_id: int | None = None
     scopes: frozenset[str] = frozenset()

@@ -20,14 +20,19 @@ add column version integer not null default 1,
 add column totp_secret bytea,
 add column totp_enabled_at timestamptz,
 add column totp_step_last bigint,
+add column recovery_hashes bytea[] not null default '{}',
 add column oidc_issuer text,
 add column oidc_subject text,
 add constraint users_oidc_check check ((oidc_issuer is null) = (oidc_subject is null)),
 add constraint users_oidc_key unique (oidc_issuer, oidc_subject);
 comment on column control.users.totp_secret is 'Encrypted with a key that only processes know.';
+comment on column control.users.recovery_hashes is 'Keyed hashes of the codes that stand in for a lost second factor, each once.';
 
 alter table control.org_members
-add column version integer not null default 1;
+add column version integer not null default 1,
+add column by_group boolean not null default false;
+comment on column control.org_members.by_group is
+'Made by a group of the identity provider: the next sign-in changes or ends it by the groups of then.';
 
 create table control.project_members (
     org_id bigint not null,
@@ -52,6 +57,7 @@ create table control.sessions (
     expires_at timestamptz not null,
     revoked_at timestamptz,
     method text not null check (method in ('password', 'oidc', 'device')),
+    second_factor boolean not null,
     ip inet,
     user_agent text check (length(user_agent) <= 300)
 );
@@ -75,9 +81,14 @@ create table control.device_logins (
     user_id bigint references control.users (id),
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
+    polled_at timestamptz,
+    second_factor boolean not null default false,
     approved_at timestamptz,
-    used_at timestamptz
+    denied_at timestamptz,
+    ip inet,
+    user_agent text check (length(user_agent) <= 300)
 );
+comment on table control.device_logins is 'Sign-ins of devices without a browser (RFC 8628); each row is used once.';
 
 create table control.oidc_logins (
     state_hash bytea primary key check (length(state_hash) = 32),
