@@ -22,6 +22,7 @@ MANAGED = {
     "ROUTER_SESSION_SECRET": _BY_THE_RUNTIME,
     "ROUTER_HOST": _BY_THE_RUNTIME,
     "ROUTER_PORT": "set INFERHOUSE_ROUTER_PORT",
+    "ROUTER_PORTAL_URL": "set INFERHOUSE_PORTAL_PORT",
     "SIMULATED_HOST": _BY_THE_RUNTIME,
     "SIMULATED_PORT": "set INFERHOUSE_SIMULATED_PORT",
     "SIMULATED_MODEL": _BY_THE_RUNTIME,
@@ -107,6 +108,7 @@ def router(instance: Instance) -> Program:
         "ROUTER_SESSION_SECRET": instance.credentials.session_secret,
         "ROUTER_HOST": "127.0.0.1",
         "ROUTER_PORT": str(instance.ports["router"]),
+        "ROUTER_PORTAL_URL": instance.http("portal"),
     }
     url = instance.http("router")
     return _program(

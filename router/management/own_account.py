@@ -1,6 +1,5 @@
 """`/v1/users/me`: what a signed-in user changes of their own account: the password and the second factor."""
 
-import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from router.management.access import Management, SignedIn, transaction
 from router.management.changes import AlreadyExists, Conflict
-from router.management.sign_in import Code, NewPassword, Password, actor_of, is_password, use_code
+from router.management.sign_in import Code, NewPassword, Password, actor_of, hash_of, is_password, use_code
 from router.management.state import ManagementState
 from router.management.throttle import begin_attempt
 from warehouse.access import audit_log, people, sessions
@@ -18,7 +17,6 @@ from warehouse.access.people import User
 from warehouse.access.sessions import OpenSession
 from warehouse.base.clock import now
 from warehouse.base.errors import AuthenticationFailed, NotFound
-from warehouse.identity.passwords import hash_password
 
 router = APIRouter(prefix="/users/me", tags=["own account"])
 
@@ -95,7 +93,7 @@ async def change_password(body: PasswordChange, request: Request, session: Signe
     if not await is_password(user, body.current_password):
         raise AuthenticationFailed("this is not your password", param="current_password")
     await attempt.succeeded()
-    password_hash = await asyncio.to_thread(hash_password, body.new_password.get_secret_value())
+    password_hash = await hash_of(body.new_password)
     async with transaction(state, None, platform=True) as conn:
         await people.set_password(conn, session.user_id, password_hash)
         ended = await sessions.revoke_others(conn, session.user_id, session.id)
