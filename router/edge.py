@@ -151,15 +151,19 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         405: f"{_plain(request.method)} is not possible at {_plain(request.url.path)}",
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
-    headers = {"allow": _methods(request)} if error.status_code == 405 else error.headers
+    headers = {"allow": _methods(request, error)} if error.status_code == 405 else error.headers
     return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
 
 
-def _methods(request: Request) -> str:
-    """Every method of a path, for `Allow`: the framework names those of one of its routes."""
+def _methods(request: Request, error: HTTPException) -> str:
+    """Every method of a path, for `Allow`: the framework names those of one of its routes only, and the document has none of
+    inference's."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
-    known = {method.upper() for path, methods in paths.items() if _pattern(path).match(request.url.path) for method in methods}
-    return ", ".join(sorted(known))
+    path = request.url.path
+    known = paths.get(path) or [method for form, methods in paths.items() if _pattern(form).match(path) for method in methods]
+    if not known:
+        return (error.headers or {}).get("Allow", "")
+    return ", ".join(sorted({method.upper() for method in known}))
 
 
 @cache

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
@@ -20,6 +21,9 @@ SERVICE_ROLES = (
     "inferhouse_router", "inferhouse_management", "inferhouse_transform",
     "inferhouse_portal", "inferhouse_platform", "inferhouse_dagster",
 )  # fmt: skip
+# How long an example takes says nothing about what it shows, and on a busy machine it would fail.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 OURS = ("INFERHOUSE_", "WAREHOUSE_", "ROUTER_", "ORCHESTRATION_", "PORTAL_", "DAGSTER_", "DBT_", "PG")
 
 

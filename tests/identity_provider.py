@@ -44,6 +44,7 @@ def identity_provider(port: int, log: Path, people: list[Person], redirect_uris:
     """The provider on this port; its issuer is the URL."""
     script = Path(__file__).with_name("identity_provider_server.py")
     said = {
+        "database": str(log.with_suffix(".sqlite")),
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
         "redirect_uris": redirect_uris,

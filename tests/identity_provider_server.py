@@ -1,7 +1,7 @@
-"""`identity_provider_server.py PORT SETTINGS`: Canaille with its data in memory, run in its own environment.
+"""`identity_provider_server.py PORT SETTINGS`: Canaille with its data in SQLite, run in its own environment.
 
-SETTINGS is JSON: client_id, client_secret, redirect_uris, and people as [{name, email, password, groups}]. Every client must
-send a nonce, and a code challenge that was sent is checked (PKCE).
+SETTINGS is JSON: database (a file that is made), client_id, client_secret, redirect_uris, and people as [{name, email,
+password, groups}]. Every client must send a nonce, and a code challenge that was sent is checked (PKCE).
 """
 
 import json
@@ -23,10 +23,14 @@ def main(port: int, settings: dict[str, Any]) -> None:
         "SECRET_KEY": secrets.token_hex(16),
         "PREFERRED_URL_SCHEME": "http",
         "SESSION_COOKIE_SECURE": False,
-        "CANAILLE": {"LANGUAGE": "en", "JAVASCRIPT": False, "HTMX": False, "LOGGING": None, "DATABASE": "memory"},
+        "CANAILLE": {"LANGUAGE": "en", "JAVASCRIPT": False, "HTMX": False, "LOGGING": None, "DATABASE": "sql"},
+        "CANAILLE_SQL": {
+            "DATABASE_URI": f"sqlite:///{settings['database']}",
+            "PASSWORD_HASH_PARAMS": {"pbkdf2_sha512__rounds": 1000},
+        },
         "CANAILLE_OIDC": {"ACTIVE_JWKS": [RSAKey.generate_key(2048, {"kid": "tests", "use": "sig"}).as_dict(private=True)]},
     }
-    app = create_app(config)
+    app = create_app(config, init_backend=True)
     with app.app_context():
         store(settings, port)
     make_server("127.0.0.1", port, app, threaded=True).serve_forever()

@@ -85,7 +85,7 @@ SIGNED_IN = frozenset(
         ("POST", "/v1/sessions/current/rotate"),
         ("POST", "/v1/sessions/revoke_others"),
         ("DELETE", "/v1/sessions/{session_id}"),
-        ("GET", "/v1/sessions/device/{user_code}"),
+        ("POST", "/v1/sessions/device/find"),
         ("POST", "/v1/sessions/device/approve"),
         ("POST", "/v1/sessions/device/deny"),
         ("POST", "/v1/users/me/password"),

@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Management, SignedIn, address, transaction
@@ -164,12 +164,10 @@ async def create_device_session(body: DeviceCode, request: Request, state: Manag
     return await open_session(state, request, user, "device", second_factor=login.second_factor)
 
 
-@router.get("/{user_code}", response_model=WaitingDevice)
-async def get_device_login(
-    user_code: Annotated[str, Path(pattern=USER_CODE, max_length=9)], request: Request, session: SignedIn, state: Management
-) -> WaitingDevice:
+@router.post("/find", response_model=WaitingDevice)
+async def find_device(body: UserCodeBody, request: Request, session: SignedIn, state: Management) -> WaitingDevice:
     """Where a device asked from, to be looked at before it is approved. Raises: NotFound, TooManyAttempts."""
-    code = _plain(user_code)
+    code = _plain(body.user_code)
     attempt = await begin_attempt(state, request, f"device {session.user_public_id}")
     async with transaction(state, None, platform=True) as conn:
         device = await device_logins.find(conn, code)

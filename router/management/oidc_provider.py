@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
+from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
-from authlib.oauth2.base import OAuth2Error
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -62,9 +62,9 @@ class OidcProvider:
         try:
             async with self._client(redirect_uri) as client:
                 token = await client.fetch_token(metadata["token_endpoint"], code=code, code_verifier=code_verifier)
-        except OAuth2Error as error:
+        except AuthlibBaseError as error:
             raise AuthenticationFailed(f"the identity provider refused the sign-in ({error.error}): begin anew") from error
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise self._away(error) from error
         return self._identity(await self._claims(token.get("id_token"), nonce))
 
@@ -135,11 +135,11 @@ class OidcProvider:
 
     async def _read(self, url: str) -> dict[str, Any]:
         try:
-            async with httpx.AsyncClient(timeout=ANSWER_S_MAX) as client:
+            async with httpx2.AsyncClient(timeout=ANSWER_S_MAX) as client:
                 answer = await client.get(url)
                 answer.raise_for_status()
                 document: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise self._away(error) from error
         if not isinstance(document, dict):
             raise self._away(TypeError())

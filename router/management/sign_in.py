@@ -27,6 +27,8 @@ Password = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS_MAX)]
 NewPassword = Annotated[SecretStr, Field(min_length=PASSWORD_CHARACTERS_MIN, max_length=PASSWORD_CHARACTERS_MAX)]
 Code = Annotated[SecretStr, Field(min_length=6, max_length=32, description="Of the authenticator, or a recovery code.")]
 
+WRONG_CODE = "the code is wrong, or was used already: take the next one"
+
 
 class SecondFactorNeeded(InferhouseError):
     """The password is right, and a code is needed beside it."""
@@ -86,16 +88,15 @@ async def hash_of(password: SecretStr) -> str:
         return await asyncio.to_thread(hash_password, password.get_secret_value())
 
 
-async def use_code(conn: AsyncConnection, state: ManagementState, user: User, code: SecretStr) -> None:
-    """Use a code of the authenticator up, or a recovery code. Raises: AuthenticationFailed."""
+async def use_code(conn: AsyncConnection, state: ManagementState, user: User, code: SecretStr) -> bool:
+    """Use a code of the authenticator up, or a recovery code; False for a wrong one, or one that was used already."""
     given = code.get_secret_value().strip().replace(" ", "")
     step = None
     if user.totp_secret is not None:
         step = state.second_factor.step_of(user.totp_secret, given, now(), user.totp_step_last)
-    if step is not None and await people.use_totp_step(conn, user.id, step):
-        return
-    if not await people.use_recovery_code(conn, user.id, state.second_factor.recovery_hash(given)):
-        raise AuthenticationFailed("the code is wrong, or was used already: take the next one", param="totp_code")
+    if step is not None:
+        return await people.use_totp_step(conn, user.id, step)
+    return await people.use_recovery_code(conn, user.id, state.second_factor.recovery_hash(given))
 
 
 async def check_second_factor(state: ManagementState, user: User, code: SecretStr | None) -> bool:
@@ -105,7 +106,9 @@ async def check_second_factor(state: ManagementState, user: User, code: SecretSt
     if code is None:
         raise SecondFactorNeeded("send the code of your authenticator as totp_code", param="totp_code")
     async with transaction(state, None, platform=True) as conn:
-        await use_code(conn, state, user, code)
+        right = await use_code(conn, state, user, code)
+    if not right:
+        raise AuthenticationFailed(WRONG_CODE, param="totp_code")
     return True
 
 

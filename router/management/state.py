@@ -11,7 +11,7 @@ from warehouse.identity.audit import audit_key
 from warehouse.identity.second_factor import SecondFactor
 
 if TYPE_CHECKING:
-    from router.management.oidc_provider import OidcProvider  # noqa: PLC0415 - as the docstring says
+    from router.management.oidc_provider import OidcProvider
 
 DATABASE_WAIT_S = 5.0
 RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew

@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 CHARACTERS_MIN = 12  # a shorter text, such as a code of six digits, is in every log by chance
 KINDS_MIN = 6  # of characters: "xxxxxxxxxxxx" is no secret
 _KEY = re.compile(r"sk-ih-[0-9A-Za-z]{16}-([0-9A-Za-z]{40})")
-_NAMES = re.compile(r"(?:^|_)(?:password|token|secret|value|device_code|code_verifier|recovery_codes?)$")
+_NAMES = re.compile(r"(?:^|_)(?:password|token|secret|(?<!redacted_)value|device_code|code_verifier|recovery_codes?)$")
 _PROMPTS = ("content", "prompt", "input", "text")
 
 

@@ -146,7 +146,9 @@ class World:
             "invites", public_id=made["invite_id"], org_id=org_id, email=f"{made['invite_id']}@matrix.example", role="member",
             token_hash=made["invite_id"].ljust(32, "0").encode()[:32], invited_by=made["user_id"], expires_at=LATER,
         )  # fmt: skip
-        self.insert("sessions", public_id=made["session_id"], user_id=user_id, expires_at=LATER, method="password")
+        self.insert(
+            "sessions", public_id=made["session_id"], user_id=user_id, expires_at=LATER, method="password", second_factor=False
+        )
         self.insert("budgets", public_id=made["budget_id"], period="month", limit_picousd=10**12, **home)
         self.insert("limits", public_id=made["limit_id"], requests_per_minute=100, **home)
         made["login_id"] = f"inferhouse_sql_{made['project_id'][5:17]}_x"

@@ -45,7 +45,7 @@ def _turn_on(me: httpx.Client, evidence: Evidence) -> tuple[pyotp.TOTP, list[str
 def test_setting_it_up_needs_the_password_and_a_right_code(stack: Stack, me: httpx.Client, email: str) -> None:
     assert error(me.post("/users/me/totp", json={}))[2] == "password"
     assert error(me.post("/users/me/totp", json={"password": "wrong"}))[2] == "password"
-    assert error(me.post("/users/me/totp/confirm", json={"code": "000000"}))[:2] == (404, "not_found")
+    assert error(me.post("/users/me/totp/confirm", json={"code": "000000"}))[:2] == (409, "conflict")
     assert me.post("/users/me/totp", json={"password": PASSWORD}).status_code == 200
     assert error(me.post("/users/me/totp/confirm", json={"code": "00000x"}))[2] == "code"
     assert _sign_in(stack, email).status_code == 200  # one that was never confirmed locks nobody out
@@ -61,7 +61,7 @@ def test_a_code_is_asked_for_and_works_once(stack: Stack, me: httpx.Client, emai
     assert _sign_in(stack, email, totp_code=recovery[0].upper()).json()["second_factor"] is True
     assert _sign_in(stack, email, totp_code=recovery[0]).status_code == 401
     assert error(me.post("/users/me/totp", json={"password": PASSWORD}))[:2] == (409, "already_exists")
-    assert error(me.post("/users/me/totp/disable", json={"code": recovery[0]}))[2] == "totp_code"
+    assert error(me.post("/users/me/totp/disable", json={"code": recovery[0]}))[2] == "code"
     assert me.post("/users/me/totp/disable", json={"code": recovery[1]}).json()["deleted"] is True
     assert _sign_in(stack, email).status_code == 200
     assert [event for event in events(stack) if "totp" in event] == ["user.totp_enabled", "user.totp_disabled"]
