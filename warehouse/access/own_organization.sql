@@ -30,7 +30,8 @@ with in_force as (
 select
     (
         select count(*) from in_force as f
-        where f.expires_at is null or f.expires_at > f.since + make_interval(days => o.key_days_max, mins => 1)
+        where o.key_days_max is not null
+            and (f.expires_at is null or f.expires_at > f.since + make_interval(days => o.key_days_max, mins => 1))
     ) as keys_above_days_max,
     (
         select count(*) from (
