@@ -342,10 +342,17 @@ CREATE TABLE control.device_logins (
     user_id bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    polled_at timestamp with time zone,
+    second_factor boolean DEFAULT false NOT NULL,
     approved_at timestamp with time zone,
-    used_at timestamp with time zone,
-    CONSTRAINT device_logins_device_code_hash_check CHECK ((length(device_code_hash) = 32))
+    denied_at timestamp with time zone,
+    ip inet,
+    user_agent text,
+    CONSTRAINT device_logins_device_code_hash_check CHECK ((length(device_code_hash) = 32)),
+    CONSTRAINT device_logins_user_agent_check CHECK ((length(user_agent) <= 300))
 );
+
+COMMENT ON TABLE control.device_logins IS 'Sign-ins of devices without a browser (RFC 8628); each row is used once.';
 
 ALTER TABLE control.device_logins ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.device_logins_id_seq
@@ -506,8 +513,11 @@ CREATE TABLE control.org_members (
     role text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     version integer DEFAULT 1 NOT NULL,
+    by_group boolean DEFAULT false NOT NULL,
     CONSTRAINT org_members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'billing'::text, 'member'::text, 'auditor'::text])))
 );
+
+COMMENT ON COLUMN control.org_members.by_group IS 'Made by a group of the identity provider: the next sign-in changes or ends it by the groups of then.';
 
 CREATE TABLE control.organizations (
     id bigint NOT NULL,
@@ -637,6 +647,7 @@ CREATE TABLE control.sessions (
     expires_at timestamp with time zone NOT NULL,
     revoked_at timestamp with time zone,
     method text NOT NULL,
+    second_factor boolean NOT NULL,
     ip inet,
     user_agent text,
     CONSTRAINT sessions_method_check CHECK ((method = ANY (ARRAY['password'::text, 'oidc'::text, 'device'::text]))),
@@ -680,6 +691,7 @@ CREATE TABLE control.users (
     totp_secret bytea,
     totp_enabled_at timestamp with time zone,
     totp_step_last bigint,
+    recovery_hashes bytea[] DEFAULT '{}'::bytea[] NOT NULL,
     oidc_issuer text,
     oidc_subject text,
     CONSTRAINT users_email_check CHECK (((email ~ '^[^@\s]+@[^@\s]+$'::text) AND (length(email) <= 320))),
@@ -689,6 +701,7 @@ CREATE TABLE control.users (
 
 COMMENT ON COLUMN control.users.password_hash IS 'argon2id; null for users who sign in elsewhere.';
 COMMENT ON COLUMN control.users.totp_secret IS 'Encrypted with a key that only processes know.';
+COMMENT ON COLUMN control.users.recovery_hashes IS 'Keyed hashes of the codes that stand in for a lost second factor, each once.';
 
 ALTER TABLE control.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.users_id_seq

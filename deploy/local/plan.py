@@ -107,6 +107,7 @@ def router(instance: Instance) -> Program:
         "ROUTER_SESSION_SECRET": instance.credentials.session_secret,
         "ROUTER_HOST": "127.0.0.1",
         "ROUTER_PORT": str(instance.ports["router"]),
+        "ROUTER_PORTAL_URL": instance.http("portal"),
     }
     url = instance.http("router")
     return _program(
