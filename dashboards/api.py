@@ -11,9 +11,9 @@ TIMEOUT_S = 5  # a page waits for it; everything asked for here is answered in m
 class ApiRefused(Exception):
     """The API said no; the message is its own, written for people."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, code: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.code = status, code
 
 
 class ApiUnreachable(Exception):
@@ -25,10 +25,67 @@ class ManagementApi:
     """Calls of the portal. Raises from every method: ApiRefused, ApiUnreachable."""
 
     base_url: str
+    viewer_address: str | None = None
+    """Where the viewer's browser is, for the audit log and for the bounds on sign-ins; believed by a router that trusts us."""
+    viewer_agent: str | None = None
+    """What the viewer's browser calls itself, for the list of sessions."""
 
-    def sign_in(self, email: str, password: str) -> dict[str, Any]:
+    def methods(self) -> dict[str, Any]:
+        """How people sign in here."""
+        return self._call("GET", "/sessions/methods")
+
+    def sign_in(self, email: str, password: str, totp_code: str | None = None) -> dict[str, Any]:
         """A new session, with its token."""
-        return self._call("POST", "/sessions", json={"email": email, "password": password})
+        code = {"totp_code": totp_code} if totp_code else {}
+        return self._call("POST", "/sessions", json={"email": email, "password": password} | code)
+
+    def oidc_start(self, redirect_uri: str) -> dict[str, Any]:
+        """Where the browser goes to sign in with the identity provider."""
+        return self._call("POST", "/sessions/oidc/start", json={"redirect_uri": redirect_uri})
+
+    def oidc_finish(self, state: str, code: str) -> dict[str, Any]:
+        """A new session for whoever came back from the identity provider."""
+        return self._call("POST", "/sessions/oidc", json={"state": state, "code": code})
+
+    def sign_out(self, token: str) -> None:
+        """End the session."""
+        self._call("DELETE", "/sessions/current", token=token)
+
+    def sessions(self, token: str) -> list[dict[str, Any]]:
+        """The viewer's open sessions, the newest first."""
+        rows: list[dict[str, Any]] = self._call("GET", "/sessions?limit=100", token=token)["data"]
+        return rows
+
+    def revoke_session(self, token: str, session_id: str) -> None:
+        """End one of the viewer's sessions."""
+        self._call("DELETE", f"/sessions/{session_id}", token=token)
+
+    def change_password(self, token: str, current: str, new: str) -> int:
+        """Another password; how many other sessions it ended."""
+        body = {"current_password": current, "new_password": new}
+        return int(self._call("POST", "/users/me/password", token=token, json=body)["revoked_sessions"])
+
+    def begin_totp(self, token: str, password: str) -> dict[str, Any]:
+        """A second factor to be confirmed: its secret and the address for a QR code."""
+        return self._call("POST", "/users/me/totp", token=token, json={"password": password} if password else {})
+
+    def confirm_totp(self, token: str, code: str) -> list[str]:
+        """The second factor is on; the recovery codes."""
+        codes: list[str] = self._call("POST", "/users/me/totp/confirm", token=token, json={"code": code})["recovery_codes"]
+        return codes
+
+    def disable_totp(self, token: str, code: str) -> None:
+        """The second factor is off."""
+        self._call("POST", "/users/me/totp/disable", token=token, json={"code": code})
+
+    def find_device(self, token: str, user_code: str) -> dict[str, Any]:
+        """Where the device that shows this code asked from."""
+        return self._call("POST", "/sessions/device/find", token=token, json={"user_code": user_code})
+
+    def decide_device(self, token: str, user_code: str, *, approve: bool) -> None:
+        """Let a device sign in as the viewer, or not."""
+        verb = "approve" if approve else "deny"
+        self._call("POST", f"/sessions/device/{verb}", token=token, json={"user_code": user_code})
 
     def session(self, token: str) -> dict[str, Any]:
         """The session of a token."""
@@ -45,6 +102,10 @@ class ManagementApi:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         if organization:
             headers["OpenAI-Organization"] = organization
+        if self.viewer_agent:
+            headers["User-Agent"] = self.viewer_agent
+        if self.viewer_address:
+            headers["X-Forwarded-For"] = self.viewer_address
         try:
             answer = httpx.request(method, self.base_url + path, headers=headers, json=json, timeout=TIMEOUT_S)
             body = answer.json()
@@ -53,5 +114,6 @@ class ManagementApi:
         if answer.status_code >= 500 or not isinstance(body, dict):
             raise ApiUnreachable(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
-            raise ApiRefused(body.get("error", {}).get("message", "the request was refused"), answer.status_code)
+            error = body.get("error", {})
+            raise ApiRefused(error.get("message", "the request was refused"), answer.status_code, error.get("code", ""))
         return body

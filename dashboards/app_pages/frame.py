@@ -35,6 +35,30 @@ class Frame:
     organization: Organization
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is signed in, for the pages that are about nobody else."""
+
+    api: ManagementApi
+    viewer: Viewer
+
+
+def require_account() -> Account:
+    """The account of a viewer who is still signed in; stops the page for anybody else."""
+    account = st.session_state.get("account")
+    if not isinstance(account, Account):
+        st.error("Sign in first.")
+        st.stop()
+    try:
+        viewer = current_viewer(account.api)
+    except ApiUnreachable:
+        api_is_away()
+        st.stop()
+    if viewer is None:
+        st.rerun()
+    return replace(account, viewer=viewer)
+
+
 @st.cache_resource(show_spinner=False)
 def settings() -> PortalSettings:
     """Read once a process."""
@@ -55,7 +79,7 @@ def require() -> Frame:
     except ApiUnreachable:
         api_is_away()
         st.stop()
-    if viewer is None or frame.organization not in viewer.organizations:
+    if viewer is None or frame.organization not in viewer.organizations or frame.organization.second_factor_needed:
         st.rerun()  # the main script asks for a password, or offers the organizations that are left
     return replace(frame, viewer=viewer)
 

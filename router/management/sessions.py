@@ -52,6 +52,7 @@ class SignInMethods(BaseModel):
     password: bool
     device: bool
     oidc: OidcMethod | None
+    portal_url: str | None
 
 
 class OwnSession(BaseModel):
@@ -102,7 +103,8 @@ async def sign_in_methods(state: Management) -> SignInMethods:
     """How people sign in here, for whoever draws the form."""
     settings = state.settings
     oidc = OidcMethod(issuer=settings.oidc_issuer) if settings.oidc_issuer else None
-    return SignInMethods(password=settings.password_sign_in, device=settings.portal_url is not None, oidc=oidc)
+    portal = settings.portal_url
+    return SignInMethods(password=settings.password_sign_in, device=portal is not None, oidc=oidc, portal_url=portal)
 
 
 @router.post("/sessions", response_model=NewSession)
