@@ -75,7 +75,7 @@ def test_a_second_factor_is_set_up_and_asked_for(page: Page, stack: dict[str, st
     code.fill(codes[0])
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=SEEN_MS)
-    expect(page.get_by_text("HeadlessChrome").first).to_be_visible(timeout=SEEN_MS)
+    expect(page.get_by_text("Mozilla").first).to_be_visible(timeout=SEEN_MS)
 
 
 def test_a_device_is_let_in_by_its_code(page: Page, stack: dict[str, str], email: str) -> None:
