@@ -414,6 +414,7 @@ CREATE TABLE control.invites (
     expires_at timestamp with time zone NOT NULL,
     accepted_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
     CONSTRAINT invites_email_check CHECK (((email ~ '^[^@\s]+@[^@\s]+$'::text) AND (length(email) <= 320))),
     CONSTRAINT invites_public_id_check CHECK ((public_id ~ '^invite_[0-9a-z]{12,32}$'::text)),
     CONSTRAINT invites_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'billing'::text, 'member'::text, 'auditor'::text]))),

@@ -7,6 +7,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from router.management import (
+    accept_invite,
     admin_api_keys,
     api_keys,
     audit_logs,
@@ -14,9 +15,11 @@ from router.management import (
     costs,
     device_logins,
     engines,
+    invites,
     limits,
     models,
     oidc,
+    organization,
     organizations,
     own_account,
     platform_api_keys,
@@ -38,6 +41,9 @@ MODULES = (
     device_logins,
     oidc,
     own_account,
+    accept_invite,
+    invites,
+    organization,
     organizations,
     engines,
     projects,
@@ -61,6 +67,7 @@ PUBLIC = frozenset(
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
         ("GET", "/metrics"),
+        ("POST", "/v1/invites/accept"),
         ("POST", "/v1/sessions"),
         ("GET", "/v1/sessions/methods"),
         ("POST", "/v1/sessions/device"),

@@ -55,12 +55,12 @@ def instant(seconds: int | None) -> datetime | None:
     return at
 
 
-def networks(cidrs: Sequence[str] | None) -> list[str] | None:
+def networks(cidrs: Sequence[str] | None, param: str = "cidrs") -> list[str] | None:
     """The networks of a body as they are kept. Raises: InvalidRequest: one cannot be read."""
-    return None if cidrs is None else sorted({str(_network(cidr)) for cidr in cidrs})
+    return None if cidrs is None else sorted({str(_network(cidr, param)) for cidr in cidrs})
 
 
-def _network(cidr: str) -> IPv4Network | IPv6Network:
+def _network(cidr: str, param: str) -> IPv4Network | IPv6Network:
     try:
         return plain(ip_network(cidr))
     except ValueError:
@@ -68,8 +68,8 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
     try:
         meant = ip_network(cidr, strict=False)
     except ValueError as error:
-        raise InvalidRequest(f"{cidr!r} is no network: write it as 192.0.2.0/24 or 2001:db8::/32", param="cidrs") from error
-    raise InvalidRequest(f"{cidr!r} names an address within a network: the network is {str(meant)!r}", param="cidrs")
+        raise InvalidRequest(f"{cidr!r} is no network: write it as 192.0.2.0/24 or 2001:db8::/32", param=param) from error
+    raise InvalidRequest(f"{cidr!r} names an address within a network: the network is {str(meant)!r}", param=param)
 
 
 FIELDS = frozenset({"scopes", "models", "cidrs", "expires_at"})

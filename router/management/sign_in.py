@@ -17,7 +17,7 @@ from warehouse.base import requests
 from warehouse.base.clock import now
 from warehouse.base.errors import AuthenticationFailed, InferhouseError
 from warehouse.base.ids import public_id
-from warehouse.identity.passwords import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, verify_password
+from warehouse.identity.passwords import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, hash_password, verify_password
 from warehouse.identity.sessions import Session, sign
 
 VERIFICATIONS_AT_ONCE_MAX = 2  # argon2 takes 64 MiB and a core for each
@@ -80,6 +80,12 @@ async def is_password(user: User | None, password: SecretStr) -> bool:
     """Whether it is the user's; takes as long where there is no such user."""
     async with _verifications:
         return await asyncio.to_thread(verify_password, user.password_hash if user else None, password.get_secret_value())
+
+
+async def hash_of(password: SecretStr) -> str:
+    """The hash of a new password."""
+    async with _verifications:
+        return await asyncio.to_thread(hash_password, password.get_secret_value())
 
 
 async def use_code(conn: AsyncConnection, state: ManagementState, user: User, code: SecretStr) -> bool:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from warehouse.base import requests
 from warehouse.base.logging import JsonFormatter, redact
+from warehouse.identity.invites import InviteToken
 from warehouse.identity.keys import ApiKeySecret
 
 KEY = ApiKeySecret.generate().reveal()
+INVITE = InviteToken.generate().reveal()
 SECRETS = {
     KEY: KEY,
     f"Authorization: Bearer {KEY}": KEY,
@@ -29,6 +31,8 @@ SECRETS = {
     "Cookie: session=abcdef; theme=dark": "abcdef",
     "POST /v1/oidc?code_verifier=hunter2&x=1": "hunter2",
     '{"invite_token": "hunter2"}': "hunter2",
+    INVITE: INVITE,
+    f"sent http://127.0.0.1:8501/invite?token={INVITE} to somebody": INVITE,
 }
 
 

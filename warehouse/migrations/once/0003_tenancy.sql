@@ -112,7 +112,8 @@ create table control.invites (
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     accepted_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    version integer not null default 1
 );
 create index invites_org_id_idx on control.invites (org_id, id);
 create unique index invites_open_key on control.invites (org_id, lower(email)) where accepted_at is null and revoked_at is null;
