@@ -34,7 +34,8 @@ from warehouse.identity.policy import OWN, Scope, policy
 
 router = APIRouter(prefix="/organization/invites", tags=["invites"])
 SECRETS = frozenset({"token", "url"})
-DAYS, DAYS_MAX = 7, 30
+DAYS = 7
+DAYS_MAX = 30
 PROJECTS_MAX = 20
 Status = Literal["pending", "accepted", "expired", "revoked"]
 Days = Annotated[int, Field(ge=1, le=DAYS_MAX, strict=True, description="For so many days it can be accepted.")]
