@@ -78,6 +78,11 @@ class ManagementApi:
         """The second factor is off."""
         self._call("POST", "/users/me/totp/disable", token=token, json={"code": code})
 
+    def accept_invite(self, token: str | None, invite: str, **person: str) -> dict[str, Any]:
+        """Join an organization: as the viewer of this session, or as whom name, password and totp_code say."""
+        said = {name: value for name, value in person.items() if value}
+        return self._call("POST", "/invites/accept", token=token, json={"token": invite} | said)
+
     def find_device(self, token: str, user_code: str) -> dict[str, Any]:
         """Where the device that shows this code asked from."""
         return self._call("POST", "/sessions/device/find", token=token, json={"user_code": user_code})

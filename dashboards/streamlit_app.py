@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from dashboards.api import ApiUnreachable, ManagementApi
-from dashboards.app_pages.frame import STYLE, Account, Frame, api_is_away, settings
+from dashboards.app_pages.frame import STYLE, Account, Frame, Visitor, api_is_away, settings
 from dashboards.auth import Viewer, current_viewer, sign_in_form, sign_out, write_cookie
 from warehouse.base.errors import SettingsError
 
@@ -32,8 +32,13 @@ def main() -> None:
         return
     st.session_state.pop("frame", None)
     st.session_state.pop("account", None)
-    # Named, so that whoever came by a link to the device page is there after signing in; and so that no page is offered.
-    st.navigation([st.Page(lambda: None, title="Sign in", default=True, url_path="sign-in"), *_own_pages()], position="hidden")
+    # Named, so that whoever came by a link to a page is there after signing in; and so that no page is offered.
+    sign_in = st.Page(lambda: None, title="Sign in", default=True, url_path="sign-in")
+    page = st.navigation([sign_in, *_own_pages()], position="hidden")
+    st.session_state["visitor"] = Visitor(api, None)
+    if page.url_path == "invite":
+        page.run()
+        return
     try:
         sign_in_form(api)
     except ApiUnreachable:
@@ -44,6 +49,7 @@ def _own_pages() -> list[StreamlitPage]:
     return [
         st.Page("app_pages/account.py", title="Account", icon=":material/person:"),
         st.Page("app_pages/device.py", title="Device", icon=":material/devices:", visibility="hidden"),
+        st.Page("app_pages/invite.py", title="Invite", icon=":material/mail:", visibility="hidden"),
     ]
 
 
@@ -51,6 +57,7 @@ def _pages(api: ManagementApi, viewer: Viewer) -> None:
     shown = {org.org_id: org for org in viewer.organizations if not org.second_factor_needed}
     account = _own_pages()
     st.session_state["account"] = Account(api, viewer)
+    st.session_state["visitor"] = Visitor(api, viewer)
     if not shown:
         st.session_state.pop("frame", None)
         page = st.navigation(account)

@@ -43,6 +43,14 @@ class Account:
     viewer: Viewer
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page that anybody may open: the viewer, or None for somebody who has not signed in."""
+
+    api: ManagementApi
+    viewer: Viewer | None
+
+
 def require_account() -> Account:
     """The account of a viewer who is still signed in; stops the page for anybody else."""
     account = st.session_state.get("account")

@@ -75,7 +75,7 @@ def test_a_second_factor_is_set_up_and_asked_for(page: Page, stack: dict[str, st
     code.fill(codes[0])
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=SEEN_MS)
-    expect(page.get_by_text("HeadlessChrome").first).to_be_visible(timeout=SEEN_MS)
+    expect(page.get_by_text("Mozilla").first).to_be_visible(timeout=SEEN_MS)
 
 
 def test_a_device_is_let_in_by_its_code(page: Page, stack: dict[str, str], email: str) -> None:
@@ -99,3 +99,27 @@ def test_a_session_that_was_ended_elsewhere_asks_for_the_password(page: Page, st
         conn.execute("update control.sessions set revoked_at = now()")
     page.reload()
     expect(page.get_by_label("E-mail")).to_be_visible(timeout=SEEN_MS)
+
+
+def test_an_invited_person_joins_by_the_link_and_signs_in(page: Page, stack: dict[str, str]) -> None:
+    email = f"{public_id('u')}@demo.example"
+    answer = httpx.post(
+        stack["INFERHOUSE_BASE_URL"] + "/organization/invites",
+        json={"email": email, "role": "member"},
+        headers={"authorization": f"Bearer {stack['INFERHOUSE_ADMIN_KEY']}", "OpenAI-Organization": _organization(stack)},
+    )
+    page.goto(answer.json()["url"])
+    page.get_by_label("Name").fill("Somebody Invited")
+    page.get_by_role("textbox", name="Password").fill(PASSWORD)
+    page.get_by_role("button", name="Join").click()
+    expect(page.get_by_text("You have joined")).to_be_visible(timeout=SEEN_MS)
+    page.goto(stack["INFERHOUSE_PORTAL_URL"])
+    _fill(page, email)
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=SEEN_MS)
+
+
+def _organization(stack: dict[str, str]) -> str:
+    with psycopg.connect(stack["INFERHOUSE_DATABASE_URL"]) as conn:
+        row = conn.execute("select public_id from control.organizations order by id limit 1").fetchone()
+    assert row is not None
+    return str(row[0])
