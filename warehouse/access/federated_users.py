@@ -42,8 +42,14 @@ async def find(conn: AsyncConnection, issuer: str, subject: str) -> FederatedUse
 
 
 async def link(conn: AsyncConnection, issuer: str, subject: str, email: str) -> FederatedUser | None:
-    """The user with this address, who is this subject from now on; None where nobody has it, or it is another subject's."""
-    return await _user(conn, "link", issuer=issuer, subject=subject, email=email)
+    """The user with this address, who is this subject from now on; None where nobody has it, or it is another subject's.
+
+    Password, second factor and sessions end: whoever made the user with somebody else's address knows them.
+    """
+    user = await _user(conn, "link", issuer=issuer, subject=subject, email=email)
+    if user is not None:
+        await conn.execute(QUERIES["end_sessions"], {"user_id": user.id})
+    return user
 
 
 async def add(conn: AsyncConnection, issuer: str, subject: str, *, public_id: str, email: str, name: str) -> FederatedUser | None:

@@ -5,9 +5,14 @@ where u.oidc_issuer = %(issuer)s and u.oidc_subject = %(subject)s
 
 -- name: link
 update control.users
-set oidc_issuer = %(issuer)s, oidc_subject = %(subject)s, version = version + 1
+set
+    oidc_issuer = %(issuer)s, oidc_subject = %(subject)s, password_hash = null, totp_secret = null, totp_enabled_at = null,
+    totp_step_last = null, recovery_hashes = '{}', version = version + 1
 where lower(email) = lower(%(email)s) and oidc_issuer is null
 returning id, disabled_at
+
+-- name: end_sessions
+update control.sessions set revoked_at = now() where user_id = %(user_id)s and revoked_at is null
 
 -- name: add
 insert into control.users (public_id, email, name, oidc_issuer, oidc_subject)

@@ -63,7 +63,7 @@ def test_a_device_gets_a_session_once_its_user_has_said_yes(stack: Stack, person
     current = httpx.get(stack.base_url + "/sessions/current", headers={"authorization": f"Bearer {session['token']}"})
     assert current.json()["user"]["email"] == email
     assert error(_ask(stack, begun))[:2] == (400, "expired_token")
-    assert events(stack)[-2:] == ["login.device_approved", "login.succeeded"]
+    assert events(stack, sign_ins=True)[-2:] == ["login.device_approved", "login.succeeded"]
     assert begun["device_code"] not in str(stack.db.execute("select * from control.device_logins").fetchall())
 
 
