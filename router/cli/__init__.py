@@ -1,0 +1,1 @@
+"""The `inferhouse` command, over the management API. It needs neither database nor server packages."""

@@ -1,0 +1,74 @@
+"""What is typed, as the API takes it. Raises from every function: ValueError, with what to type instead."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from router.cli.operations import NULL, Field
+
+_SPAN = re.compile(r"([+-])(\d{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def instant(said: str, now: datetime) -> int:
+    """Unix seconds of a date, a time, +30d, -7d or Unix seconds. A date or time without a zone is in UTC."""
+    span = _SPAN.fullmatch(said)
+    if span is not None:
+        seconds = int(span[2]) * _UNITS[span[3]]
+        return int((now + timedelta(seconds=seconds if span[1] == "+" else -seconds)).timestamp())
+    if said.isdigit() and len(said) != len("20270131"):
+        return int(said)
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        raise ValueError(f"{said!r} is no date or time: write 2027-01-31, 2027-01-31T12:00+01:00, +30d or -7d") from None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+
+
+def of(field: Field, said: Any) -> Any:
+    """The value of an option; None where it was not given."""
+    if said is None or said == []:
+        return None
+    if field.can_clear and said in ("none", ["none"]):
+        return NULL
+    reading = _READINGS.get(field.type)
+    return reading(field, said) if reading else said or None
+
+
+def _instant(_: Field, said: str) -> int:
+    return instant(said, datetime.now(UTC))
+
+
+def _numbers(field: Field, said: list[str]) -> list[int]:
+    return [_number(field, part) for part in said]
+
+
+def _boolean(field: Field, said: str) -> bool:
+    if said not in {"true", "false"}:
+        raise ValueError(f"{field.flag} is true or false, not {said!r}")
+    return said == "true"
+
+
+def _number(field: Field, said: str) -> int:
+    plain = said.replace("_", "").replace(",", "")
+    if not re.fullmatch(r"\d{1,18}", plain):
+        raise ValueError(f"{field.flag} is a whole number, not {said!r}")
+    return int(plain)
+
+
+def _roles(field: Field, said: list[str]) -> list[dict[str, str]]:
+    found = [part.rpartition(":") for part in said]
+    for part, (project, colon, role) in zip(said, found, strict=True):
+        if not (project and colon and role):
+            raise ValueError(f"{field.flag} is PROJECT:ROLE, not {part!r}")
+    return [{"id": project, "role": role} for project, _, role in found]
+
+
+_READINGS: Mapping[str, Callable[[Field, Any], Any]] = {
+    "instant": _instant,
+    "number": _number,
+    "numbers": _numbers,
+    "boolean": _boolean,
+    "roles": _roles,
+}
