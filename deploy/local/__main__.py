@@ -43,7 +43,8 @@ def _report(started: Started) -> str:
   Dagster  {out["INFERHOUSE_DAGSTER_URL"]}
   SQL      {out["INFERHOUSE_SQL_URL"]}
 
-All of it is in {state / "env"}; `make status`, `make logs`, `make down`."""
+All of it is in {state / "env"}: `set -a; . {state / "env"}; set +a`, then `bin/inferhouse project list`.
+`make status`, `make logs`, `make down`."""
 
 
 def run_down(settings: LocalSettings, _: dict[str, str], __: argparse.Namespace) -> int:

@@ -99,6 +99,7 @@ class Instance:
             "INFERHOUSE_API_KEY": self.credentials.api_key,
             "INFERHOUSE_MODEL": model,
             "INFERHOUSE_ADMIN_KEY": self.credentials.admin_key,
+            "INFERHOUSE_ORGANIZATION": self.credentials.demo_organization,
             "INFERHOUSE_PORTAL_URL": self.http("portal"),
             "INFERHOUSE_PORTAL_EMAIL": DEMO_EMAIL,
             "INFERHOUSE_PORTAL_PASSWORD": self.credentials.demo_password,

@@ -70,7 +70,7 @@ def _run(operation: Operation, fields: Iterable[Field], context: Context, said: 
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint=field.flag) from error
     if operation.destroys and not (context.yes or said["yes"]):
-        what = " ".join(ids.values()) or f"{operation.noun}s".replace("accounts", "the account")
+        what = [*ids.values()][-1] if ids else {"account": "your second factor"}.get(operation.noun, f"{operation.noun} of yours")
         context.confirm(f"This will {operation.destroys} {what}.")
     with context.client() as client:
         if operation.many:

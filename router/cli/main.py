@@ -4,12 +4,10 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not signed in or not a
 meanwhile, 6 unreachable, 7 differences found, 8 a check found something.
 """
 
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
-import click
 import typer
 
 from router.cli import commands, declare, doctor, login, output
@@ -21,7 +19,6 @@ from router.cli.operations import OPERATIONS
 from router.cli.output import Format
 
 FAILED, USAGE, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE = range(1, 7)
-STOPPED = 130  # as after an interrupt
 _BY_STATUS = {401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT, 412: CONFLICT, 503: UNREACHABLE}
 _BY_ERROR: Mapping[type[Exception], int] = {
     ApiError: FAILED,
@@ -104,18 +101,7 @@ _assemble()
 def main() -> int:
     """Run; the exit code. Errors are a line or two on stderr, never a traceback."""
     try:
-        app(prog_name="inferhouse", standalone_mode=False)
-    except click.exceptions.Exit as left:
-        return left.exit_code
-    except click.exceptions.Abort:
-        output.note("Stopped.")
-        return STOPPED
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-        return 0
+        app(prog_name="inferhouse")  # ends the process itself: 0, 2 for wrong usage, or what a command said
     except tuple(_BY_ERROR) as error:
         return _explain(error)
     return 0

@@ -150,7 +150,7 @@ CODE = Field("code", "A code of the authenticator.", required=True)
 
 _P, _O = "/organization/projects/{project_id}", "/organization"
 _KEYS, _ACCOUNTS, _MEMBERS = f"{_P}/api_keys", f"{_P}/service_accounts", f"{_P}/users"
-_LOG_COLUMNS = "effective_at type actor target id"
+_LOG_COLUMNS = "effective_at type actor target_id id"
 
 OPERATIONS: tuple[Operation, ...] = (
     _list(

@@ -13,6 +13,7 @@ SECRETS = ("value", "api_key", "password", "token", "url", "secret", "uri", "rec
 _INSTANTS = ("_at", "_from", "_until", "_time")
 _UNTOLD = frozenset({"object"})
 _FIRST_INSTANT = 86_400 * 365  # a smaller number that is called so is a count, not an instant
+WIDTH_OF_PIPES = 2000
 _ONCE = "Shown once: keep it now."
 
 
@@ -136,7 +137,8 @@ def _table(names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in found:
         table.add_row(*(_plain(text(name, row.get(name))) for name in names))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    # Into a pipe a row is a line, however long.
+    Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES).print(table)
 
 
 def _pairs(found: Mapping[str, Any]) -> None:

@@ -44,24 +44,24 @@ def _numbers(field: Field, said: list[str]) -> list[int]:
     return [_number(field, part) for part in said]
 
 
-def _boolean(field: Field, said: str) -> bool:
+def _boolean(_: Field, said: str) -> bool:
     if said not in {"true", "false"}:
-        raise ValueError(f"{field.flag} is true or false, not {said!r}")
+        raise ValueError(f"true or false is wanted, not {said!r}")
     return said == "true"
 
 
-def _number(field: Field, said: str) -> int:
+def _number(_: Field, said: str) -> int:
     plain = said.replace("_", "").replace(",", "")
     if not re.fullmatch(r"\d{1,18}", plain):
-        raise ValueError(f"{field.flag} is a whole number, not {said!r}")
+        raise ValueError(f"a whole number is wanted, not {said!r}")
     return int(plain)
 
 
-def _roles(field: Field, said: list[str]) -> list[dict[str, str]]:
+def _roles(_: Field, said: list[str]) -> list[dict[str, str]]:
     found = [part.rpartition(":") for part in said]
     for part, (project, colon, role) in zip(said, found, strict=True):
         if not (project and colon and role):
-            raise ValueError(f"{field.flag} is PROJECT:ROLE, not {part!r}")
+            raise ValueError(f"PROJECT:ROLE is wanted, not {part!r}")
     return [{"id": project, "role": role} for project, _, role in found]
 
 

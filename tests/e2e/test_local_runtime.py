@@ -1,8 +1,10 @@
 """`make up` and `make down`: again and again, whatever is killed in between, and nothing left behind."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from deploy.local import status, supervisor
 from deploy.local.processes import members
 from tests.local_instance import LocalInstance, local_instance
-from tests.services import free_port
+from tests.services import ROOT, free_port
 
 SECOND_UP_SECONDS_MAX = 90
 RECOVERY_SECONDS_MAX = 60
@@ -75,8 +77,18 @@ def test_env_file_has_every_address_and_key(stack: dict[str, str]) -> None:
     assert stack.keys() >= {
         "INFERHOUSE_BASE_URL", "INFERHOUSE_API_KEY", "INFERHOUSE_ADMIN_KEY", "INFERHOUSE_SQL_URL",
         "INFERHOUSE_DATABASE_URL", "INFERHOUSE_REDIS_URL", "INFERHOUSE_PORTAL_URL", "INFERHOUSE_PORTAL_EMAIL",
-        "INFERHOUSE_PORTAL_PASSWORD", "INFERHOUSE_DAGSTER_URL",
+        "INFERHOUSE_PORTAL_PASSWORD", "INFERHOUSE_DAGSTER_URL", "INFERHOUSE_ORGANIZATION",
     }  # fmt: skip
+
+
+def test_the_command_works_with_what_up_prints(stack: dict[str, str], tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **stack}
+    listed = subprocess.run(
+        [ROOT / "bin" / "inferhouse", "project", "list", "--output", "json"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert listed.returncode == 0, listed.stderr
+    assert [project["status"] for project in json.loads(listed.stdout)] == ["active"]
 
 
 def test_secrets_are_for_the_services_only(instance: LocalInstance) -> None:

@@ -106,7 +106,10 @@ def test_an_invited_person_joins_by_the_link_and_signs_in(page: Page, stack: dic
     answer = httpx.post(
         stack["INFERHOUSE_BASE_URL"] + "/organization/invites",
         json={"email": email, "role": "member"},
-        headers={"authorization": f"Bearer {stack['INFERHOUSE_ADMIN_KEY']}", "OpenAI-Organization": _organization(stack)},
+        headers={
+            "authorization": f"Bearer {stack['INFERHOUSE_ADMIN_KEY']}",
+            "OpenAI-Organization": stack["INFERHOUSE_ORGANIZATION"],
+        },
     )
     page.goto(answer.json()["url"])
     page.get_by_label("Name").fill("Somebody Invited")
@@ -116,10 +119,3 @@ def test_an_invited_person_joins_by_the_link_and_signs_in(page: Page, stack: dic
     page.goto(stack["INFERHOUSE_PORTAL_URL"])
     _fill(page, email)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=SEEN_MS)
-
-
-def _organization(stack: dict[str, str]) -> str:
-    with psycopg.connect(stack["INFERHOUSE_DATABASE_URL"]) as conn:
-        row = conn.execute("select public_id from control.organizations order by id limit 1").fetchone()
-    assert row is not None
-    return str(row[0])
