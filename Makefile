@@ -9,7 +9,7 @@ FOLLOW ?=
 YES ?=
 FUZZ_S ?= 900
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ test-services:  ## fetch what the tests need: packages, servers, a browser
 
 fuzz: test-services  ## schemathesis over the management API for FUZZ_S seconds (default 900)
 	@FUZZ_S=$(FUZZ_S) $(PYTHON) -m pytest -s tests/integration/router/test_schema.py
+
+bench: test-services  ## how long keys, lists and filters take with 10,000 organizations; about 5 minutes
+	@$(PYTHON) -m tests.bench.keys
+	@$(PYTHON) -m tests.bench.tenancy
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

@@ -949,13 +949,17 @@ CREATE INDEX audit_log_org_id_idx ON control.audit_log USING btree (org_id, effe
 CREATE INDEX audit_log_project_id_idx ON control.audit_log USING btree (project_id, effective_at, sequence) WHERE (project_id IS NOT NULL);
 CREATE INDEX audit_log_target_id_idx ON control.audit_log USING btree (target_id, effective_at, sequence);
 CREATE INDEX budgets_org_id_idx ON control.budgets USING btree (org_id, id) WHERE (deleted_at IS NULL);
+CREATE INDEX device_logins_expires_at_idx ON control.device_logins USING btree (expires_at);
 CREATE INDEX idempotent_answers_created_at_idx ON control.idempotent_answers USING btree (created_at);
 CREATE UNIQUE INDEX invites_open_key ON control.invites USING btree (org_id, lower(email)) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 CREATE INDEX invites_org_id_idx ON control.invites USING btree (org_id, id);
 CREATE INDEX limits_org_id_idx ON control.limits USING btree (org_id, id) WHERE (deleted_at IS NULL);
+CREATE INDEX login_failures_last_at_idx ON control.login_failures USING btree (last_at);
+CREATE INDEX oidc_logins_expires_at_idx ON control.oidc_logins USING btree (expires_at);
 CREATE INDEX org_members_user_id_idx ON control.org_members USING btree (user_id);
 CREATE INDEX project_members_user_id_idx ON control.project_members USING btree (org_id, user_id);
 CREATE INDEX service_accounts_project_id_idx ON control.service_accounts USING btree (org_id, project_id, id);
+CREATE INDEX sessions_expires_at_idx ON control.sessions USING btree (expires_at);
 CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHERE (revoked_at IS NULL);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));

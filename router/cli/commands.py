@@ -72,7 +72,7 @@ def _run(operation: Operation, fields: Iterable[Field], context: Context, said: 
     if operation.destroys and not (context.yes or said["yes"]):
         what = [*ids.values()][-1] if ids else {"account": "your second factor"}.get(operation.noun, f"{operation.noun} of yours")
         context.confirm(f"This will {operation.destroys} {what}.")
-    with context.client() as client:
+    with context.anonymous() if sent.get(operation.proof) else context.client() as client:
         if operation.many:
             listed = client.pages(operation, ids, sent)
             rows_max = said.get("rows_max")

@@ -16,6 +16,7 @@ from router.cli import config, output
 from router.cli.client import ApiError, Client
 from router.cli.config import Profile
 from router.cli.context import Context, NotSignedIn
+from router.cli.output import Format
 
 BROWSER_S_MAX = 300
 
@@ -66,7 +67,9 @@ def logout(context: typer.Context) -> None:
     output.note("Signed out.")
 
 
-def whoami(context: typer.Context) -> None:
+def whoami(
+    context: typer.Context, form: Annotated[Format | None, typer.Option("--output", "-o", help="table, json or csv.")] = None
+) -> None:
     """Who you are signed in as, and where."""
     asked: Context = context.obj
     with asked.client() as client:
@@ -80,7 +83,7 @@ def whoami(context: typer.Context) -> None:
             "expires_at": session["expires_at"],
             "organizations": [f"{org['id']} ({org['name']}, {org['role']})" for org in session["organizations"]],
         }
-    output.one(shown, asked.output)
+    output.one(shown, form or asked.output)
 
 
 def change_password(context: typer.Context) -> None:

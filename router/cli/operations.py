@@ -51,6 +51,8 @@ class Operation:
     creates: bool = False
     destroys: str = ""
     columns: tuple[str, ...] = field(default=())
+    proof: str = ""
+    """Name of the value that proves who asks: with it, no session and no key is sent."""
     hidden: bool = False
     """Called by a command of its own instead of one made of this row."""
 
@@ -124,8 +126,8 @@ LIMIT_USD = Field("limit_usd", "USD, as 250 or 0.50; exact.", option="usd")
 MODE = Field("mode", "hard, soft or shadow.")
 ALERTS = Field("alert_percents", "Tell at this share of the limit; repeat it for more.", "numbers", option="alert-at")
 PRICES = tuple(
-    Field(f"{kind}_usd_per_million", f"USD for a million {kind.replace('_', ' ')} tokens, as 0.25.", required=True, option=kind)
-    for kind in ("input", "cached_input", "output")
+    Field(f"{kind}_usd_per_million", f"USD for a million {said} tokens, as 0.25.", required=True, option=f"{kind}_usd")
+    for kind, said in (("input", "input"), ("cached_input", "cached input"), ("output", "output"))
 )
 REPORT = (
     Field("start_time", "From: a date, a time, or -7d.", "instant", required=True, option="from"),
@@ -265,15 +267,19 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("expires_in_days", "Days for which it is open.", "number", option="days"),
     ),
     _delete("invite", "delete", f"{_O}/invites/{{invite_id}}", "Withdraw an invite.", "withdraw"),
-    _post(
+    Operation(
         "invite",
         "accept",
+        "POST",
         "/invites/accept",
-        "Join by the token of an invite.",
-        Field("token", "The token.", required=True),
-        Field("name", "Your name, if you are new here."),
-        Field("password", "Your password."),
-        Field("totp_code", "A code.", option="code"),
+        "Join by the token of an invite: with a password, or as who is signed in.",
+        body=(
+            Field("token", "The token.", required=True),
+            Field("name", "Your name, if you are new here."),
+            Field("password", "Your password."),
+            Field("totp_code", "A code.", option="code"),
+        ),
+        proof="password",
     ),
     _list("service-account", _ACCOUNTS, "Service accounts of a project.", columns="id name role created_at"),
     _create(

@@ -36,5 +36,6 @@ async def claim_answer(conn: AsyncConnection, actor: str, idempotency_key: str) 
 
 async def keep_answer(conn: AsyncConnection, actor: str, idempotency_key: str, known: KnownAnswer) -> None:
     """Keep what was answered, without secrets, for 24 hours."""
+    await conn.execute(QUERIES["remove_old_answers"])
     values = {"actor": actor, "idempotency_key": idempotency_key, "request_hash": known.request_hash}
     await conn.execute(QUERIES["keep_answer"], values | {"status": known.status, "answer": Jsonb(known.answer)})

@@ -10,6 +10,9 @@ where actor = %(actor)s and idempotency_key = %(idempotency_key)s and created_at
 -- name: claim_answer
 select pg_advisory_xact_lock(hashtextextended(%(actor)s || ' ' || %(idempotency_key)s, 0))
 
+-- name: remove_old_answers
+delete from control.idempotent_answers where created_at < now() - interval '24 hours'
+
 -- name: keep_answer
 insert into control.idempotent_answers (actor, idempotency_key, request_hash, status, answer)
 values (%(actor)s, %(idempotency_key)s, %(request_hash)s, %(status)s, %(answer)s)

@@ -49,7 +49,11 @@ class SessionRow:
 
 
 async def add(conn: AsyncConnection, **values: Any) -> None:
-    """A new session. Values: public_id, user_id, expires_at, method, second_factor, ip, user_agent."""
+    """A new session. Values: public_id, user_id, expires_at, method, second_factor, ip, user_agent.
+
+    Sessions that ended 90 days ago are forgotten: the audit log still tells of them.
+    """
+    await conn.execute(QUERIES["remove_old"])
     await conn.execute(QUERIES["add"], values)
 
 

@@ -3,6 +3,9 @@ insert into control.sessions (public_id, user_id, expires_at, method, second_fac
 values (%(public_id)s, %(user_id)s, %(expires_at)s, %(method)s, %(second_factor)s, %(ip)s, left(%(user_agent)s, 300))
 returning id
 
+-- name: remove_old
+delete from control.sessions where expires_at < now() - interval '90 days'
+
 -- name: find
 select
     s.id, s.public_id, s.serial, s.rotated_at, s.created_at, s.expires_at, s.method, s.second_factor, host(s.ip) as ip, s.user_agent,

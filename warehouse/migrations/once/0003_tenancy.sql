@@ -62,6 +62,7 @@ create table control.sessions (
     user_agent text check (length(user_agent) <= 300)
 );
 create index sessions_user_id_idx on control.sessions (user_id) where revoked_at is null;
+create index sessions_expires_at_idx on control.sessions (expires_at);
 comment on column control.sessions.serial is
 'Which token of this session is the newest. One that was replaced before the last rotation ends the session: it was copied.';
 
@@ -71,6 +72,7 @@ create table control.login_failures (
     last_at timestamptz not null,
     blocked_until timestamptz
 );
+create index login_failures_last_at_idx on control.login_failures (last_at);
 comment on column control.login_failures.subject is
 'Keyed hash of an e-mail address or of a network address: neither is stored for somebody who only tried.';
 
@@ -88,6 +90,7 @@ create table control.device_logins (
     ip inet,
     user_agent text check (length(user_agent) <= 300)
 );
+create index device_logins_expires_at_idx on control.device_logins (expires_at);
 comment on table control.device_logins is 'Sign-ins of devices without a browser (RFC 8628); each row is used once.';
 
 create table control.oidc_logins (
@@ -98,6 +101,7 @@ create table control.oidc_logins (
     created_at timestamptz not null default now(),
     expires_at timestamptz not null
 );
+create index oidc_logins_expires_at_idx on control.oidc_logins (expires_at);
 comment on table control.oidc_logins is 'Sign-ins under way at an identity provider; each row is used once.';
 
 create table control.invites (

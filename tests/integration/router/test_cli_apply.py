@@ -1,0 +1,96 @@
+"""`apply` and `diff`: a file says what an organization is, and a second time there is nothing to do."""
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.integration.router.callers import add_user, demo
+from tests.integration.router.command import Command
+from tests.integration.router.conftest import Stack
+from tests.services import ROOT
+
+PAGE = ROOT / "docs" / "how-to" / "declare-an-organization.md"
+
+
+@pytest.fixture
+def owner(stack: Stack, tmp_path: Path) -> Command:
+    """The demo's owner and platform admin, signed in."""
+    home = tmp_path / "home"
+    home.mkdir()
+    command = Command(stack, home)
+    command.login()
+    return command
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "organization.yaml"
+
+
+def test_the_examples_of_the_page_are_applied_and_then_there_is_nothing_to_do(owner: Command, file: Path, tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    file.write_text("\n".join(examples))
+    plan = owner("diff", "-f", str(file), expects=7).stdout
+    assert "+ project Search" in plan
+    assert "+ budget day of Search (period: day, limit_usd: 25.50, mode: soft)" in plan
+    assert "~ organization Demo (key_days_max: none -> 90" in plan
+    assert owner.json("project", "list")[0]["name"] == "Default project"
+    secrets = tmp_path / "secrets"
+    done = owner("apply", "--yes", "-f", str(file), "--secrets", str(secrets))
+    kept = [json.loads(line) for line in secrets.read_text().splitlines()]
+    assert {entry["kind"] for entry in kept} == {"service account", "sql access"}
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    for entry in kept:
+        secret = entry.get("password") or entry["api_key"]["value"]
+        assert secret not in done.stdout + done.stderr
+    assert "Nothing to do" in owner("diff", "-f", str(file)).stderr
+    assert "Nothing to do" in owner("apply", "-f", str(file)).stderr
+
+
+def test_what_differs_is_changed_and_prune_takes_away(owner: Command, file: Path) -> None:
+    email = add_user(owner.stack, demo(owner.stack).org_id, "member")
+    file.write_text(
+        f"members: [{{email: {email.upper()}, role: billing}}, {{email: {owner.stack.email}, role: owner}}]\n"
+        f"projects: [{{name: A, members: [{{email: {email}, role: viewer}}], budgets: [{{period: day, limit_usd: 1}}]}},"
+        " {name: B}]\n"
+    )
+    owner("apply", "-y", "-f", str(file))
+    assert owner.json("user", "list", "--email", email)[0]["role"] == "billing"
+    file.write_text("projects: [{name: A, members: [], budgets: [{period: day, limit_usd: 2.50}]}]\n")
+    assert owner("diff", "-f", str(file), expects=7).stdout == "~ budget day of A (limit_usd: 1.00 -> 2.50)\n"
+    owner("apply", "-y", "--prune", "-f", str(file))
+    (project,) = owner.json("project", "list")
+    assert (project["name"], owner.json("member", "list", project["id"])) == ("A", [])
+    assert owner.json("budget", "list")[0]["limit_usd"] == "2.50"
+
+
+def test_a_wrong_file_says_where_and_changes_nothing(owner: Command, file: Path) -> None:
+    for text, says in (
+        ("projects:\n  - name: A\n    budget: []\n", f"{file}, line 3: an entry of projects has no 'budget'"),
+        ("projects: [{name: A}, {name: a}]\n", "'a' twice"),
+        ("members: [{email: nobody@demo.example, role: member}]\n", "inferhouse invite create"),
+    ):
+        file.write_text(text)
+        assert says in owner("apply", "-y", "-f", str(file), expects=2).stderr
+
+
+def test_a_missing_file_and_no_terminal(owner: Command, file: Path) -> None:
+    assert "cannot be read" in owner("diff", "-f", str(file), expects=2).stderr
+    file.write_text("projects: [{name: A}]\n")
+    assert "--yes" in owner("apply", "-f", str(file), expects=2).stderr
+    assert len(owner.json("project", "list")) == 1
+
+
+def test_a_failure_in_the_middle_says_what_is_done_and_the_next_run_goes_on(owner: Command, file: Path) -> None:
+    file.write_text("projects: [{name: A, budgets: [{period: day, limit_usd: 1}, {period: year, limit_usd: 1}]}, {name: B}]\n")
+    failed = owner("apply", "-y", "-f", str(file), expects=1)
+    assert "2 of 4 changes were made" in failed.stderr
+    assert "budget year of A" in failed.stderr
+    file.write_text(file.read_text().replace("year", "week"))
+    assert owner("diff", "-f", str(file), expects=7).stdout.count("\n") == 2
+    owner("apply", "-y", "-f", str(file))
+    assert owner("diff", "-f", str(file)).stdout == ""
