@@ -144,6 +144,16 @@ class Access:
         if not decision.allowed:
             raise NotAllowed(decision.reason)
 
+    async def still(self, conn: AsyncConnection, permission: str) -> None:
+        """Whether the caller has the permission now, under a lock that was waited for. Raises: NotAllowed: not any more."""
+        if self.principal.kind != "user":
+            return
+        now_is = await _with_roles(conn, self.principal, self.org.id)
+        scope = Scope(self.org.id, self.project.id if self.project else None)
+        decision = policy().allowed(now_is, permission, scope)
+        if not decision.allowed:
+            raise NotAllowed(decision.reason)
+
     def transaction(self) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
         """One transaction that sees this organization only; for platform routes, everything."""
         if self.organization is None:

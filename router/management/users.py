@@ -112,6 +112,7 @@ async def check_owner_stays(conn: AsyncConnection, access: Access, row: Member) 
     """Whether an owner may stop being one. Raises: NotAllowed: not by this caller.  Conflict: it is the last one."""
     if row.role != "owner":
         return
+    await access.still(conn, "owners.write")
     access.require("owners.write")
     if await members.owners(conn, access.org.id) <= 1:
         raise Conflict("this is the last owner of the organization: make somebody else an owner first", param="user_id")
@@ -128,6 +129,7 @@ async def update_user(
     """Change a member's role. Raises: NotFound, NotAllowed, Conflict (the last owner), VersionChanged."""
     async with changing(access) as change:
         await members.lock(change.conn, access.org.id)
+        await access.still(change.conn, "users.write")
         before = await find_member(change.conn, access, user_id)
         check_version(if_match, before.version)
         row = before
@@ -146,6 +148,7 @@ async def delete_user(user_id: PathId, access: Annotated[Access, Depends(Needs("
     """Remove a member: own keys and project roles end at once. Raises: NotFound, NotAllowed, Conflict (the last owner)."""
     async with changing(access) as change:
         await members.lock(change.conn, access.org.id)
+        await access.still(change.conn, "users.write")
         before = await find_member(change.conn, access, user_id)
         await check_owner_stays(change.conn, access, before)
         # In this order: who makes a key locks the membership, so a key made meanwhile is seen and revoked too.
