@@ -21,11 +21,12 @@ from router.cli.output import Format
 BROWSER_S_MAX = 300
 
 
-def login(
+def login(  # noqa: PLR0917 - typer calls it by its names
     context: typer.Context,
     password: Annotated[bool, typer.Option("--password", help="Type e-mail address and password here.")] = False,
     oidc: Annotated[bool, typer.Option("--oidc", help="At the identity provider, in this machine's browser.")] = False,
     email: Annotated[str | None, typer.Option("--email", help="Your address, for --password.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="To come back to, for --oidc; 0: any.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Sign in. Without an option by a code that you confirm in the portal, on this machine or another."""
@@ -36,7 +37,7 @@ def login(
         if password:
             session = _by_password(client, email)
         elif oidc:
-            session = _by_provider(client, opens=not no_browser)
+            session = _by_provider(client, port, opens=not no_browser)
         else:
             session = _by_device(client, opens=not no_browser)
         organizations = session["organizations"]
@@ -136,11 +137,11 @@ def _by_device(client: Client, *, opens: bool) -> Any:
     raise NotSignedIn("nobody has confirmed the code in time: run `inferhouse login` again")
 
 
-def _by_provider(client: Client, *, opens: bool) -> Any:
+def _by_provider(client: Client, port: int, *, opens: bool) -> Any:
     """The browser comes back to a port of this machine (RFC 8252)."""
     if client.login.methods()["oidc"] is None:
         raise NotSignedIn("this installation has no identity provider: sign in with --password, or without an option")
-    back = _Back()
+    back = _Back(port)
     try:
         begun = client.login.oidc_start(redirect_uri=back.url)
         output.note(f"Open {begun['authorization_url']}")
@@ -153,9 +154,9 @@ def _by_provider(client: Client, *, opens: bool) -> Any:
 
 
 class _Back:
-    """One request of the browser that comes back."""
+    """One request of the browser that comes back. Raises: NotSignedIn: the port is taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         came: dict[str, str] = {}
 
         class Handler(BaseHTTPRequestHandler):
@@ -175,7 +176,10 @@ class _Back:
                 pass
 
         self._came = came
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        try:
+            self._server = HTTPServer(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise NotSignedIn(f"port {port} of this machine cannot be used ({error.strerror}): say another --port") from error
         self._server.timeout = 1
         self.url = f"http://127.0.0.1:{self._server.server_port}/callback"
 

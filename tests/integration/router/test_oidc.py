@@ -3,8 +3,10 @@
 import html
 import re
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,13 +15,15 @@ import pytest
 
 from tests.identity_provider import CLIENT_ID, CLIENT_SECRET, Person, identity_provider
 from tests.integration.router.callers import add_project, demo, error, events
+from tests.integration.router.command import Command
 from tests.integration.router.conftest import Stack
 from tests.integration.router.evidence import Evidence
 from tests.processes import ServerProcess, running
-from tests.services import free_port
+from tests.services import ROOT, free_port
 from warehouse.base.ids import public_id
 
-BACK = "http://127.0.0.1:9/callback"
+PORT = free_port()
+BACK = f"http://127.0.0.1:{PORT}/callback"
 ADA = Person("ada", "ada@people.example", secrets.token_hex(12), ["engineering", "leads"])
 BOB = Person("bob", "bob@people.example", secrets.token_hex(12), ["engineering"])
 EVE = Person("eve", "eve@people.example", secrets.token_hex(12), [])
@@ -210,6 +214,21 @@ def test_an_organization_keeps_its_last_owner(stack: Stack) -> None:
     )
     stack.db.commit()
     assert _roles(_sign_in(stack, EVE)) == {ORGANIZATION: "owner"}
+
+
+def test_the_command_signs_in_with_a_browser(stack: Stack, tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "INFERHOUSE_BASE_URL": stack.base_url}
+    argv = [ROOT / "bin" / "inferhouse", "login", "--oidc", "--no-browser", "--port", str(PORT)]
+    with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        url = waiting.stderr.readline().removeprefix("Open ").strip()
+        came = _at_provider(url, ADA)
+        forged = httpx.get(BACK, params={"state": "another", "code": came["code"]})  # somebody else's link
+        assert forged.status_code == 200
+        assert "Signed in" in httpx.get(BACK, params=came).text
+        assert ADA.email in waiting.communicate(timeout=30)[1]
+        assert waiting.returncode == 0
+    assert Command(stack, tmp_path).json("whoami")["method"] == "oidc"
 
 
 def test_a_disabled_user_stays_out(stack: Stack) -> None:
