@@ -173,6 +173,27 @@ begin
 end
 $$;
 
+CREATE FUNCTION control.health() RETURNS TABLE(applied jsonb, raw_rows bigint, mart_rows bigint, complete_to timestamp with time zone, marts_built boolean, last_request timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    today timestamptz := date_trunc('day', now(), 'UTC');
+begin
+    select coalesce(jsonb_object_agg(a.name, a.sha256), '{}') into applied from migrations.applied as a;
+    select count(*) into raw_rows from raw.usage_events as e
+    where e.started_at >= today - interval '1 day' and e.started_at < today;
+    select max(e.started_at) into last_request from raw.usage_events as e where e.started_at >= today - interval '1 day';
+    marts_built := to_regclass('marts.usage_daily') is not null and to_regclass('marts.completeness') is not null;
+    if marts_built then
+        execute 'select coalesce(sum(usage_rows), 0)::bigint from marts.usage_daily where day_utc = $1'
+        into mart_rows using ((today - interval '1 day') at time zone 'UTC')::date;
+        execute 'select min(complete_to) from marts.completeness' into complete_to;
+    end if;
+    return next;
+end
+$_$;
+
 CREATE FUNCTION control.refuse_price_gap() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1154,6 +1175,10 @@ GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_management;
 REVOKE ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION control.health() FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.health() TO inferhouse_management;
 
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 

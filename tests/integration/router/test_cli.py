@@ -258,6 +258,38 @@ def test_sessions_and_devices(owner: Command) -> None:
     assert len(owner.json("session", "list")) == 1
 
 
+def test_doctor_says_what_is_not_well_and_what_to_do(owner: Command) -> None:
+    """Nothing has built the marts here, and somebody has forgotten a price."""
+    owner("model", "create", "--id", "unpriced", "--context-tokens", "1000", "--output-tokens", "100")
+    ill = owner("doctor", expects=8)
+    assert "prices" in ill.stderr
+    checks = {check["name"]: check for check in json.loads(owner("doctor", "-o", "json", expects=8).stdout)}
+    assert checks["prices"]["message"].endswith("unpriced")
+    assert "inferhouse price create" in checks["prices"]["what_to_do"]
+    assert checks["completeness"]["status"] == "warning"
+    well = {"address", "this machine's clock", "database", "migrations", "clock", "audit", "engines", "journal"}
+    assert {name for name, check in checks.items() if check["status"] == "ok"} == well
+    owner("model", "retire", "unpriced", "--yes")
+    owner("doctor")
+
+
+def test_doctor_sees_what_is_missing_in_the_database(owner: Command) -> None:
+    owner.stack.db.execute("delete from migrations.applied where name = (select max(name) from migrations.applied)")
+    owner.stack.db.commit()
+    checks = {check["name"]: check for check in json.loads(owner("doctor", "-o", "json", expects=8).stdout)}
+    assert checks["migrations"]["status"] == "failed"
+    assert "warehouse.migrations" in checks["migrations"]["what_to_do"]
+
+
+def test_it_runs_as_a_program(stack: Stack, tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "INFERHOUSE_BASE_URL": stack.base_url}
+    done = subprocess.run(
+        [ROOT / "bin" / "inferhouse", "project", "list"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("you are not signed in")
+
+
 class TestWithAPortal:
     """Where devices can be confirmed."""
 
