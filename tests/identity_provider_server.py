@@ -6,6 +6,7 @@ password, groups}]. Every client must send a nonce, and a code challenge that wa
 
 import json
 import secrets
+import signal
 import sys
 from typing import Any
 
@@ -30,6 +31,7 @@ def main(port: int, settings: dict[str, Any]) -> None:
         },
         "CANAILLE_OIDC": {"ACTIVE_JWKS": [RSAKey.generate_key(2048, {"kid": "tests", "use": "sig"}).as_dict(private=True)]},
     }
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a parent that ignores it has us ignore it too
     app = create_app(config, init_backend=True)
     with app.app_context():
         store(settings, port)

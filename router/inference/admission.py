@@ -6,10 +6,16 @@ from typing import Any
 import msgspec
 
 from warehouse.base.errors import BodyTooLarge, InvalidRequest
+from warehouse.base.logging import redact
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 END_USER_CHARACTERS_MAX = 128
 MODEL_CHARACTERS_MAX = 128
+
+
+def plain(text: str, characters_max: int) -> str:
+    """What a caller named, as it is repeated and recorded: not longer than that, and without a key that was sent by mistake."""
+    return (redact(text) if "-ih-" in text else text)[:characters_max]
 
 
 class ClientGone(Exception):

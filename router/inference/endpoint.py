@@ -13,6 +13,7 @@ from router.inference.admission import (
     ChatCall,
     ClientGone,
     Receive,
+    plain,
     read_body,
     with_usage_asked,
 )
@@ -59,7 +60,7 @@ class Request:
 
     def row(self) -> UsageEvent:
         """The row of this attempt before anything has happened."""
-        end_user = self.call.user[:END_USER_CHARACTERS_MAX] if self.call and self.call.user else None
+        end_user = plain(self.call.user, END_USER_CHARACTERS_MAX) if self.call and self.call.user else None
         return UsageEvent(
             request_id=self.id,
             attempt=self.attempts,
@@ -166,7 +167,7 @@ class MeteredEndpoint:
             return model
         usable = [known for known in catalogue.models if known in catalogue.engines and caller.may_use(known)]
         named = ", ".join(usable[:MODELS_NAMED_MAX]) or "none"
-        asked = name[:MODEL_CHARACTERS_MAX]
+        asked = plain(name, MODEL_CHARACTERS_MAX)
         raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {named}", param="model")
 
     async def _connect(self, request: Request, model: Model) -> tuple[EngineState, EngineConnection]:
@@ -201,7 +202,7 @@ class MeteredEndpoint:
         """The row of a request that no engine has seen; returns what the client is told."""
         row = request.row()
         row.error_code, row.http_status, row.cost_picousd = error.code, error.status, 0
-        row.model_asked = request.call.model[:MODEL_CHARACTERS_MAX] if request.call else None
+        row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
         row.duration_us = monotonic_us() - request.started_us
         row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
         try:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from router.inference.admission import MODEL_CHARACTERS_MAX, plain
 from router.inference.auth import Caller
 from router.inference.state import InferenceState
 from warehouse.access.catalogue import Model
@@ -40,7 +41,8 @@ async def get_model(name: str, shared: Shared, caller: CallerOf) -> dict[str, An
     """One model. Raises: ModelNotFound: it does not exist, is not for this key, or nothing serves it now."""
     usable = {model.name: model for model in _usable(shared, caller)}
     if name not in usable:
-        raise ModelNotFound(f"there is no model {name!r} for this key; it may use: {', '.join(usable)}", param="model")
+        asked = plain(name, MODEL_CHARACTERS_MAX)
+        raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {', '.join(usable)}", param="model")
     return _shape(usable[name])
 
 

@@ -86,7 +86,9 @@ def test_a_key_is_shown_once_works_and_is_listed(boss: httpx.Client, stack: Stac
     read = boss.get(f"{path}/{made['id']}")
     assert (read.json(), read.headers["etag"]) == (made, '"1"')
     assert value not in boss.get(path).text + read.text
-    said = stack.db.execute("select event_type, after::text from control.audit_log").fetchall()
+    said = stack.db.execute(
+        "select event_type, after::text from control.audit_log where event_type not like 'login.%'"
+    ).fetchall()
     stack.db.commit()
     assert [name for name, _ in said] == ["api_key.created"]
     assert value.rpartition("-")[2] not in said[0][1]
