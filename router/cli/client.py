@@ -5,8 +5,10 @@ connection that broke is tried again and nothing is made twice.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -155,7 +157,7 @@ def _retry_after_s(answer: httpx.Response) -> float | None:
 
 def _read(answer: httpx.Response, base_url: str) -> dict[str, Any]:
     try:
-        body = answer.json()
+        body = json.loads(answer.content, parse_float=Decimal)  # money stays exact
     except ValueError as error:
         raise Unreachable(
             f"{base_url} answers, but is no Inferhouse API (HTTP {answer.status_code}): check /v1 at its end"

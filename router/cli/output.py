@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -76,10 +77,10 @@ def instant(seconds: float) -> str:
 
 def text(name: str, value: Any) -> str:
     """A value in a table or a CSV file."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, int) and name.endswith(_INSTANTS) and value > _FIRST_INSTANT:
         return instant(value)
     if isinstance(value, list):
@@ -103,7 +104,14 @@ def _columns(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_exact) + "\n")
+
+
+def _exact(value: Any) -> str:
+    """Money, as text: a JSON number would become a float again where it is read."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(type(value).__name__)
 
 
 def _csv(names: Sequence[str], found: Iterable[Mapping[str, Any]]) -> None:
