@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -24,9 +24,20 @@ from engines.simulated.delivery import Delivery, send_whole
 from engines.simulated.errors import BrokenOff, CallError, UnsupportedMediaType, WrongField
 from engines.simulated.faults import Fault, FaultDraw
 from engines.simulated.ledger import EndState, Entry, Ledger
+from engines.simulated.messages import MessagesShape, count_tokens_call, messages_call
 from engines.simulated.metrics import Metrics
 from engines.simulated.responses import ResponsesShape
 from engines.simulated.scheduler import Pace, Scheduler
+from engines.simulated.scoring import (
+    Pair,
+    pairs_tokens,
+    rerank_answer,
+    rerank_pairs,
+    score_answer,
+    score_pairs,
+    text_of,
+    token_ids,
+)
 from engines.simulated.server import Reply, Request
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.shapes import ChatShape, CompletionShape, Head, Shape, embeddings, models
@@ -49,6 +60,7 @@ ENDPOINTS = {
     "/v1/chat/completions": Endpoint("chat.completions", "chatcmpl-", chat_call, ChatShape),
     "/v1/completions": Endpoint("completions", "cmpl-", completion_call, CompletionShape),
     "/v1/responses": Endpoint("responses", "resp_", responses_call, ResponsesShape),
+    "/v1/messages": Endpoint("messages", "msg_", messages_call, MessagesShape),
 }
 
 
@@ -73,6 +85,13 @@ class SimulatedEngine:
             ("GET", "/v1/models"): self._models,
             ("GET", "/simulated/ledger"): self._report,
             ("POST", "/v1/embeddings"): partial(self._metered, "embeddings", self._embed),
+            ("POST", "/tokenize"): partial(self._metered, "tokenize", self._tokenize),
+            ("POST", "/detokenize"): partial(self._metered, "detokenize", self._detokenize),
+            ("POST", "/v1/messages/count_tokens"): partial(self._metered, "tokenize", self._count_tokens),
+            **{
+                ("POST", path): partial(self._metered, "rerank", self._rerank) for path in ("/rerank", "/v1/rerank", "/v2/rerank")
+            },
+            **{("POST", path): partial(self._metered, "score", self._score) for path in ("/score", "/v1/score")},
             **{
                 ("POST", path): partial(self._metered, endpoint.name, partial(self._generate, endpoint))
                 for path, endpoint in ENDPOINTS.items()
@@ -202,15 +221,67 @@ class SimulatedEngine:
         body = read_body(request.body, self._limits.model)
         prompts = text_inputs(body, "input")
         as_base64 = body.get("encoding_format") == "base64"
-        digest = digest_of(self._settings.seed, request.body)
         tokens = sum(prompt.tokens for prompt in prompts)
-        async with self._scheduler.place(entry, self._pace(digest)) as place:
-            if fault is not None and fault.name.startswith("stall"):
-                await place.stall(fault.seconds(self._settings.stall_s))
-            await place.prefill(tokens, 0)
-        head = Head("embd-" + entry.request_id, int(time.time()), self._limits.model, self._fingerprint)
+        await self._pool(tokens, request, entry, fault)
+        head = self._pooled_head("embd-", entry)
         # From the text alone, so that equal texts have equal vectors in any batch.
         digests = [digest_of(self._settings.seed, prompt.text.encode()) for prompt in prompts]
         data = orjson.dumps(embeddings(head, digests, self._settings.embedding_dimensions, as_base64, tokens))
         send_whole(reply, data, fault)
         entry.finish_reason = "stop"
+
+    async def _rerank(self, request: Request, reply: Reply, entry: Entry, fault: Fault | None) -> None:
+        body = read_body(request.body, self._limits.model)
+        top_n = body.get("top_n", 0)
+        if type(top_n) is not int or top_n < 0:
+            raise WrongField("top_n", "Input should be a valid integer")
+        pairs = rerank_pairs(body)
+        head = await self._scored(pairs, "rerank-", request, entry, fault)
+        send_whole(reply, orjson.dumps(rerank_answer(head, pairs, self._settings.seed, top_n)), fault)
+        entry.finish_reason = "stop"
+
+    async def _score(self, request: Request, reply: Reply, entry: Entry, fault: Fault | None) -> None:
+        pairs = score_pairs(read_body(request.body, self._limits.model))
+        head = await self._scored(pairs, "score-", request, entry, fault)
+        send_whole(reply, orjson.dumps(score_answer(head, pairs, self._settings.seed)), fault)
+        entry.finish_reason = "stop"
+
+    async def _scored(self, pairs: Sequence[Pair], id_prefix: str, request: Request, entry: Entry, fault: Fault | None) -> Head:
+        await self._pool(pairs_tokens(pairs), request, entry, fault)
+        return self._pooled_head(id_prefix, entry)
+
+    async def _pool(self, tokens: int, request: Request, entry: Entry, fault: Fault | None) -> None:
+        """The work of a call that has no output."""
+        async with self._scheduler.place(entry, self._pace(digest_of(self._settings.seed, request.body))) as place:
+            if fault is not None and fault.name.startswith("stall"):
+                await place.stall(fault.seconds(self._settings.stall_s))
+            await place.prefill(tokens, 0)
+
+    def _pooled_head(self, id_prefix: str, entry: Entry) -> Head:
+        return Head(id_prefix + entry.request_id, int(time.time()), self._limits.model, self._fingerprint)
+
+    async def _tokenize(self, request: Request, reply: Reply, entry: Entry, fault: Fault | None) -> None:
+        body = read_body(request.body, self._limits.model)
+        ids = token_ids(body, self._limits)
+        await self._stalled(fault)
+        entry.counted_tokens = len(ids)
+        texts = [text_of({"tokens": [token]})[0] for token in ids] if body.get("return_token_strs") else None
+        told = {"count": len(ids), "max_model_len": self._limits.context_tokens_max, "tokens": ids, "token_strs": texts}
+        send_whole(reply, orjson.dumps(told), fault)
+
+    async def _detokenize(self, request: Request, reply: Reply, entry: Entry, fault: Fault | None) -> None:
+        text, entry.counted_tokens = text_of(read_body(request.body, self._limits.model))
+        await self._stalled(fault)
+        send_whole(reply, orjson.dumps({"prompt": text}), fault)
+
+    async def _count_tokens(self, request: Request, reply: Reply, entry: Entry, fault: Fault | None) -> None:
+        call = count_tokens_call(read_body(request.body, self._limits.model), self._limits)
+        await self._stalled(fault)
+        tokens = entry.counted_tokens = call.prompt_tokens
+        told = {"input_tokens": tokens, "context_management": {"original_input_tokens": tokens}}
+        send_whole(reply, orjson.dumps(told), fault)
+
+    async def _stalled(self, fault: Fault | None) -> None:
+        """Counting needs no place among the sequences."""
+        if fault is not None and fault.name.startswith("stall"):
+            await asyncio.sleep(fault.seconds(self._settings.stall_s))

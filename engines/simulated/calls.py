@@ -1,5 +1,6 @@
 """Bodies -> calls: the fields that the engine acts on, checked; everything else passes as in vLLM."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,14 +58,24 @@ def read_body(data: bytes, model: str) -> Body:
     """The JSON object. Raises: CallError: no JSON, no object, or for another model."""
     try:
         body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise WrongField(str(error.pos), "JSON decode error") from error
+    except orjson.JSONDecodeError:
+        body = _as_python_reads_it(data)
     if not isinstance(body, dict):
         raise WrongField("body", "Input should be a valid dictionary")
     asked = body.get("model")
     if asked is not None and asked != model:
         raise ModelNotFound(asked) if isinstance(asked, str) else WrongField("model", "Input should be a valid string")
     return body
+
+
+def _as_python_reads_it(data: bytes) -> object:
+    """vLLM reads with Python's own decoder, which knows numbers that orjson refuses, such as 1e400."""
+    try:
+        return json.loads(data)
+    except json.JSONDecodeError as error:
+        raise WrongField(str(error.pos), "JSON decode error") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise WrongField("body", "There was an error parsing the body") from error
 
 
 def chat_call(body: Body, limits: Limits) -> Call:

@@ -52,7 +52,7 @@ class Delivery:
         if die_after == 0:
             raise BrokenOff
         for event in self.shape.opening():
-            self.reply.event(self.shape.frame(event))
+            self._send(self.shape.frame(event))
         for number, (index, begin) in enumerate(_turns(self.answers, tokens_per_chunk), start=1):
             if number == SPOILT_CHUNK and self.fault is not None and self.fault.name == "stall-between":
                 await place.stall(self.fault.seconds(self.stall_s))
@@ -63,17 +63,27 @@ class Delivery:
             total = begin + len(pieces)
             ended = answer if total == len(answer.pieces) else None
             frame = self.shape.frame(self.shape.piece(index, "".join(pieces), total, ended))
-            self.reply.event(self._spoilt(frame) if number == SPOILT_CHUNK else frame)
+            self._send(self._spoilt(frame) if number == SPOILT_CHUNK else frame)
             if number == die_after:
                 raise BrokenOff
             await self.reply.drain()
         if die_after is not None:
             raise BrokenOff
         for event in self.shape.closing(self.answers, self._usage()):
-            self.reply.event(self.shape.frame(event))
+            self._send(self.shape.frame(event))
         if self.shape.done:
-            self.reply.event(self.shape.done)
+            self._send(self.shape.done)
         self.reply.end()
+
+    def _send(self, frame: bytes) -> None:
+        match self.fault:
+            case Fault(name="comments"):
+                frame = b": still here\n\n" + frame
+            case Fault(name="crlf"):
+                frame = frame.replace(b"\n", b"\r\n")
+            case _:
+                pass
+        self.reply.event(frame)
 
     def _die_after(self) -> float | None:
         if self.fault is None or self.fault.name != "die":

@@ -9,6 +9,9 @@ Written `NAME` or `NAME=VALUE`:
     500                 that status
     wrong-json          an answer, or one chunk, that is not JSON
     malformed-sse       a chunk without its `data:` and its blank line
+and two that are no failures, drawn only where they are named:
+    comments            a comment line before each event of a stream, as some servers keep connections alive
+    crlf                a stream whose lines end in CR LF, as some servers write them
 """
 
 import hashlib
@@ -17,7 +20,9 @@ from typing import Self
 
 from warehouse.base.settings import nearest
 
-FAULT_NAMES = ("refuse", "stall-first", "stall-between", "die", "429", "500", "503", "wrong-json", "malformed-sse")
+FAILING = ("refuse", "stall-first", "stall-between", "die", "429", "500", "503", "wrong-json", "malformed-sse")
+UNUSUAL = ("comments", "crlf")  # no failures, but what not every client expects
+FAULT_NAMES = FAILING + UNUSUAL
 WITH_SECONDS = frozenset({"stall-first", "stall-between", "429", "503"})
 SECONDS_MAX = 86_400.0
 CHUNKS_MAX = 1_000_000

@@ -10,7 +10,8 @@ EndState = Literal["finished", "aborted", "failed"]
 
 @dataclass(slots=True)
 class Entry:
-    """One call. Token counts grow while it runs and agree with /metrics at every moment.
+    """One call. Token counts grow while it runs and agree with /metrics at every moment, but for `counted_tokens`: those
+    of tokenize and detokenize, which the model never sees.
 
     `request_id` is the caller's `x-request-id`; a retried call has an entry for each attempt.
     """
@@ -25,6 +26,7 @@ class Entry:
     cached_tokens: int = 0
     created_cache_tokens: int = 0
     completion_tokens: int = 0
+    counted_tokens: int = 0
     finish_reason: str | None = None
     fault: str | None = None
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, field_validator
 
-from engines.simulated.faults import FAULT_NAMES, Fault
+from engines.simulated.faults import FAILING, Fault
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings, nearest
 
@@ -36,7 +36,7 @@ class SimulatedSettings(Settings):
     embedding_dimensions: int = Field(default=64, gt=0, le=4096)
 
     fault_probability: float = Field(default=0, ge=0, le=1)  # of each request; depends on seed and arrival number
-    faults: str = ",".join(FAULT_NAMES)  # which, each as likely; values as in the header: "die=3,429"
+    faults: str = ",".join(FAILING)  # which, each as likely; values as in the header: "die=3,429"
     stall_s: float = Field(default=3600, gt=0)  # length of a stall that does not say how long
 
     ledger_max: int = Field(default=100_000, gt=0)  # requests remembered; about 300 bytes each
