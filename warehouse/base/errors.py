@@ -28,6 +28,8 @@ class InferhouseError(Exception):
         super().__init__(message)
         self.param = param
         self.retry_after_s = retry_after_s
+        self.retry_after_ms: int | None = None
+        """The same more exactly, where it is known."""
 
     def envelope(self, request_id: str | None) -> Mapping[str, Any]:
         """OpenAI's error body, plus `request_id`. Source: the error schema of OpenAI's OpenAPI document."""

@@ -1,4 +1,4 @@
-"""The form of a journal file: frames of length, checksum, kind, key and payload, one after another.
+"""The form of a journal file: frames of length, checksum, kind, key and payload, one after another, then eight zero bytes.
 
 Frame: u32 length of what follows the checksum, u32 CRC-32 of it, u8 kind, 18 bytes key, payload; little-endian.
 The key is (request id, attempt): it joins an open record to its close record.
@@ -13,6 +13,7 @@ from typing import NamedTuple
 KEY_BYTES = 18  # 16 of the request id, 2 of the attempt
 FRAME_BYTES_MAX = 64 * 1024  # far above any row; a longer length is damage
 _HEAD = struct.Struct("<II")
+END = bytes(_HEAD.size)  # after the last frame: files are longer than what is in them, and are used anew
 
 
 class Kind(IntEnum):
@@ -30,16 +31,19 @@ class Frame(NamedTuple):
     payload: bytes
 
 
+_KINDS = tuple(bytes([kind]) for kind in range(len(Kind) + 1))
+
+
 def encode(kind: Kind, key: bytes, payload: bytes) -> bytes:
     """The bytes of one frame."""
-    body = b"%c%b%b" % (kind, key, payload)
+    body = _KINDS[kind] + key + payload
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
 def decode(data: bytes) -> Iterator[Frame]:
-    """The whole frames of a file, up to its end or to the first damage (a write that was cut short).
+    """The whole frames of a file, up to END, the end of the file or the first damage (a write that was cut short).
 
-    Returns (StopIteration.value): nothing; compare the sum of frame lengths with the file to see whether it was cut.
+    Compare what stands behind the sum of frame lengths with END to see whether it was cut.
     """
     position = 0
     while position + _HEAD.size <= len(data):

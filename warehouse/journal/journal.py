@@ -1,18 +1,35 @@
 """The journal of one worker: append before acting, fsync in groups, trim what the database has.
 
-A record is handed to the kernel before `open` or `close` returns, so it survives `kill -9` of the process. `durable()`
-waits for the disk as well: at once when nobody else is waiting, otherwise together with everybody who came meanwhile.
+A record is written into mapped pages of a file, which are the kernel's: it survives `kill -9` of the process without a system
+call for it. `durable()` waits for the disk as well: at once when nobody was waiting, otherwise together with everybody who
+comes meanwhile. Every file is allocated whole when it is begun, and an open record takes the room of its close record with
+it: a disk that fills up refuses new work, never the end of what had begun.
 """
 
 import asyncio
+import contextlib
+import mmap
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from warehouse.base.errors import InferhouseError
-from warehouse.journal.frames import Kind, encode
+from warehouse.journal.frames import END, Kind, encode
+
+END_BYTES = len(END)
+CLOSE_SLACK_BYTES = 256  # by which a close record may be longer than its open record: counts, times, an error code
+QUICK_S = 0.003  # the event loop itself waits for a disk that takes no longer than this
+SLOW_FOR_S = 2.0  # after one that did, a thread waits for it
+CROWD = 4  # callers who wait: then others are let come before the sync, which costs as much processor as a request
+SPARES = 2  # files that are kept to be written again: a sync of new room costs half as much processor again (decision 0069)
+TURNS_MAX = 8  # of the event loop, for which they are
+GATHER_S = 0.0002  # the thread's pause before the next sync, for each caller that came during the last
+GATHER_S_MAX = 0.002
 
 
 class JournalFull(InferhouseError):
@@ -22,147 +39,270 @@ class JournalFull(InferhouseError):
 
 
 class JournalFailed(InferhouseError):
-    """The journal's disk refused a write or an fsync. Nothing was promised."""
+    """The journal's disk refused room or an fsync. Nothing was promised."""
 
     status, code = 503, "usage_journal_failed"
 
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """One file, and how many of its records the database does not have yet."""
+    """One file: where the next record goes, the room promised to close records, and the attempts that the database lacks."""
 
     path: Path
     fd: int
-    bytes: int = 0
+    pages: mmap.mmap
+    end: int = 0
+    promised: int = 0
     outstanding: int = 0
+    written: int = 0
+    synced: int = 0
+    """Of the records `written`, those that are on the disk; only who syncs changes it."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One open record, until the database has its row."""
+    """One open record, until the database has its row; its close record goes into the same file."""
 
     key: bytes
-    opened_in: Segment
-    closed_in: Segment | None = None
+    segment: Segment
+    promised: int
 
 
 class Journal:
     """Appends to files of `directory`, which this process owns. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self, directory: Path, *, bytes_max: int, segment_bytes: int = 4 * 1024 * 1024) -> None:
-        """Args: bytes_max: size of all files at which `open` refuses.  segment_bytes: size at which a new file is begun."""
+        """Args: bytes_max: size of all records at which `open` refuses.  segment_bytes: size of a file, allocated at once."""
         self._directory, self._bytes_max, self._segment_bytes = directory, bytes_max, segment_bytes
         self.bytes = 0
+        self.error: str | None = None
+        """Why there is no room for another file, from the first try that failed to one that does not."""
         self._segments: list[Segment] = []
         self._number = max((int(path.stem) for path in directory.glob("*.journal")), default=0)
-        self._segment = self._begin_segment()
-        self._unsynced: set[Segment] = set()
-        self._sync_pool = ThreadPoolExecutor(1, thread_name_prefix="journal-fsync")
-        self._syncing: set[Segment] = set()
-        self._sync_running = False
-        self._next_sync: asyncio.Future[None] | None = None
+        self._segment: Segment | None = None
+        self._spares: list[Segment] = []
+        self._retired: list[Segment] = []
+        self._syncer = _Syncer(self._segments)
+
+    def make_room(self) -> None:
+        """Have a file to write to before it is needed, or look whether there is room for one again; `error` tells."""
+        with contextlib.suppress(JournalFailed):
+            if self._segment is None:
+                self._begin_segment(0)
+            elif self.error:
+                self._spares.append(self._new_segment(0))
 
     def open(self, key: bytes, payload: bytes) -> Ticket:
         """Record that work for this key begins. Raises: JournalFull, JournalFailed."""
         if self.bytes >= self._bytes_max:
             raise JournalFull(f"the usage journal is at its limit of {self._bytes_max} bytes; the database must come back first")
-        return Ticket(key, self._append(encode(Kind.OPEN, key, payload)))
+        frame = encode(Kind.OPEN, key, payload)
+        promised = len(frame) + CLOSE_SLACK_BYTES
+        segment = self._segment
+        needed = len(frame) + promised + END_BYTES
+        if segment is None or segment.end + segment.promised + needed > len(segment.pages):
+            segment = self._begin_segment(needed)
+        segment.promised += promised
+        segment.outstanding += 1
+        self._append(segment, frame)
+        return Ticket(key, segment, promised)
 
     def close(self, ticket: Ticket, payload: bytes) -> None:
-        """Record how it ended. Raises: JournalFailed. Goes above `bytes_max` where it must: what began is recorded."""
-        ticket.closed_in = self._append(encode(Kind.CLOSE, ticket.key, payload))
+        """Record how it ended. Goes above `bytes_max` where it must: what began is recorded.
+
+        Raises: JournalFailed: the record is longer than its open record by more than CLOSE_SLACK_BYTES.
+        """
+        frame = encode(Kind.CLOSE, ticket.key, payload)
+        if len(frame) > ticket.promised:
+            raise JournalFailed(f"a usage record of {len(frame)} bytes has room for {ticket.promised}")
+        ticket.segment.promised -= ticket.promised
+        ticket.promised = 0
+        self._append(ticket.segment, frame)
 
     async def durable(self) -> None:
         """Return when everything appended so far is on the disk. Raises: JournalFailed."""
-        if self._next_sync is None:
-            self._next_sync = asyncio.get_running_loop().create_future()
-        waiting = self._next_sync
-        if not self._sync_running:
-            self._start_sync()
-        # Several callers share the future: one that is cancelled must not take it from the others.
-        await asyncio.shield(waiting)
+        await self._syncer.wait()
 
     def committed(self, tickets: Iterable[Ticket]) -> None:
-        """The database has the rows of these closed tickets: files of which nothing is outstanding are removed."""
+        """The database has the rows of these tickets: files of which nothing is outstanding are used anew or removed."""
         for ticket in tickets:
-            ticket.opened_in.outstanding -= 1
-            if ticket.closed_in is not None:
-                ticket.closed_in.outstanding -= 1
-        self._trim()
+            segment = ticket.segment
+            segment.promised -= ticket.promised
+            segment.outstanding -= 1
+            if not segment.outstanding:
+                self._trim(segment)
 
     def shut(self) -> None:
         """Close the files; those with nothing outstanding are removed."""
-        self._sync_pool.shutdown()
+        self._syncer.stop()
         for segment in list(self._segments):
             if segment.outstanding:
                 os.fdatasync(segment.fd)
-                os.close(segment.fd)
+                _close(segment)
             else:
                 self._remove(segment)
+        self._close_retired()
 
-    def _append(self, frame: bytes) -> Segment:
-        segment = self._segment
-        if segment.bytes >= self._segment_bytes:
-            segment = self._segment = self._begin_segment()
-        try:
-            written = os.write(segment.fd, frame)
-        except OSError as error:
-            raise JournalFailed(f"the usage journal cannot be written: {error.strerror}") from error
-        if written < len(frame):
-            os.ftruncate(segment.fd, segment.bytes)
-            raise JournalFailed("the usage journal cannot be written: the disk is full")
-        segment.bytes += written
-        segment.outstanding += 1
-        self.bytes += written
-        self._unsynced.add(segment)
+    def _append(self, segment: Segment, frame: bytes) -> None:
+        size, begin = len(frame), segment.end
+        segment.end = end = begin + size
+        segment.pages[begin : end + END_BYTES] = frame + END
+        segment.written += 1
+        self._syncer.written += 1
+        self.bytes += size
+
+    def _begin_segment(self, bytes_min: int) -> Segment:
+        full = self._segment
+        segment = self._spares.pop() if self._spares and bytes_min <= self._segment_bytes else self._new_segment(bytes_min)
+        self._segment = segment
+        if full is not None and not full.outstanding:
+            self._trim(full)
         return segment
 
-    def _begin_segment(self) -> Segment:
+    def _new_segment(self, bytes_min: int) -> Segment:
         self._number += 1
         path = self._directory / f"{self._number:012d}.journal"
-        segment = Segment(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        size = max(self._segment_bytes, bytes_min)
+        fd = -1
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.posix_fallocate(fd, 0, size)
+            pages = mmap.mmap(fd, size)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+                path.unlink(missing_ok=True)
+            self.error = f"cannot grow: {error.strerror}; free some of the disk that ROUTER_JOURNAL_DIR is on"
+            raise JournalFailed(f"the usage journal {self.error}") from error
+        self.error = None
+        segment = Segment(path, fd, pages)
         self._segments.append(segment)
         return segment
 
-    def _trim(self) -> None:
-        for segment in [s for s in self._segments if s.bytes and not s.outstanding and s not in self._syncing]:
-            if segment is self._segment:
-                os.ftruncate(segment.fd, 0)
-                self.bytes -= segment.bytes
-                segment.bytes = 0
-            else:
+    def _trim(self, segment: Segment) -> None:
+        """Nothing of it is outstanding: begin it anew, keep it for later, or remove it."""
+        if segment is not self._segment:
+            if len(self._spares) >= SPARES or len(segment.pages) != self._segment_bytes:
                 self._remove(segment)
+                return
+            self._spares.append(segment)
+        self.bytes -= segment.end
+        segment.end = 0
+        segment.pages[: len(END)] = END
 
     def _remove(self, segment: Segment) -> None:
-        self._unsynced.discard(segment)
-        os.close(segment.fd)
+        self.bytes -= segment.end
         segment.path.unlink(missing_ok=True)
-        self._segments.remove(segment)
-        self.bytes -= segment.bytes
+        self._segments.remove(segment)  # before `busy` is read: a sync that begins now does not see it any more
+        self._retired.append(segment)
+        self._close_retired()
 
-    def _start_sync(self) -> None:
-        waiting, self._next_sync = self._next_sync, None
-        self._syncing, self._unsynced = self._unsynced, set()
-        self._sync_running = True
-        fds = [segment.fd for segment in self._syncing]
-        done = asyncio.get_running_loop().run_in_executor(self._sync_pool, _sync, fds)
-        done.add_done_callback(lambda future: self._finish_sync(future, waiting))
+    def _close_retired(self) -> None:
+        """Close what was removed; not while a sync may still use its descriptor."""
+        if not self._syncer.busy:
+            while self._retired:
+                _close(self._retired.pop())
 
-    def _finish_sync(self, done: asyncio.Future[None], waiting: asyncio.Future[None] | None) -> None:
-        error = done.exception()
-        if error is not None:
-            self._unsynced |= self._syncing
-        self._syncing, self._sync_running = set(), False
-        self._trim()
-        if waiting is not None and not waiting.done():
-            if error is None:
-                waiting.set_result(None)
+
+def _close(segment: Segment) -> None:
+    segment.pages.close()
+    os.close(segment.fd)
+
+
+class _Syncer:
+    """Brings records to the disk for callers who wait for it.
+
+    While the disk is quick, the event loop waits for it itself: what arrives meanwhile is served by the next turn together, and
+    that costs less than to wake a thread, and to be woken by it, for every few records. A disk that is slow once is waited for
+    by the thread for a while: nothing else may stand still for it. While a crowd grows it is let grow, for some turns of the
+    loop: under load a sync for every few records would cost as much processor as the requests (decision 0068).
+    """
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self.written = 0
+        self.busy = False
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._asked: SimpleQueue[float | None] = SimpleQueue()
+        self._under_way = False
+        self._thread: threading.Thread | None = None
+        self._thread_until_s = 0.0
+
+    def wait(self) -> asyncio.Future[None]:
+        """Done when what is written by now is on the disk. Raises: JournalFailed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((self.written, future))
+        if not self._under_way:
+            self._under_way = True
+            if loop.time() < self._thread_until_s:
+                self._ask_thread(loop, 0.0)
             else:
-                waiting.set_exception(JournalFailed(f"the usage journal cannot be synced: {error}"))
-        if self._next_sync is not None:
-            self._start_sync()
+                loop.call_soon(self._gather, loop, 0, TURNS_MAX)
+        return future
 
+    def stop(self) -> None:
+        """End the thread, after the sync under way."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join()
+            self._thread = None
 
-def _sync(fds: list[int]) -> None:
-    for fd in fds:
-        os.fdatasync(fd)
+    def _gather(self, loop: asyncio.AbstractEventLoop, were: int, turns: int) -> None:
+        """Sync, as soon as a turn of the loop has brought nobody else; few are not kept waiting for others."""
+        are = len(self._waiting)
+        if CROWD <= are != were and turns:
+            loop.call_soon(self._gather, loop, are, turns - 1)
+        else:
+            self._sync_here(loop)
+
+    def _sync_here(self, loop: asyncio.AbstractEventLoop) -> None:
+        started_s = loop.time()
+        written, error = self._sync()
+        if time.monotonic() - started_s > QUICK_S:
+            self._thread_until_s = started_s + SLOW_FOR_S
+        self._tell(loop, written, error)
+
+    def _ask_thread(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=[loop], name="journal-fsync", daemon=True)
+            self._thread.start()
+        self._asked.put(pause_s)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (pause_s := self._asked.get()) is not None:
+            if pause_s:
+                time.sleep(pause_s)
+            written, error = self._sync()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._tell, loop, written, error)
+
+    def _sync(self) -> tuple[int, OSError | None]:
+        """(records that are on the disk now, None), or what the disk said."""
+        written = self.written
+        self.busy = True
+        try:
+            for segment in list(self._segments):
+                if segment.written > segment.synced:
+                    covered = segment.written
+                    os.fdatasync(segment.fd)
+                    segment.synced = covered
+        except OSError as error:
+            return written, error
+        finally:
+            self.busy = False
+        return written, None
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, written: int, error: OSError | None) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= written:
+            future = waiting.popleft()[1]
+            if future.done():  # who waited has given up
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(JournalFailed(f"the usage journal cannot be synced: {error.strerror}"))
+        self._under_way = bool(waiting)
+        if waiting:  # they came while the thread was waiting for the disk
+            self._ask_thread(loop, min(GATHER_S * len(waiting), GATHER_S_MAX))

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from warehouse.journal.frames import Kind, decode, frame_bytes
+from warehouse.journal.frames import END, Kind, decode, frame_bytes
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,6 @@ def recover(directory: Path) -> Recovered:
         for frame in decode(data):
             (opened if frame.kind is Kind.OPEN else closed)[frame.key] = frame.payload
             read += frame_bytes(frame)
-        if read < len(data):
-            _LOG.warning("journal file is cut short", extra={"file": path.name, "bytes_unread": len(data) - read})
+        if data[read : read + len(END)].strip(b"\0"):
+            _LOG.warning("journal file is damaged", extra={"file": path.name, "read_bytes": read})
     return Recovered(list(closed.values()), [payload for key, payload in opened.items() if key not in closed], files)

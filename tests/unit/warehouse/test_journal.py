@@ -6,16 +6,17 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from warehouse.journal import Journal, JournalFailed, JournalFull, Ticket, recover
-from warehouse.journal.frames import KEY_BYTES, decode
+from warehouse.journal.frames import KEY_BYTES, decode, frame_bytes
+from warehouse.journal.journal import CLOSE_SLACK_BYTES
 
 MIB = 1024 * 1024
 
@@ -31,6 +32,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     made.shut()
 
 
+def _made(folder: Path, bytes_max: int = MIB) -> Journal:
+    return Journal(folder, bytes_max=bytes_max, segment_bytes=64 * 1024)
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.journal"))
 
@@ -40,23 +45,22 @@ def _records(folder: Path) -> int:
 
 
 class Disk:
-    """Counts fdatasync, takes its time over each as a disk does, and knows how much of a file it has."""
+    """Counts fdatasync, takes its time over each as a disk does, and knows how many records of a file it has."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.syncs = 0
-        self.bytes_safe = 0
+        self.records_safe = 0
         self.error: OSError | None = None
-        real, lock = os.fdatasync, threading.Lock()
+        real = os.fdatasync
 
         def fdatasync(fd: int) -> None:
-            size = os.fstat(fd).st_size  # what is written later is not covered by this call
+            there = len(list(decode(os.pread(fd, MIB, 0))))  # what is written later is not covered by this call
             time.sleep(seconds)
             if self.error is not None:
                 raise self.error
             real(fd)
-            with lock:
-                self.syncs += 1
-                self.bytes_safe = max(self.bytes_safe, size)
+            self.syncs += 1
+            self.records_safe = max(self.records_safe, there)
 
         monkeypatch.setattr(os, "fdatasync", fdatasync)
 
@@ -64,14 +68,14 @@ class Disk:
 def test_many_who_wait_share_few_syncs_and_none_is_told_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch, seconds=0.005)
     journal = Journal(tmp_path, bytes_max=MIB)
-    told_too_early = []
+    told_too_early, opened = [], count(1)
 
     async def promise(number: int) -> None:
         await asyncio.sleep(number % 10 / 1000)
         journal.open(_key(number), b"x" * 50)
-        end = journal.bytes  # of one file, which nothing was removed from
+        records = next(opened)  # of one file, which nothing was removed from
         await journal.durable()
-        if disk.bytes_safe < end:
+        if disk.records_safe < records:
             told_too_early.append(number)
 
     async def all_at_once() -> None:
@@ -85,7 +89,7 @@ def test_many_who_wait_share_few_syncs_and_none_is_told_too_early(tmp_path: Path
 
 def test_one_who_waits_alone_is_told_after_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch, seconds=0)
-    journal = Journal(tmp_path, bytes_max=MIB)
+    journal = _made(tmp_path)
     journal.open(_key(1), b"x")
     asyncio.run(journal.durable())
     assert disk.syncs == 1
@@ -94,10 +98,12 @@ def test_one_who_waits_alone_is_told_after_one_sync(tmp_path: Path, monkeypatch:
 
 def test_one_who_gives_up_waiting_does_not_take_it_from_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Disk(monkeypatch, seconds=0.05)
-    journal = Journal(tmp_path, bytes_max=MIB)
+    journal = _made(tmp_path)
     journal.open(_key(1), b"x")
 
     async def wait() -> None:
+        await journal.durable()  # so slow a disk is waited for by the thread from here on
+        journal.open(_key(2), b"y")
         alone, gives_up, stays = (asyncio.ensure_future(journal.durable()) for _ in range(3))
         await asyncio.sleep(0.01)  # the first is being served, the others share the next sync
         gives_up.cancel()
@@ -108,11 +114,40 @@ def test_one_who_gives_up_waiting_does_not_take_it_from_the_others(tmp_path: Pat
     journal.shut()
 
 
+def test_a_slow_disk_holds_up_the_event_loop_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Disk(monkeypatch, seconds=0.1)
+    journal = _made(tmp_path)
+
+    async def longest_pause_s() -> float:
+        longest = 0.0
+        last_s = time.monotonic()
+        promises = [asyncio.ensure_future(promise(number)) for number in range(10)]
+        while not all(promised.done() for promised in promises):
+            await asyncio.sleep(0.001)
+            now_s = time.monotonic()
+            longest, last_s = max(longest, now_s - last_s), now_s
+        return longest
+
+    async def promise(number: int) -> None:
+        await asyncio.sleep(number * 0.03)
+        journal.open(_key(number), b"x")
+        await journal.durable()
+
+    journal.open(_key(100), b"x")
+
+    async def run() -> float:
+        await journal.durable()
+        return await longest_pause_s()
+
+    assert asyncio.run(run()) < 0.09
+    journal.shut()
+
+
 def test_an_error_of_the_disk_is_told_and_the_same_bytes_are_synced_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch, seconds=0)
-    journal = Journal(tmp_path, bytes_max=MIB)
+    journal = _made(tmp_path)
     journal.open(_key(1), b"x")
     disk.error = OSError(5, "Input/output error")
 
@@ -123,7 +158,7 @@ def test_an_error_of_the_disk_is_told_and_the_same_bytes_are_synced_again(
         await journal.durable()
 
     asyncio.run(fail_then_succeed())
-    assert disk.bytes_safe == journal.bytes
+    assert disk.records_safe == 1
     journal.shut()
 
 
@@ -157,17 +192,51 @@ def test_a_file_with_a_record_that_the_database_lacks_is_kept(journal: Journal, 
     assert _records(tmp_path) == 0
 
 
-def test_an_open_and_a_close_in_different_files_keep_both(journal: Journal, tmp_path: Path) -> None:
+def test_a_close_goes_where_its_open_record_is(journal: Journal, tmp_path: Path) -> None:
     ticket = journal.open(_key(1), b"x" * 2000)
     other = journal.open(_key(2), b"y" * 2000)
     journal.close(ticket, b"z" * 2000)
+    assert [frame.payload[:1] for frame in decode(_files(tmp_path)[0].read_bytes())] == [b"x", b"z"]
     journal.committed([other])
     assert recover(tmp_path).closed == [b"z" * 2000]
     journal.committed([ticket])
-    assert journal.bytes == sum(path.stat().st_size for path in _files(tmp_path)) == 0
+    assert journal.bytes == 0
 
 
-def test_the_size_is_that_of_the_files(journal: Journal, tmp_path: Path) -> None:
+def test_a_file_that_is_used_anew_says_nothing_of_what_it_had(tmp_path: Path) -> None:
+    journal = _made(tmp_path)
+    for number in range(50):
+        ticket = journal.open(_key(number), b"x" * 100)
+        journal.close(ticket, b"y" * 100)
+        journal.committed([ticket])
+    journal.open(_key(99), b"the only one")
+    found = recover(tmp_path)
+    assert (found.closed, found.lost) == ([], [b"the only one"])
+    journal.shut()
+
+
+def test_files_are_written_again_and_say_nothing_of_what_they_had(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=2000)
+    names: set[str] = set()
+    waiting: list[Ticket] = []
+    for number in range(400):
+        ticket = journal.open(_key(number), b"x" * 100)
+        journal.close(ticket, b"y" * 100)
+        waiting.append(ticket)
+        if len(waiting) == 8:  # more than one file holds
+            journal.committed(waiting)
+            waiting.clear()
+            assert _records(tmp_path) == journal.bytes == 0
+        names |= {path.name for path in _files(tmp_path)}
+    assert len(names) <= 4
+    journal.open(_key(999), b"the only one")
+    found = recover(tmp_path)
+    assert (found.closed, found.lost) == ([], [b"the only one"])
+    journal.shut()
+    assert len(_files(tmp_path)) == 1
+
+
+def test_the_size_is_that_of_the_records(journal: Journal, tmp_path: Path) -> None:
     tickets: list[Ticket] = []
     for number in range(300):
         tickets.append(journal.open(_key(number), b"x" * (number % 200)))
@@ -175,10 +244,11 @@ def test_the_size_is_that_of_the_files(journal: Journal, tmp_path: Path) -> None
             done = tickets.pop(0)
             journal.close(done, b"done")
             journal.committed([done])
-        assert journal.bytes == sum(path.stat().st_size for path in _files(tmp_path))
+        read = [frame for path in _files(tmp_path) for frame in decode(path.read_bytes())]
+        assert journal.bytes == sum(map(frame_bytes, read))
 
 
-def test_what_is_being_synced_is_not_removed_under_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_being_synced_is_not_closed_under_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Disk(monkeypatch, seconds=0.05)
     journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=100)
 
@@ -187,17 +257,18 @@ def test_what_is_being_synced_is_not_removed_under_the_sync(tmp_path: Path, monk
         journal.close(ticket, b"done")
         waiting = asyncio.ensure_future(journal.durable())
         await asyncio.sleep(0.01)
+        journal.open(_key(2), b"the first file is full")
         journal.committed([ticket])
-        assert journal.bytes > 0
         await waiting
+        await journal.durable()
 
     asyncio.run(commit_during_sync())
-    assert journal.bytes == 0
+    assert len(_files(tmp_path)) == 1
     journal.shut()
 
 
 def test_a_full_journal_refuses_new_work_and_records_what_had_begun(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, bytes_max=500)
+    journal = _made(tmp_path, 500)
     tickets = [journal.open(_key(number), b"x" * 40) for number in range(8)]
     assert journal.bytes >= 500
     with pytest.raises(JournalFull, match="500 bytes"):
@@ -221,26 +292,67 @@ def _disk_of(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", [100, 101, 126, 127, 150])
-def test_a_full_disk_fails_the_record_and_leaves_nothing_half_written(tmp_path: Path, room: int) -> None:
-    journal = Journal(tmp_path, bytes_max=MIB)
-    kept = journal.open(_key(1), b"x" * 73)
-    assert journal.bytes == 100
-    with _disk_of(room), pytest.raises(JournalFailed):
-        journal.open(_key(2), b"y" * 50)
-    assert journal.bytes == 100
-    assert _files(tmp_path)[0].stat().st_size == 100
-    journal.close(kept, b"room again")
+def test_a_full_disk_refuses_new_work_and_takes_the_end_of_what_had_begun(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=2000)
+    tickets = [journal.open(_key(100), b"x" * 40)]
+    with _disk_of(1000):
+        with pytest.raises(JournalFailed, match="cannot grow"):
+            tickets.extend(journal.open(_key(number), b"x" * 40) for number in range(100))
+        assert 0 < len(tickets) < 20
+        assert len(_files(tmp_path)) == 1, "no half-made file is left"
+        for ticket in tickets:
+            journal.close(ticket, b"y" * (40 + CLOSE_SLACK_BYTES))
     found = recover(tmp_path)
-    assert (found.closed, found.lost) == ([b"room again"], [])
+    assert (len(found.closed), found.lost) == (len(tickets), [])
+    journal.open(_key(200), b"room again")
     journal.shut()
 
 
-def test_a_close_that_failed_leaves_the_open_record(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, bytes_max=MIB)
+def test_a_disk_that_is_full_from_the_start_is_told_with_the_first_record(tmp_path: Path) -> None:
+    journal = _made(tmp_path)
+    with _disk_of(0), pytest.raises(JournalFailed, match="cannot grow"):
+        journal.open(_key(1), b"x")
     ticket = journal.open(_key(1), b"opened")
-    with _disk_of(journal.bytes), pytest.raises(JournalFailed):
-        journal.close(ticket, b"closed")
+    journal.close(ticket, b"closed")
+    journal.committed([ticket])
+    assert journal.bytes == 0
+    journal.shut()
+
+
+def test_room_is_looked_for_before_it_is_needed_and_again_while_there_is_none(tmp_path: Path) -> None:
+    journal = _made(tmp_path)
+    with _disk_of(0):
+        journal.make_room()
+        assert journal.error is not None
+        assert "ROUTER_JOURNAL_DIR" in journal.error
+    journal.make_room()
+    assert journal.error is None
+    assert len(_files(tmp_path)) == 1
+    journal.make_room()
+    assert len(_files(tmp_path)) == 1
+    with _disk_of(0):
+        journal.open(_key(1), b"there is a file already")
+    journal.shut()
+
+
+def test_a_disk_with_room_again_is_noticed_without_a_new_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=2000)
+    with _disk_of(1000):
+        with pytest.raises(JournalFailed, match="cannot grow"):
+            [journal.open(_key(number), b"x" * 40) for number in range(100)]
+        assert journal.error is not None
+    journal.make_room()
+    assert journal.error is None
+    with _disk_of(0):
+        journal.open(_key(200), b"into the new file")
+    journal.shut()
+
+
+def test_a_close_that_is_far_longer_than_its_open_is_refused_and_the_open_record_stays(tmp_path: Path) -> None:
+    journal = _made(tmp_path)
+    ticket = journal.open(_key(1), b"opened")
+    with pytest.raises(JournalFailed, match="has room for"):
+        journal.close(ticket, b"x" * (7 + CLOSE_SLACK_BYTES))
     assert recover(tmp_path).lost == [b"opened"]
     journal.committed([ticket])  # its row went to the database from memory
     assert journal.bytes == 0
@@ -249,7 +361,7 @@ def test_a_close_that_failed_leaves_the_open_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [Journal.shut, lambda _: None])
 def test_what_is_outstanding_is_there_after_the_end(tmp_path: Path, ending: Callable[[Journal], None]) -> None:
-    journal = Journal(tmp_path, bytes_max=MIB)
+    journal = _made(tmp_path)
     done = journal.open(_key(1), b"x")
     journal.open(_key(2), b"still open")
     journal.close(done, b"done")
@@ -259,7 +371,7 @@ def test_what_is_outstanding_is_there_after_the_end(tmp_path: Path, ending: Call
 
 
 def test_a_clean_end_leaves_no_file(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, bytes_max=MIB)
+    journal = _made(tmp_path)
     ticket = journal.open(_key(1), b"x")
     journal.close(ticket, b"done")
     journal.committed([ticket])
@@ -268,11 +380,11 @@ def test_a_clean_end_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_a_new_life_never_writes_into_files_of_the_old_one(tmp_path: Path) -> None:
-    first = Journal(tmp_path, bytes_max=MIB)
+    first = _made(tmp_path)
     first.open(_key(1), b"of the first life")
     first.shut()
     found = recover(tmp_path)
-    second = Journal(tmp_path, bytes_max=MIB)
+    second = _made(tmp_path)
     second.open(_key(2), b"of the second life")
     found.discard()
     assert recover(tmp_path).lost == [b"of the second life"]

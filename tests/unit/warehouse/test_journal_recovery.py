@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.journal import recover
-from warehouse.journal.frames import KEY_BYTES, Kind, encode
+from warehouse.journal.frames import END, KEY_BYTES, Kind, encode
 
 KEYS = [bytes([number]) * KEY_BYTES for number in range(4)]
 
@@ -63,7 +63,14 @@ def test_a_torn_file_is_read_to_the_tear_and_told(tmp_path: Path, caplog: pytest
     _write(tmp_path, 2, encode(Kind.CLOSE, KEYS[2], b"of the next file"))
     with caplog.at_level(logging.WARNING):
         assert recover(tmp_path).closed == [b"whole", b"of the next file"]
-    assert "cut short" in caplog.text
+    assert "damaged" in caplog.text
+
+
+def test_a_file_that_is_longer_than_its_records_is_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _write(tmp_path, 1, encode(Kind.OPEN, KEYS[0], b"opened"), END, encode(Kind.OPEN, KEYS[1], b"of another time"))
+    with caplog.at_level(logging.WARNING):
+        assert recover(tmp_path).lost == [b"opened"]
+    assert not caplog.records
 
 
 def test_reading_changes_nothing_and_discarding_removes_what_was_read(tmp_path: Path) -> None:
