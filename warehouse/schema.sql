@@ -21,7 +21,8 @@ CREATE TYPE raw.charge_class AS ENUM (
     'free_refused',
     'free_engine_failed',
     'free_timed_out',
-    'free_router_lost'
+    'free_router_lost',
+    'free_replayed'
 );
 
 CREATE TYPE raw.endpoint AS ENUM (
@@ -82,6 +83,33 @@ begin
     update control.sql_logins set name = label, created_by = made_by where role_name = login;
 end
 $_$;
+
+CREATE FUNCTION control.announce_budget_alert() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made text;
+begin
+    -- Multiplied and not divided: exact to the pico-dollar.
+    select control.put_event(
+        new.org_id,
+        case when new.percent >= 100 then 'budget.exhausted' else 'budget.threshold_reached' end,
+        jsonb_build_object(
+            'budget_id', b.public_id, 'period', b.period, 'mode', b.mode, 'project_id', p.public_id,
+            'window_start', to_char(new.window_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            'percent', new.percent,
+            'spent_usd', trim_scale(new.spent_picousd * 0.000000000001)::text,
+            'limit_usd', trim_scale(new.limit_picousd * 0.000000000001)::text
+        ),
+        'budget ' || new.budget_id || ' ' || extract(epoch from new.window_start)::bigint || ' ' || new.percent
+    ) into made
+    from control.budgets as b
+    left join control.projects as p on p.id = b.project_id
+    where b.id = new.budget_id;
+    return null;
+end
+$$;
 
 CREATE FUNCTION control.announce_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -194,6 +222,98 @@ begin
 end
 $_$;
 
+CREATE FUNCTION control.note_budget_alerts() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+with windows as (
+    select
+        b.*,
+        case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd,
+        case b.period
+            when 'lifetime' then b.created_at
+            else date_trunc(b.period, now() at time zone o.time_zone) at time zone o.time_zone
+        end as window_start
+    from control.budgets as b
+    inner join control.organizations as o on o.id = b.org_id
+    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0
+),
+spends as (
+    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
+    from windows as w
+    cross join lateral (
+        select coalesce(sum(e.cost_picousd), 0) as picousd
+        from raw.usage_events as e
+        where e.org_id = w.org_id and e.started_at >= w.window_start
+            and (w.project_id is null or e.project_id = w.project_id)
+            and (w.user_id is null or e.user_id = w.user_id)
+            and (w.service_account_id is null or e.service_account_id = w.service_account_id)
+            and (w.api_key_id is null or e.api_key_id = w.api_key_id)
+            and (w.model_id is null or e.model_id = w.model_id)
+    ) as spend
+),
+noted as (
+    insert into control.budget_alerts (org_id, budget_id, window_start, percent, spent_picousd, limit_picousd)
+    select s.org_id, s.id, s.window_start, reached.percent, s.picousd, s.limit_picousd
+    from spends as s
+    cross join lateral unnest(s.alert_percents) as reached (percent)
+    -- Multiplied and not divided: exact to the pico-dollar. A budget of nothing is reached by the first cost.
+    where s.picousd > 0 and s.picousd * 100 >= s.limit_picousd * reached.percent
+    on conflict (budget_id, window_start, percent) do nothing
+    returning 1
+)
+
+select count(*)::integer from noted
+$$;
+
+CREATE FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint DEFAULT NULL::bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made bigint;
+    named text;
+begin
+    -- The management API speaks for one organization a transaction; the other callers work for all.
+    if session_user = 'inferhouse_management' and for_org_id is distinct from control.current_org_id() then
+        raise exception 'this transaction was not opened for organization %', for_org_id using errcode = 'insufficient_privilege';
+    end if;
+    insert into control.outbox_events (public_id, org_id, event_type, data, happened_once)
+    values ('event_' || replace(gen_random_uuid()::text, '-', ''), for_org_id, type_of, about, once)
+    on conflict (org_id, happened_once) do nothing
+    returning id, public_id into made, named;
+    if made is null then
+        return null;
+    end if;
+    insert into control.outbox_deliveries (public_id, org_id, event_id, webhook_id)
+    select 'delivery_' || replace(gen_random_uuid()::text, '-', ''), for_org_id, made, w.id
+    from control.webhooks as w
+    where w.org_id = for_org_id and w.deleted_at is null
+        and case
+            when only_webhook_id is null then w.enabled and (w.event_types is null or type_of = any (w.event_types))
+            else w.id = only_webhook_id
+        end;
+    if only_webhook_id is null then
+        insert into control.outbox_deliveries (public_id, org_id, event_id, email)
+        select 'delivery_' || replace(gen_random_uuid()::text, '-', ''), for_org_id, made, told.email
+        from (
+            select lower(u.email) as email
+            from control.org_members as m
+            inner join control.users as u on u.id = m.user_id
+            where m.org_id = for_org_id and u.disabled_at is null
+                and m.role = any (coalesce(
+                    (select r.roles from control.alert_recipients as r where r.org_id = for_org_id), '{owner,billing}'
+                ))
+            union
+            select lower(unnest(r.emails)) from control.alert_recipients as r where r.org_id = for_org_id
+            order by 1
+            limit 100
+        ) as told;
+    end if;
+    return named;
+end
+$$;
+
 CREATE FUNCTION control.refuse_price_gap() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -239,6 +359,16 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE TABLE control.alert_recipients (
+    org_id bigint NOT NULL,
+    roles text[] NOT NULL,
+    emails text[] DEFAULT '{}'::text[] NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT alert_recipients_roles_check CHECK ((roles <@ '{owner,admin,billing,member,auditor}'::text[]))
+);
+
+COMMENT ON TABLE control.alert_recipients IS 'Who gets mail. An organization without a row has its owners and billing users told.';
+
 CREATE TABLE control.api_keys (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -261,9 +391,13 @@ CREATE TABLE control.api_keys (
     last_used_at timestamp with time zone,
     created_by text,
     version integer DEFAULT 1 NOT NULL,
+    choices_max integer,
+    output_tokens_max integer,
     CONSTRAINT api_keys_check1 CHECK (((user_id IS NULL) OR (service_account_id IS NULL))),
+    CONSTRAINT api_keys_choices_max_check CHECK ((choices_max >= 1)),
     CONSTRAINT api_keys_kind_check CHECK ((kind = ANY (ARRAY['inference'::text, 'admin'::text, 'platform'::text]))),
     CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT api_keys_output_tokens_max_check CHECK ((output_tokens_max >= 1)),
     CONSTRAINT api_keys_previous_secret_hash_check CHECK ((length(previous_secret_hash) = 32)),
     CONSTRAINT api_keys_public_id_check CHECK ((public_id ~ '^[0-9A-Za-z]{16}$'::text)),
     CONSTRAINT api_keys_scopes_check CHECK (((scopes <@ '{inference,usage.read,admin}'::text[]) AND ((cardinality(scopes) >= 1) AND (cardinality(scopes) <= 3)))),
@@ -274,6 +408,8 @@ COMMENT ON COLUMN control.api_keys.secret_hash IS 'HMAC-SHA256 of the secret und
 COMMENT ON COLUMN control.api_keys.models IS 'Names this key may use; null means every model.';
 COMMENT ON COLUMN control.api_keys.cidrs IS 'Networks that the key works from; null means from everywhere.';
 COMMENT ON COLUMN control.api_keys.previous_secret_hash IS 'The secret before the last rotation; works until previous_secret_until.';
+COMMENT ON COLUMN control.api_keys.choices_max IS 'The largest `n` that a request of this key may ask for; null is no cap.';
+COMMENT ON COLUMN control.api_keys.output_tokens_max IS 'The largest `max_tokens` that a request of this key may ask for.';
 
 ALTER TABLE control.api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.api_keys_id_seq
@@ -322,6 +458,26 @@ CREATE TABLE control.audit_log (
 
 COMMENT ON TABLE control.audit_log IS 'Every change, by whom, from where, what was and what is. Added to, never changed.';
 
+CREATE TABLE control.budget_alerts (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    budget_id bigint NOT NULL,
+    window_start timestamp with time zone NOT NULL,
+    percent integer NOT NULL,
+    spent_picousd numeric(38,0) NOT NULL,
+    limit_picousd numeric(38,0) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE control.budget_alerts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.budget_alerts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE control.budgets (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -338,14 +494,19 @@ CREATE TABLE control.budgets (
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    raised_limit_picousd numeric(38,0),
+    raised_until timestamp with time zone,
     CONSTRAINT budgets_check CHECK ((num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)),
     CONSTRAINT budgets_limit_picousd_check CHECK ((limit_picousd >= (0)::numeric)),
     CONSTRAINT budgets_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'soft'::text, 'shadow'::text]))),
     CONSTRAINT budgets_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
-    CONSTRAINT budgets_public_id_check CHECK ((public_id ~ '^budget_[0-9a-z]{12,32}$'::text))
+    CONSTRAINT budgets_public_id_check CHECK ((public_id ~ '^budget_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT budgets_raise_check CHECK (((raised_limit_picousd IS NULL) = (raised_until IS NULL))),
+    CONSTRAINT budgets_raised_limit_check CHECK ((raised_limit_picousd >= (0)::numeric))
 );
 
 COMMENT ON TABLE control.budgets IS 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
+COMMENT ON COLUMN control.budgets.raised_until IS 'Until then raised_limit_picousd is the limit, where it is the higher one.';
 
 ALTER TABLE control.budgets ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.budgets_id_seq
@@ -393,12 +554,30 @@ CREATE TABLE control.engines (
     enabled boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     version integer DEFAULT 1 NOT NULL,
+    weight integer DEFAULT 100 NOT NULL,
+    requests_at_once integer,
+    served_model text,
+    sealed_key bytea,
+    canary_stopped_at timestamp with time zone,
+    canary_stopped_why text,
+    canary_percent integer,
     CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+$'::text)),
-    CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text]))),
-    CONSTRAINT engines_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
+    CONSTRAINT engines_canary_percent_check CHECK (((canary_percent >= 1) AND (canary_percent <= 50))),
+    CONSTRAINT engines_canary_stopped_why_check CHECK ((length(canary_stopped_why) <= 300)),
+    CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text, 'sglang'::text, 'openai'::text]))),
+    CONSTRAINT engines_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text)),
+    CONSTRAINT engines_requests_at_once_check CHECK ((requests_at_once > 0)),
+    CONSTRAINT engines_served_model_check CHECK (((length(served_model) >= 1) AND (length(served_model) <= 200))),
+    CONSTRAINT engines_weight_check CHECK (((weight >= 0) AND (weight <= 1000)))
 );
 
 COMMENT ON COLUMN control.engines.base_url IS 'Scheme, host and port; paths such as /v1/chat/completions are added by the router.';
+COMMENT ON COLUMN control.engines.weight IS 'Share of the load, relative to the other engines of the model; 0 takes no new requests.';
+COMMENT ON COLUMN control.engines.requests_at_once IS 'For each worker of a router; null: as many as there may be connections.';
+COMMENT ON COLUMN control.engines.served_model IS 'What the engine itself calls the model; null: as it is called here.';
+COMMENT ON COLUMN control.engines.sealed_key IS 'Key of a hosted provider, encrypted under a key that only processes know.';
+COMMENT ON COLUMN control.engines.canary_stopped_at IS 'A router found it worse than the others; nothing goes to it until a change.';
+COMMENT ON COLUMN control.engines.canary_percent IS 'Share of its model''s requests that it gets on trial; null: it is no canary.';
 
 ALTER TABLE control.engines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.engines_id_seq
@@ -467,14 +646,18 @@ CREATE TABLE control.limits (
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    mode text DEFAULT 'hard'::text NOT NULL,
     CONSTRAINT limits_check CHECK ((num_nonnulls(project_id, api_key_id) <= 1)),
     CONSTRAINT limits_check1 CHECK ((num_nonnulls(requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once) >= 1)),
     CONSTRAINT limits_input_tokens_per_minute_check CHECK ((input_tokens_per_minute >= 0)),
+    CONSTRAINT limits_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'shadow'::text]))),
     CONSTRAINT limits_output_tokens_per_minute_check CHECK ((output_tokens_per_minute >= 0)),
     CONSTRAINT limits_public_id_check CHECK ((public_id ~ '^limit_[0-9a-z]{12,32}$'::text)),
     CONSTRAINT limits_requests_at_once_check CHECK ((requests_at_once >= 0)),
     CONSTRAINT limits_requests_per_minute_check CHECK ((requests_per_minute >= 0))
 );
+
+COMMENT ON COLUMN control.limits.mode IS 'A shadow limit refuses nobody; control.shadow_refusals counts whom it would have refused.';
 
 ALTER TABLE control.limits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.limits_id_seq
@@ -495,6 +678,32 @@ CREATE TABLE control.login_failures (
 
 COMMENT ON COLUMN control.login_failures.subject IS 'Keyed hash of an e-mail address or of a network address: neither is stored for somebody who only tried.';
 
+CREATE TABLE control.model_aliases (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint,
+    name text NOT NULL,
+    stages jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT model_aliases_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text)),
+    CONSTRAINT model_aliases_public_id_check CHECK ((public_id ~ '^alias_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT model_aliases_stages_check CHECK ((jsonb_typeof(stages) = 'array'::text))
+);
+
+COMMENT ON TABLE control.model_aliases IS 'A name that stands for models; org_id null is for everybody, otherwise one organization''s own.';
+COMMENT ON COLUMN control.model_aliases.stages IS '[[{"model": "name", "weight": 3}, …], …]: a model of the first stage by weight; what follows is for when it cannot answer.';
+
+ALTER TABLE control.model_aliases ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.model_aliases_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE control.models (
     id integer NOT NULL,
     name text NOT NULL,
@@ -503,10 +712,21 @@ CREATE TABLE control.models (
     retired_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     version integer DEFAULT 1 NOT NULL,
+    template_tokens_per_call integer DEFAULT 256 NOT NULL,
+    template_tokens_per_message integer DEFAULT 16 NOT NULL,
+    template_tokens_for_tools integer DEFAULT 512 NOT NULL,
+    media_tokens_max integer,
     CONSTRAINT models_context_tokens_max_check CHECK ((context_tokens_max > 0)),
+    CONSTRAINT models_media_tokens_max_check CHECK ((media_tokens_max >= 0)),
     CONSTRAINT models_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text)),
-    CONSTRAINT models_output_tokens_max_check CHECK ((output_tokens_max > 0))
+    CONSTRAINT models_output_tokens_max_check CHECK ((output_tokens_max > 0)),
+    CONSTRAINT models_template_tokens_for_tools_check CHECK ((template_tokens_for_tools >= 0)),
+    CONSTRAINT models_template_tokens_per_call_check CHECK ((template_tokens_per_call >= 0)),
+    CONSTRAINT models_template_tokens_per_message_check CHECK ((template_tokens_per_message >= 0))
 );
+
+COMMENT ON COLUMN control.models.template_tokens_per_call IS 'Tokens that the chat template adds to a call at most; with the ones below, the bound of a call''s input before it is tokenized.';
+COMMENT ON COLUMN control.models.media_tokens_max IS 'Tokens of an image, a sound or a film at most; null: as many as the context has.';
 
 ALTER TABLE control.models ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.models_id_seq
@@ -556,18 +776,82 @@ CREATE TABLE control.organizations (
     key_models text[],
     key_cidrs cidr[],
     totp_required boolean DEFAULT false NOT NULL,
+    answers_kept_s integer DEFAULT 0 NOT NULL,
+    when_redis_is_down text DEFAULT 'refuse'::text NOT NULL,
+    CONSTRAINT organizations_answers_kept_s_check CHECK (((answers_kept_s >= 0) AND (answers_kept_s <= 604800))),
     CONSTRAINT organizations_currency_check CHECK ((currency = 'USD'::text)),
     CONSTRAINT organizations_key_days_max_check CHECK (((key_days_max >= 1) AND (key_days_max <= 3650))),
     CONSTRAINT organizations_keys_per_member_max_check CHECK (((keys_per_member_max >= 0) AND (keys_per_member_max <= 10000))),
     CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT organizations_public_id_check CHECK ((public_id ~ '^org_[0-9a-z]{12,32}$'::text))
+    CONSTRAINT organizations_public_id_check CHECK ((public_id ~ '^org_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT organizations_when_redis_is_down_check CHECK ((when_redis_is_down = ANY (ARRAY['refuse'::text, 'share'::text])))
 );
 
 COMMENT ON TABLE control.organizations IS 'A tenant. Everything below carries its id.';
 COMMENT ON COLUMN control.organizations.key_days_max IS 'Caps on the keys that members make, with keys_per_member_max, key_models and key_cidrs; null means no cap.';
+COMMENT ON COLUMN control.organizations.answers_kept_s IS 'For how long the answers of requests with an Idempotency-Key are kept to be sent again; 0 keeps none.';
+COMMENT ON COLUMN control.organizations.when_redis_is_down IS 'refuse: requests under a budget or a limit get 503. share: each router goes on within its share of what was left.';
 
 ALTER TABLE control.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.organizations_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.outbox_deliveries (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    event_id bigint NOT NULL,
+    webhook_id bigint,
+    email text,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    next_try_at timestamp with time zone DEFAULT now() NOT NULL,
+    tried_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    http_status integer,
+    error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT outbox_deliveries_check CHECK ((num_nonnulls(webhook_id, email) = 1)),
+    CONSTRAINT outbox_deliveries_email_check CHECK ((length(email) <= 320)),
+    CONSTRAINT outbox_deliveries_error_check CHECK ((length(error) <= 300)),
+    CONSTRAINT outbox_deliveries_public_id_check CHECK ((public_id ~ '^delivery_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT outbox_deliveries_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'delivered'::text, 'failed'::text]))),
+    CONSTRAINT outbox_deliveries_tries_check CHECK ((tries >= 0))
+);
+
+COMMENT ON COLUMN control.outbox_deliveries.next_try_at IS 'While a try is under way: when it counts as lost and is made again, so that a killed deliverer loses nothing.';
+
+ALTER TABLE control.outbox_deliveries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.outbox_deliveries_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE control.outbox_events (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    event_type text NOT NULL,
+    data jsonb NOT NULL,
+    happened_once text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT outbox_events_event_type_check CHECK ((event_type ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT outbox_events_happened_once_check CHECK (((length(happened_once) >= 1) AND (length(happened_once) <= 200))),
+    CONSTRAINT outbox_events_public_id_check CHECK ((public_id ~ '^event_[0-9a-z]{12,32}$'::text))
+);
+
+COMMENT ON COLUMN control.outbox_events.happened_once IS 'What the event is about, in a word: a second event of the same word is none.';
+
+ALTER TABLE control.outbox_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.outbox_events_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -688,6 +972,18 @@ ALTER TABLE control.sessions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.shadow_refusals (
+    org_id bigint NOT NULL,
+    budget_id bigint,
+    limit_id bigint,
+    day date NOT NULL,
+    requests bigint NOT NULL,
+    CONSTRAINT shadow_refusals_check CHECK ((num_nonnulls(budget_id, limit_id) = 1)),
+    CONSTRAINT shadow_refusals_requests_check CHECK ((requests > 0))
+);
+
+COMMENT ON TABLE control.shadow_refusals IS 'How many requests a budget or limit in shadow mode would have refused, by the day (UTC) of the request.';
+
 CREATE TABLE control.sql_logins (
     role_name name NOT NULL,
     org_id bigint NOT NULL,
@@ -734,6 +1030,37 @@ ALTER TABLE control.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.webhooks (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    name text NOT NULL,
+    url text NOT NULL,
+    event_types text[],
+    enabled boolean DEFAULT true NOT NULL,
+    secret_serial integer DEFAULT 1 NOT NULL,
+    previous_secret_until timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhooks_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT webhooks_public_id_check CHECK ((public_id ~ '^webhook_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT webhooks_secret_serial_check CHECK ((secret_serial > 0)),
+    CONSTRAINT webhooks_url_check CHECK (((url ~ '^https?://'::text) AND (length(url) <= 2000)))
+);
+
+COMMENT ON COLUMN control.webhooks.event_types IS 'Types that it is told of; null means all.';
+COMMENT ON COLUMN control.webhooks.secret_serial IS 'Which of its secrets signs. The secret is made of this, of public_id and of a key that only processes know: none is stored.';
+
+ALTER TABLE control.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.webhooks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE marts.spend_forecast (
     org_id bigint NOT NULL,
     day_utc date NOT NULL,
@@ -757,6 +1084,23 @@ CREATE TABLE migrations.applied (
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE raw.idempotent_answers (
+    api_key_id bigint NOT NULL,
+    idempotency_key_hash bytea NOT NULL,
+    request_hash bytea NOT NULL,
+    request_id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    finished boolean DEFAULT false NOT NULL,
+    model_id integer,
+    answer bytea,
+    CONSTRAINT idempotent_answers_answer_check CHECK ((length(answer) <= 1048576)),
+    CONSTRAINT idempotent_answers_idempotency_key_hash_check CHECK ((length(idempotency_key_hash) = 32)),
+    CONSTRAINT idempotent_answers_request_hash_check CHECK ((length(request_hash) = 32))
+);
+
+COMMENT ON TABLE raw.idempotent_answers IS 'Requests with an Idempotency-Key: under way, or charged; the answer only where the organization has chosen to keep answers.';
 
 CREATE TABLE raw.journal_positions (
     worker text NOT NULL,
@@ -804,6 +1148,7 @@ CREATE TABLE raw.usage_events (
     error_code text,
     end_user text,
     tags jsonb,
+    router_life integer,
     CONSTRAINT usage_events_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT usage_events_check CHECK (((cached_input_tokens >= 0) AND (cached_input_tokens <= input_tokens))),
     CONSTRAINT usage_events_check1 CHECK (((reasoning_tokens >= 0) AND (reasoning_tokens <= output_tokens))),
@@ -825,6 +1170,11 @@ CREATE TABLE raw.usage_events (
 COMMENT ON TABLE raw.usage_events IS 'One row per attempt on an engine (attempt >= 1), plus one per request refused before any (attempt 0).';
 COMMENT ON COLUMN raw.usage_events.recorded_xid IS 'Commit order: readers take rows below pg_snapshot_xmin of their own snapshot, so a row committed late is never missed.';
 COMMENT ON COLUMN raw.usage_events.model_asked IS 'Only where it differs from the model that served, or where none served.';
+COMMENT ON COLUMN raw.usage_events.router_life IS 'The account that the router had the row in: a random number, new at its start and whenever an account is opened anew.
+A sum over rows leaves out those of the accounts that routers hold now, which Redis counts.';
+
+ALTER TABLE ONLY control.alert_recipients
+    ADD CONSTRAINT alert_recipients_pkey PRIMARY KEY (org_id);
 
 ALTER TABLE control.api_keys
     ADD CONSTRAINT api_keys_home_check CHECK ((((kind = 'platform'::text) AND (org_id IS NULL) AND (project_id IS NULL)) OR ((kind = 'admin'::text) AND (org_id IS NOT NULL) AND (project_id IS NULL)) OR ((kind = 'inference'::text) AND (org_id IS NOT NULL) AND (project_id IS NOT NULL)))) NOT VALID;
@@ -843,6 +1193,12 @@ ALTER TABLE ONLY control.audit_log
 
 ALTER TABLE ONLY control.audit_log
     ADD CONSTRAINT audit_log_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.budget_alerts
+    ADD CONSTRAINT budget_alerts_budget_id_window_start_percent_key UNIQUE (budget_id, window_start, percent);
+
+ALTER TABLE ONLY control.budget_alerts
+    ADD CONSTRAINT budget_alerts_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY control.budgets
     ADD CONSTRAINT budgets_pkey PRIMARY KEY (id);
@@ -886,6 +1242,12 @@ ALTER TABLE ONLY control.limits
 ALTER TABLE ONLY control.login_failures
     ADD CONSTRAINT login_failures_pkey PRIMARY KEY (subject);
 
+ALTER TABLE ONLY control.model_aliases
+    ADD CONSTRAINT model_aliases_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.model_aliases
+    ADD CONSTRAINT model_aliases_public_id_key UNIQUE (public_id);
+
 ALTER TABLE ONLY control.models
     ADD CONSTRAINT models_name_key UNIQUE (name);
 
@@ -903,6 +1265,27 @@ ALTER TABLE ONLY control.organizations
 
 ALTER TABLE ONLY control.organizations
     ADD CONSTRAINT organizations_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.outbox_deliveries
+    ADD CONSTRAINT outbox_deliveries_event_id_webhook_id_email_key UNIQUE NULLS NOT DISTINCT (event_id, webhook_id, email);
+
+ALTER TABLE ONLY control.outbox_deliveries
+    ADD CONSTRAINT outbox_deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.outbox_deliveries
+    ADD CONSTRAINT outbox_deliveries_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.outbox_events
+    ADD CONSTRAINT outbox_events_org_id_happened_once_key UNIQUE (org_id, happened_once);
+
+ALTER TABLE ONLY control.outbox_events
+    ADD CONSTRAINT outbox_events_org_id_id_key UNIQUE (org_id, id);
+
+ALTER TABLE ONLY control.outbox_events
+    ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.outbox_events
+    ADD CONSTRAINT outbox_events_public_id_key UNIQUE (public_id);
 
 ALTER TABLE ONLY control.prices
     ADD CONSTRAINT prices_no_overlap EXCLUDE USING gist (model_id WITH =, COALESCE(org_id, (0)::bigint) WITH =, effective WITH &&);
@@ -937,6 +1320,9 @@ ALTER TABLE ONLY control.sessions
 ALTER TABLE ONLY control.sessions
     ADD CONSTRAINT sessions_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY control.shadow_refusals
+    ADD CONSTRAINT shadow_refusals_budget_id_limit_id_day_key UNIQUE NULLS NOT DISTINCT (budget_id, limit_id, day);
+
 ALTER TABLE ONLY control.sql_logins
     ADD CONSTRAINT sql_logins_pkey PRIMARY KEY (role_name);
 
@@ -949,11 +1335,23 @@ ALTER TABLE ONLY control.users
 ALTER TABLE ONLY control.users
     ADD CONSTRAINT users_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY control.webhooks
+    ADD CONSTRAINT webhooks_org_id_id_key UNIQUE (org_id, id);
+
+ALTER TABLE ONLY control.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY control.webhooks
+    ADD CONSTRAINT webhooks_public_id_key UNIQUE (public_id);
+
 ALTER TABLE ONLY marts.spend_forecast
     ADD CONSTRAINT spend_forecast_pkey PRIMARY KEY (org_id, day_utc);
 
 ALTER TABLE ONLY migrations.applied
     ADD CONSTRAINT applied_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY raw.idempotent_answers
+    ADD CONSTRAINT idempotent_answers_pkey PRIMARY KEY (api_key_id, idempotency_key_hash);
 
 ALTER TABLE ONLY raw.journal_positions
     ADD CONSTRAINT journal_positions_pkey PRIMARY KEY (worker);
@@ -976,28 +1374,39 @@ CREATE UNIQUE INDEX invites_open_key ON control.invites USING btree (org_id, low
 CREATE INDEX invites_org_id_idx ON control.invites USING btree (org_id, id);
 CREATE INDEX limits_org_id_idx ON control.limits USING btree (org_id, id) WHERE (deleted_at IS NULL);
 CREATE INDEX login_failures_last_at_idx ON control.login_failures USING btree (last_at);
+CREATE UNIQUE INDEX model_aliases_name_key ON control.model_aliases USING btree (COALESCE(org_id, (0)::bigint), name) WHERE (deleted_at IS NULL);
+CREATE INDEX model_aliases_org_id_idx ON control.model_aliases USING btree (org_id, id);
 CREATE INDEX oidc_logins_expires_at_idx ON control.oidc_logins USING btree (expires_at);
 CREATE INDEX org_members_user_id_idx ON control.org_members USING btree (user_id);
+CREATE INDEX outbox_deliveries_due_idx ON control.outbox_deliveries USING btree (next_try_at) WHERE (status = 'waiting'::text);
+CREATE INDEX outbox_deliveries_org_id_idx ON control.outbox_deliveries USING btree (org_id, id);
+CREATE INDEX outbox_events_created_at_idx ON control.outbox_events USING btree (created_at);
 CREATE INDEX project_members_user_id_idx ON control.project_members USING btree (org_id, user_id);
 CREATE INDEX service_accounts_project_id_idx ON control.service_accounts USING btree (org_id, project_id, id);
 CREATE INDEX sessions_expires_at_idx ON control.sessions USING btree (expires_at);
 CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHERE (revoked_at IS NULL);
+CREATE INDEX shadow_refusals_org_id_idx ON control.shadow_refusals USING btree (org_id, day);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
+CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.budgets FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_budget_alert AFTER INSERT ON control.budget_alerts FOR EACH ROW EXECUTE FUNCTION control.announce_budget_alert();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.engines FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
-CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.limits FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.model_aliases FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.models FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.prices FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
-CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, previous_secret_hash, previous_secret_until, kind, org_id, project_id, user_id, service_account_id, scopes, models, cidrs, expires_at, revoked_at ON control.api_keys FOR EACH ROW EXECUTE FUNCTION control.announce_row('public_id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, previous_secret_hash, previous_secret_until, kind, org_id, project_id, user_id, service_account_id, scopes, models, cidrs, expires_at, revoked_at, choices_max, output_tokens_max ON control.api_keys FOR EACH ROW EXECUTE FUNCTION control.announce_row('public_id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.limits FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.org_members FOR EACH ROW EXECUTE FUNCTION control.announce_row('user_id');
-CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs, answers_kept_s, time_zone, when_redis_is_down ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF archived_at ON control.projects FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF deleted_at ON control.service_accounts FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF disabled_at, platform_admin ON control.users FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.api_keys FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.budgets FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.limits FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.org_members FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.organizations FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
@@ -1005,6 +1414,9 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR 
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
+
+ALTER TABLE ONLY control.alert_recipients
+    ADD CONSTRAINT alert_recipients_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.api_keys
     ADD CONSTRAINT api_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
@@ -1023,6 +1435,12 @@ ALTER TABLE ONLY control.audit_log
 
 ALTER TABLE ONLY control.audit_log
     ADD CONSTRAINT audit_log_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY control.budget_alerts
+    ADD CONSTRAINT budget_alerts_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES control.budgets(id);
+
+ALTER TABLE ONLY control.budget_alerts
+    ADD CONSTRAINT budget_alerts_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.budgets
     ADD CONSTRAINT budgets_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES control.api_keys(id);
@@ -1063,11 +1481,23 @@ ALTER TABLE ONLY control.limits
 ALTER TABLE ONLY control.limits
     ADD CONSTRAINT limits_org_id_project_id_fkey FOREIGN KEY (org_id, project_id) REFERENCES control.projects(org_id, id);
 
+ALTER TABLE ONLY control.model_aliases
+    ADD CONSTRAINT model_aliases_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
 ALTER TABLE ONLY control.org_members
     ADD CONSTRAINT org_members_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.org_members
     ADD CONSTRAINT org_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
+
+ALTER TABLE ONLY control.outbox_deliveries
+    ADD CONSTRAINT outbox_deliveries_org_id_event_id_fkey FOREIGN KEY (org_id, event_id) REFERENCES control.outbox_events(org_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY control.outbox_deliveries
+    ADD CONSTRAINT outbox_deliveries_org_id_webhook_id_fkey FOREIGN KEY (org_id, webhook_id) REFERENCES control.webhooks(org_id, id);
+
+ALTER TABLE ONLY control.outbox_events
+    ADD CONSTRAINT outbox_events_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.prices
     ADD CONSTRAINT prices_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
@@ -1090,53 +1520,92 @@ ALTER TABLE ONLY control.service_accounts
 ALTER TABLE ONLY control.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
 
+ALTER TABLE ONLY control.shadow_refusals
+    ADD CONSTRAINT shadow_refusals_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES control.budgets(id);
+
+ALTER TABLE ONLY control.shadow_refusals
+    ADD CONSTRAINT shadow_refusals_limit_id_fkey FOREIGN KEY (limit_id) REFERENCES control.limits(id);
+
+ALTER TABLE ONLY control.shadow_refusals
+    ADD CONSTRAINT shadow_refusals_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
 ALTER TABLE ONLY control.sql_logins
     ADD CONSTRAINT sql_logins_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
+ALTER TABLE ONLY control.webhooks
+    ADD CONSTRAINT webhooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE control.alert_recipients ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.audit_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.budget_alerts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.budgets ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY deliverer_forgets ON control.outbox_events FOR DELETE TO inferhouse_transform USING (true);
+CREATE POLICY deliverer_notes ON control.outbox_deliveries FOR UPDATE TO inferhouse_transform USING (true) WITH CHECK (true);
+
 ALTER TABLE control.invites ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.limits ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY list_prices ON control.prices FOR SELECT TO inferhouse_management USING ((org_id IS NULL));
+CREATE POLICY management_rows ON control.alert_recipients TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.api_keys TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.audit_log TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.budget_alerts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.budgets TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.invites TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.limits TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.model_aliases TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.org_members TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.organizations TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON control.outbox_deliveries TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.outbox_events TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.prices TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
 CREATE POLICY management_rows ON control.project_members TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.projects TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.service_accounts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.shadow_refusals TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.sql_logins TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.webhooks TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 
+ALTER TABLE control.model_aliases ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.org_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.organizations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.outbox_deliveries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.outbox_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.prices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.project_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.projects ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY router_adds ON control.budget_alerts FOR INSERT TO inferhouse_router WITH CHECK (true);
+CREATE POLICY router_counts ON control.shadow_refusals TO inferhouse_router USING (true) WITH CHECK (true);
 CREATE POLICY router_uses ON control.api_keys FOR UPDATE TO inferhouse_router USING (true) WITH CHECK (true);
 
 ALTER TABLE control.service_accounts ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY services_rows ON control.alert_recipients FOR SELECT TO inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.api_keys FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.audit_log FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.budget_alerts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.budgets FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.invites FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.limits FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.model_aliases FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.org_members FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.organizations FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.outbox_deliveries FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.outbox_events FOR SELECT TO inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.prices FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.project_members FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.projects FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.service_accounts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.shadow_refusals FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.sql_logins FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.webhooks FOR SELECT TO inferhouse_transform USING (true);
 
+ALTER TABLE control.shadow_refusals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.webhooks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform_rows ON marts.spend_forecast FOR SELECT TO inferhouse_platform USING (true);
 
@@ -1162,6 +1631,7 @@ REVOKE ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, lab
 
 GRANT ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) TO inferhouse_management;
 
+REVOKE ALL ON FUNCTION control.announce_budget_alert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.check_sql_access(login name, for_org_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.create_sql_login(login name, for_org_id bigint, login_password text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.current_org_id() FROM PUBLIC;
@@ -1180,9 +1650,19 @@ REVOKE ALL ON FUNCTION control.health() FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.health() TO inferhouse_management;
 
+REVOKE ALL ON FUNCTION control.note_budget_alerts() FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.note_budget_alerts() TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_management;
+GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_transform;
+
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.alert_recipients TO inferhouse_management;
 GRANT SELECT ON TABLE control.api_keys TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.api_keys TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.api_keys TO inferhouse_transform;
@@ -1199,20 +1679,36 @@ GRANT UPDATE(last_used_at) ON TABLE control.api_keys TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.api_keys_id_seq TO inferhouse_management;
 GRANT SELECT,UPDATE ON TABLE control.audit_head TO inferhouse_management;
 GRANT SELECT,INSERT ON TABLE control.audit_log TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budget_alerts TO inferhouse_management;
+GRANT SELECT,INSERT ON TABLE control.budget_alerts TO inferhouse_router;
+GRANT USAGE ON SEQUENCE control.budget_alerts_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE control.budgets TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.engines TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.engines TO inferhouse_management;
-GRANT SELECT ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(id) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(name) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(kind) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(base_url) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(model_id) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(enabled) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(created_at) ON TABLE control.engines TO inferhouse_transform;
+GRANT UPDATE(canary_stopped_at) ON TABLE control.engines TO inferhouse_router;
+GRANT UPDATE(canary_stopped_why) ON TABLE control.engines TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.engines_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.idempotent_answers TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.invites TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.invites_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE control.limits TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.limits TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.limits_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.login_failures TO inferhouse_management;
+GRANT SELECT ON TABLE control.model_aliases TO inferhouse_router;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.model_aliases TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.model_aliases_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.models TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.models TO inferhouse_management;
 GRANT SELECT ON TABLE control.models TO inferhouse_transform;
@@ -1232,6 +1728,23 @@ GRANT SELECT(currency) ON TABLE control.organizations TO inferhouse_transform;
 GRANT SELECT(suspended_at) ON TABLE control.organizations TO inferhouse_transform;
 GRANT SELECT(created_at) ON TABLE control.organizations TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.organizations_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE control.outbox_deliveries TO inferhouse_management;
+GRANT SELECT ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(status) ON TABLE control.outbox_deliveries TO inferhouse_management;
+GRANT UPDATE(status) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(tries) ON TABLE control.outbox_deliveries TO inferhouse_management;
+GRANT UPDATE(tries) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(next_try_at) ON TABLE control.outbox_deliveries TO inferhouse_management;
+GRANT UPDATE(next_try_at) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(tried_at) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(delivered_at) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(http_status) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT UPDATE(error) ON TABLE control.outbox_deliveries TO inferhouse_management;
+GRANT UPDATE(error) ON TABLE control.outbox_deliveries TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.outbox_deliveries_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE control.outbox_events TO inferhouse_management;
+GRANT SELECT,DELETE ON TABLE control.outbox_events TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.outbox_events_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.prices TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
 GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
@@ -1248,6 +1761,8 @@ GRANT SELECT(deleted_at) ON TABLE control.service_accounts TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.service_accounts_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.sessions TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.sessions_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,UPDATE ON TABLE control.shadow_refusals TO inferhouse_router;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.shadow_refusals TO inferhouse_management;
 GRANT SELECT ON TABLE control.sql_logins TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.users TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.users TO inferhouse_router;
@@ -1258,9 +1773,13 @@ GRANT SELECT(name) ON TABLE control.users TO inferhouse_transform;
 GRANT SELECT(platform_admin) ON TABLE control.users TO inferhouse_router;
 GRANT SELECT(disabled_at) ON TABLE control.users TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.users_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
+GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
+GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.idempotent_answers TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.journal_positions TO inferhouse_router;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_management;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_transform;

@@ -11,6 +11,8 @@ from psycopg.rows import class_row, dict_row
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
+CHANGED = ("name", "scopes", "models", "cidrs", "choices_max", "output_tokens_max", "expires_at")
+"""What of a key can be changed."""
 Kind = Literal["inference", "admin", "platform"]
 
 
@@ -34,8 +36,13 @@ class ApiKey:
     expires_at: datetime | None
     cidrs: list[str] | None
     organization_cidrs: list[str] | None
+    answers_kept_s: int
+    """For which its organization keeps the answers of requests with an Idempotency-Key."""
     models: list[str] | None
     """What key and organization both allow; None means every model."""
+    choices_max: int | None
+    output_tokens_max: int | None
+    """The largest `n` and the most output tokens per choice that a request may ask for; None is no cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class KeyRow:
     scopes: list[str]
     models: list[str] | None
     cidrs: list[str] | None
+    choices_max: int | None
+    output_tokens_max: int | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -96,6 +105,8 @@ class NewKey:
     service_account_id: int | None = None
     models: list[str] | None = None
     cidrs: list[str] | None = None
+    choices_max: int | None = None
+    output_tokens_max: int | None = None
     expires_at: datetime | None = None
     created_by: str | None = None
 
@@ -154,8 +165,8 @@ async def _rows(conn: AsyncConnection, home: Home, ids: list[int]) -> list[KeyRo
 
 
 async def change(conn: AsyncConnection, home: Home, key_id: int, key: NewKey) -> KeyRow:
-    """Name, scopes, models, networks and end become those of `key`."""
-    values = {name: getattr(key, name) for name in ("name", "scopes", "models", "cidrs", "expires_at")}
+    """What can be changed of a key becomes as in `key`."""
+    values = {name: getattr(key, name) for name in CHANGED}
     return await _changed(conn, home, key_id, "change", values)
 
 

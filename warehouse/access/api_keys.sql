@@ -1,8 +1,8 @@
 -- name: find_by_public_ids
 select
     k.id, k.public_id, k.secret_hash, k.previous_secret_hash, k.previous_secret_until, k.kind, k.org_id, k.project_id, k.user_id,
-    k.service_account_id, m.role as owner_role, k.scopes, k.expires_at, k.cidrs::text[] as cidrs,
-    o.key_cidrs::text[] as organization_cidrs,
+    k.service_account_id, m.role as owner_role, k.scopes, k.expires_at, k.cidrs::text[] as cidrs, k.choices_max, k.output_tokens_max,
+    o.key_cidrs::text[] as organization_cidrs, coalesce(o.answers_kept_s, 0) as answers_kept_s,
     case
         when o.key_models is null then k.models
         when k.models is null then o.key_models
@@ -36,11 +36,11 @@ where k.id = used.id and (k.last_used_at is null or k.last_used_at < used.at)
 
 -- name: add
 insert into control.api_keys (
-    public_id, secret_hash, kind, name, org_id, project_id, user_id, service_account_id, scopes, models, cidrs, expires_at,
-    created_by
+    public_id, secret_hash, kind, name, org_id, project_id, user_id, service_account_id, scopes, models, cidrs,
+    choices_max, output_tokens_max, expires_at, created_by
 ) values (
     %(public_id)s, %(secret_hash)s, %(kind)s, %(name)s, %(org_id)s, %(project_id)s, %(user_id)s, %(service_account_id)s,
-    %(scopes)s, %(models)s, %(cidrs)s::cidr[], %(expires_at)s, %(created_by)s
+    %(scopes)s, %(models)s, %(cidrs)s::cidr[], %(choices_max)s, %(output_tokens_max)s, %(expires_at)s, %(created_by)s
 ) returning id
 
 -- name: ids_of_project
@@ -88,8 +88,8 @@ for update
 
 -- name: rows
 select
-    k.id, k.public_id, k.kind, k.name, k.scopes, k.models, k.cidrs::text[] as cidrs, k.created_at, k.expires_at, k.revoked_at,
-    k.rotated_at, k.previous_secret_until, k.last_used_at, k.created_by, k.version, k.user_id,
+    k.id, k.public_id, k.kind, k.name, k.scopes, k.models, k.cidrs::text[] as cidrs, k.choices_max, k.output_tokens_max,
+    k.created_at, k.expires_at, k.revoked_at, k.rotated_at, k.previous_secret_until, k.last_used_at, k.created_by, k.version, k.user_id,
     u.public_id as user_public_id, u.name as user_name, u.email as user_email, u.created_at as user_created_at,
     coalesce(pm.role, m.role) as user_role,
     s.public_id as service_account_public_id, s.name as service_account_name, s.role as service_account_role,
@@ -116,8 +116,8 @@ order by k.id
 
 -- name: change
 update control.api_keys
-set name = %(name)s, scopes = %(scopes)s, models = %(models)s, cidrs = %(cidrs)s::cidr[], expires_at = %(expires_at)s,
-    version = version + 1
+set name = %(name)s, scopes = %(scopes)s, models = %(models)s, cidrs = %(cidrs)s::cidr[],
+    choices_max = %(choices_max)s, output_tokens_max = %(output_tokens_max)s, expires_at = %(expires_at)s, version = version + 1
 where id = %(id)s and org_id is not distinct from %(org_id)s::bigint
 
 -- name: rotate

@@ -31,6 +31,9 @@ class Budget:
     model: str | None
     period: str
     limit_picousd: Decimal
+    raised_limit_picousd: Decimal | None
+    raised_until: datetime | None
+    limit_in_force_picousd: Decimal
     mode: str
     alert_percents: list[int]
     version: int
@@ -70,7 +73,7 @@ async def add(conn: AsyncConnection, org_id: int, public_id: str, scope: ScopeId
 
 
 async def change(conn: AsyncConnection, org_id: int, public_id: str, **budget: Any) -> Budget:
-    """Other limit_picousd, mode, alert_percents."""
+    """Other limit_picousd, raised_limit_picousd, raised_until, mode, alert_percents."""
     await conn.execute(QUERIES["change"], {"org_id": org_id, "public_id": public_id} | budget)
     return await _there(conn, org_id, public_id)
 

@@ -2,7 +2,9 @@
 select
     b.id, b.public_id, coalesce(b.project_id, k.project_id, s.project_id) as home_project_id, p.public_id as project,
     u.public_id as "user", s.public_id as service_account, k.public_id as api_key, m.name as model,
-    b.period, b.limit_picousd, b.mode, b.alert_percents, b.version, b.created_at
+    b.period, b.limit_picousd, b.raised_limit_picousd, b.raised_until,
+    case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as limit_in_force_picousd,
+    b.mode, b.alert_percents, b.version, b.created_at
 from control.budgets as b
 left join control.projects as p on p.id = b.project_id
 left join control.users as u on u.id = b.user_id
@@ -24,7 +26,9 @@ limit %(rows_max)s
 select
     b.id, b.public_id, coalesce(b.project_id, k.project_id, s.project_id) as home_project_id, p.public_id as project,
     u.public_id as "user", s.public_id as service_account, k.public_id as api_key, m.name as model,
-    b.period, b.limit_picousd, b.mode, b.alert_percents, b.version, b.created_at
+    b.period, b.limit_picousd, b.raised_limit_picousd, b.raised_until,
+    case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as limit_in_force_picousd,
+    b.mode, b.alert_percents, b.version, b.created_at
 from control.budgets as b
 left join control.projects as p on p.id = b.project_id
 left join control.users as u on u.id = b.user_id
@@ -46,7 +50,8 @@ insert into control.budgets (
 
 -- name: change
 update control.budgets
-set limit_picousd = %(limit_picousd)s, mode = %(mode)s, alert_percents = %(alert_percents)s, version = version + 1
+set limit_picousd = %(limit_picousd)s, raised_limit_picousd = %(raised_limit_picousd)s, raised_until = %(raised_until)s,
+    mode = %(mode)s, alert_percents = %(alert_percents)s, version = version + 1
 where org_id = %(org_id)s and public_id = %(public_id)s
 
 -- name: remove

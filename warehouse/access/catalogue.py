@@ -1,7 +1,8 @@
-"""Models, engines and the price book as the router reads them: whole, at start and after every change."""
+"""Models, aliases, engines and the price book as the router reads them: whole, at start and after every change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -13,24 +14,49 @@ QUERIES = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that is served; limits in tokens."""
+    """A model that is served; limits in tokens. The last four bound what a call has beside its bytes; None: the context."""
 
     id: int
     name: str
     context_tokens_max: int
     output_tokens_max: int
     created_at: datetime
+    template_tokens_per_call: int = 256
+    template_tokens_per_message: int = 16
+    template_tokens_for_tools: int = 512
+    media_tokens_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running server of one model. `base_url` is scheme, host and port."""
+    """A running server of one model. `base_url` is scheme, host and port.
+
+    `weight`: its share of the load, relative to the other engines of the model; 0 takes no new requests.
+    `requests_at_once`: for each worker; None: as many as there may be connections.
+    `canary_percent`: of its model's requests; None: it is no canary, 0: one that was stopped.
+    """
 
     id: int
     name: str
     kind: str
     base_url: str
     model: str
+    weight: int = 100
+    requests_at_once: int | None = None
+    served_model: str | None = None
+    sealed_key: bytes | None = field(default=None, repr=False)
+    canary_percent: int | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name that stands for models; `org_id` None is for everybody. `stages`: [[{"model": name, "weight": n}, …], …]."""
+
+    org_id: int | None
+    name: str
+    stages: list[list[dict[str, Any]]]
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,18 @@ async def list_engines(conn: AsyncConnection) -> list[Engine]:
     """Every enabled engine of a model that is not retired, by name."""
     async with conn.cursor(row_factory=class_row(Engine)) as cur:
         return await (await cur.execute(QUERIES["list_engines"])).fetchall()
+
+
+async def list_aliases(conn: AsyncConnection) -> list[Alias]:
+    """Every alias, of the installation and of organizations."""
+    async with conn.cursor(row_factory=class_row(Alias)) as cur:
+        return await (await cur.execute(QUERIES["list_aliases"])).fetchall()
+
+
+async def stop_canary(conn: AsyncConnection, engine_id: int, version: int, why: str) -> bool:
+    """A canary gets no more requests, from any router; False where somebody has changed it or stopped it meanwhile."""
+    values = {"id": engine_id, "version": version, "why": why}
+    return (await conn.execute(QUERIES["stop_canary"], values)).rowcount == 1
 
 
 async def list_prices(conn: AsyncConnection) -> list[Price]:

@@ -1,6 +1,6 @@
 """Engines as the management API writes them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ QUERIES = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """A server of one model, enabled or not. `base_url` is scheme, host and port."""
+    """A server of one model, enabled or not; the fields are those of `catalogue.Engine`, and what became of a canary."""
 
     id: int
     name: str
@@ -24,6 +24,13 @@ class EngineRow:
     enabled: bool
     created_at: datetime
     version: int
+    weight: int
+    requests_at_once: int | None
+    served_model: str | None
+    sealed_key: bytes | None = field(repr=False)
+    canary_percent: int | None
+    canary_stopped_at: datetime | None
+    canary_stopped_why: str | None
 
 
 async def page(conn: AsyncConnection, **window: Any) -> list[EngineRow]:
@@ -42,17 +49,18 @@ async def lock(conn: AsyncConnection, name: str) -> EngineRow | None:
     return await _maybe(conn, "lock", name)
 
 
-async def add(conn: AsyncConnection, name: str, kind: str, base_url: str, model_id: int) -> EngineRow:
-    """A new engine, enabled. Raises: UniqueViolation: there is one of this name."""
-    values = {"name": name, "kind": kind, "base_url": base_url, "model_id": model_id}
-    await conn.execute(QUERIES["add"], values)
+async def add(conn: AsyncConnection, name: str, **values: Any) -> EngineRow:
+    """A new engine, enabled: kind, base_url, model_id, weight, requests_at_once, served_model, sealed_key, canary_percent.
+
+    Raises: UniqueViolation: there is one of this name.
+    """
+    await conn.execute(QUERIES["add"], {"name": name} | values)
     return await _one(conn, name)
 
 
-async def change(conn: AsyncConnection, name: str, kind: str, base_url: str, model_id: int, *, enabled: bool) -> EngineRow:
-    """Routers follow at once."""
-    values = {"name": name, "kind": kind, "base_url": base_url, "model_id": model_id, "enabled": enabled}
-    await conn.execute(QUERIES["change"], values)
+async def change(conn: AsyncConnection, name: str, *, canary_said: bool, **values: Any) -> EngineRow:
+    """The values of `add`, and enabled; routers follow at once. `canary_said`: a canary that was stopped goes on."""
+    await conn.execute(QUERIES["change"], {"name": name, "canary_said": canary_said} | values)
     return await _one(conn, name)
 
 

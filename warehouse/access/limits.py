@@ -26,6 +26,7 @@ class Limit:
     project: str | None
     api_key: str | None
     model: str | None
+    mode: str
     requests_per_minute: int | None
     input_tokens_per_minute: int | None
     output_tokens_per_minute: int | None
@@ -54,14 +55,14 @@ async def lock(conn: AsyncConnection, org_id: int, public_id: str) -> Limit | No
 
 
 async def add(conn: AsyncConnection, org_id: int, public_id: str, scope: ScopeIds, **limit: Any) -> Limit:
-    """A new limit: requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once."""
+    """A new limit: mode, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once."""
     about = {"project_id": scope.project_id, "api_key_id": scope.api_key_id, "model_id": scope.model_id}
     await conn.execute(QUERIES["add"], {"org_id": org_id, "public_id": public_id} | about | limit)
     return await _there(conn, org_id, public_id)
 
 
 async def change(conn: AsyncConnection, org_id: int, public_id: str, **limit: Any) -> Limit:
-    """Other requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once."""
+    """Other mode, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once."""
     await conn.execute(QUERIES["change"], {"org_id": org_id, "public_id": public_id} | limit)
     return await _there(conn, org_id, public_id)
 

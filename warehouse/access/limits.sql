@@ -2,7 +2,7 @@
 select
     b.id, b.public_id, coalesce(b.project_id, k.project_id) as home_project_id, p.public_id as project,
     k.public_id as api_key, m.name as model,
-    b.requests_per_minute, b.input_tokens_per_minute, b.output_tokens_per_minute, b.requests_at_once, b.version, b.created_at
+    b.mode, b.requests_per_minute, b.input_tokens_per_minute, b.output_tokens_per_minute, b.requests_at_once, b.version, b.created_at
 from control.limits as b
 left join control.projects as p on p.id = b.project_id
 left join control.api_keys as k on k.id = b.api_key_id
@@ -20,7 +20,7 @@ limit %(rows_max)s
 select
     b.id, b.public_id, coalesce(b.project_id, k.project_id) as home_project_id, p.public_id as project,
     k.public_id as api_key, m.name as model,
-    b.requests_per_minute, b.input_tokens_per_minute, b.output_tokens_per_minute, b.requests_at_once, b.version, b.created_at
+    b.mode, b.requests_per_minute, b.input_tokens_per_minute, b.output_tokens_per_minute, b.requests_at_once, b.version, b.created_at
 from control.limits as b
 left join control.projects as p on p.id = b.project_id
 left join control.api_keys as k on k.id = b.api_key_id
@@ -32,16 +32,16 @@ select from control.limits where org_id = %(org_id)s and public_id = %(public_id
 
 -- name: add
 insert into control.limits (
-    public_id, org_id, project_id, api_key_id, model_id,
+    public_id, org_id, project_id, api_key_id, model_id, mode,
     requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once
 ) values (
-    %(public_id)s, %(org_id)s, %(project_id)s, %(api_key_id)s, %(model_id)s,
+    %(public_id)s, %(org_id)s, %(project_id)s, %(api_key_id)s, %(model_id)s, %(mode)s,
     %(requests_per_minute)s, %(input_tokens_per_minute)s, %(output_tokens_per_minute)s, %(requests_at_once)s
 )
 
 -- name: change
 update control.limits
-set requests_per_minute = %(requests_per_minute)s, input_tokens_per_minute = %(input_tokens_per_minute)s,
+set mode = %(mode)s, requests_per_minute = %(requests_per_minute)s, input_tokens_per_minute = %(input_tokens_per_minute)s,
     output_tokens_per_minute = %(output_tokens_per_minute)s, requests_at_once = %(requests_at_once)s, version = version + 1
 where org_id = %(org_id)s and public_id = %(public_id)s
 

@@ -10,16 +10,28 @@ from psycopg.rows import class_row
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
+LIMITS = (
+    "context_tokens_max",
+    "output_tokens_max",
+    "template_tokens_per_call",
+    "template_tokens_per_message",
+    "template_tokens_for_tools",
+    "media_tokens_max",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model, retired or not; limits in tokens."""
+    """A model, retired or not; limits in tokens. The four after them bound what a call has beside its bytes."""
 
     id: int
     name: str
     context_tokens_max: int
     output_tokens_max: int
+    template_tokens_per_call: int
+    template_tokens_per_message: int
+    template_tokens_for_tools: int
+    media_tokens_max: int | None
     retired_at: datetime | None
     created_at: datetime
     version: int
@@ -58,14 +70,13 @@ async def lock(conn: AsyncConnection, name: str) -> ModelRow | None:
     return await _maybe(conn, "lock", name=name)
 
 
-async def add(conn: AsyncConnection, name: str, context_tokens_max: int, output_tokens_max: int) -> ModelRow:
-    """A new model. Raises: UniqueViolation: there is one of this name."""
-    return await _one(conn, "add", name=name, context_tokens_max=context_tokens_max, output_tokens_max=output_tokens_max)
+async def add(conn: AsyncConnection, name: str, **limits: int | None) -> ModelRow:
+    """A new model, with each of LIMITS. Raises: UniqueViolation: there is one of this name."""
+    return await _one(conn, "add", name=name, **limits)
 
 
-async def change(conn: AsyncConnection, model_id: int, context_tokens_max: int, output_tokens_max: int) -> ModelRow:
-    """Other limits."""
-    limits = {"context_tokens_max": context_tokens_max, "output_tokens_max": output_tokens_max}
+async def change(conn: AsyncConnection, model_id: int, **limits: int | None) -> ModelRow:
+    """Others of LIMITS, all of them."""
     return await _one(conn, "change", id=model_id, **limits)
 
 

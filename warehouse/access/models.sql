@@ -1,36 +1,58 @@
 -- name: page
-select id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+select
+    id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 from control.models
 where (%(include_retired)s or retired_at is null) and (%(after)s::text is null or name > %(after)s)
 order by name
 limit %(rows_max)s
 
 -- name: find
-select id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+select
+    id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 from control.models
 where name = %(name)s
 
 -- name: lock
-select id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+select
+    id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 from control.models
 where name = %(name)s
 for update
 
 -- name: add
-insert into control.models (name, context_tokens_max, output_tokens_max)
-values (%(name)s, %(context_tokens_max)s, %(output_tokens_max)s)
-returning id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+insert into control.models (
+    name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message, template_tokens_for_tools,
+    media_tokens_max
+) values (
+    %(name)s, %(context_tokens_max)s, %(output_tokens_max)s, %(template_tokens_per_call)s, %(template_tokens_per_message)s,
+    %(template_tokens_for_tools)s, %(media_tokens_max)s
+)
+returning id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 
 -- name: change
 update control.models
-set context_tokens_max = %(context_tokens_max)s, output_tokens_max = %(output_tokens_max)s, version = version + 1
+set context_tokens_max = %(context_tokens_max)s, output_tokens_max = %(output_tokens_max)s,
+    template_tokens_per_call = %(template_tokens_per_call)s, template_tokens_per_message = %(template_tokens_per_message)s,
+    template_tokens_for_tools = %(template_tokens_for_tools)s, media_tokens_max = %(media_tokens_max)s, version = version + 1
 where id = %(id)s
-returning id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+returning id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 
 -- name: retire
 update control.models set retired_at = case when %(retired)s then now() end, version = version + 1
 where id = %(id)s
-returning id, name, context_tokens_max, output_tokens_max, retired_at, created_at, version
+returning id, name, context_tokens_max, output_tokens_max, template_tokens_per_call, template_tokens_per_message,
+    template_tokens_for_tools, media_tokens_max, retired_at,
+    created_at, version
 
 -- name: offered
 -- Models in service with the version in force now: the organization's own before the list price.

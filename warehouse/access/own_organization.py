@@ -28,6 +28,8 @@ class OwnOrganizationRow:
     key_models: list[str] | None
     key_cidrs: list[str] | None
     totp_required: bool
+    answers_kept_s: int
+    when_redis_is_down: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ async def find(conn: AsyncConnection, org_id: int, *, lock: bool = False) -> Own
 
 
 async def change(conn: AsyncConnection, org_id: int, **values: Any) -> OwnOrganizationRow:
-    """All of it at once: name, time_zone, key_days_max, keys_per_member_max, key_models, key_cidrs, totp_required."""
+    """All of it at once: name, time_zone, key_days_max, keys_per_member_max, key_models, key_cidrs, totp_required,
+    answers_kept_s, when_redis_is_down."""
     return await _one(conn, "change", org_id=org_id, **values)
 
 

@@ -1,12 +1,12 @@
 -- name: find
 select id, public_id, name, time_zone, suspended_at, created_at, version, key_days_max, keys_per_member_max, key_models,
-    key_cidrs::text[] as key_cidrs, totp_required
+    key_cidrs::text[] as key_cidrs, totp_required, answers_kept_s, when_redis_is_down
 from control.organizations
 where id = %(org_id)s
 
 -- name: lock
 select id, public_id, name, time_zone, suspended_at, created_at, version, key_days_max, keys_per_member_max, key_models,
-    key_cidrs::text[] as key_cidrs, totp_required
+    key_cidrs::text[] as key_cidrs, totp_required, answers_kept_s, when_redis_is_down
 from control.organizations
 where id = %(org_id)s
 for no key update
@@ -14,10 +14,11 @@ for no key update
 -- name: change
 update control.organizations
 set name = %(name)s, time_zone = %(time_zone)s, key_days_max = %(key_days_max)s, keys_per_member_max = %(keys_per_member_max)s,
-    key_models = %(key_models)s, key_cidrs = %(key_cidrs)s::cidr[], totp_required = %(totp_required)s, version = version + 1
+    key_models = %(key_models)s, key_cidrs = %(key_cidrs)s::cidr[], totp_required = %(totp_required)s,
+    answers_kept_s = %(answers_kept_s)s, when_redis_is_down = %(when_redis_is_down)s, version = version + 1
 where id = %(org_id)s
 returning id, public_id, name, time_zone, suspended_at, created_at, version, key_days_max, keys_per_member_max, key_models,
-    key_cidrs::text[] as key_cidrs, totp_required
+    key_cidrs::text[] as key_cidrs, totp_required, answers_kept_s, when_redis_is_down
 
 -- name: above
 with in_force as (

@@ -1,115 +1,38 @@
-"""The raw usage row, and how it enters the hypertable: binary COPY, and a second way for rows that may be there already."""
+"""How raw usage rows enter the hypertable: binary COPY, and a second way for rows that may be there already."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
-import msgspec
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
+from psycopg.sql import SQL, Identifier
 
 from warehouse.access.queries import load_queries
+from warehouse.access.usage_rows import COLUMNS, by_width, copy_data, width
 
 QUERIES = load_queries(__file__)
+_COPY = SQL("copy {} ({}) from stdin (format binary)")  # the columns are those of the rows, see `usage_rows`
 
 
-class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of raw.usage_events; fields in the order of the COPY statement, enumerations as their labels."""
-
-    request_id: UUID
-    attempt: int
-    started_at: datetime
-    finished_at: datetime
-    org_id: int
-    project_id: int
-    api_key_id: int
-    user_id: int | None
-    service_account_id: int | None
-    end_user: str | None
-    trace_id: UUID | None
-    tags: dict[str, str] | None
-    endpoint: str
-    model_asked: str | None
-    model_id: int | None
-    engine_id: int | None
-    stream: bool
-    status: str
-    http_status: int
-    error_code: str | None
-    finish_reason: str | None
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    token_source: str
-    queue_us: int | None
-    ttft_us: int | None
-    duration_us: int
-    overhead_us: int | None
-    price_id: int | None
-    cost_picousd: int | None
-    charge_class: str
-
-
-# Enumerations are sent as text: their binary form is the label.
-COPY_TYPES = [
-    "uuid",
-    "int2",
-    "timestamptz",
-    "timestamptz",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "text",
-    "uuid",
-    "jsonb",
-    "text",
-    "text",
-    "int4",
-    "int4",
-    "bool",
-    "text",
-    "int2",
-    "text",
-    "text",
-    "int4",
-    "int4",
-    "int4",
-    "int4",
-    "text",
-    "int4",
-    "int4",
-    "int4",
-    "int4",
-    "int4",
-    "int8",
-    "text",
-]
-_TAGS = UsageEvent.__struct_fields__.index("tags")
-
-
-async def add(conn: AsyncConnection, events: Sequence[UsageEvent]) -> None:
-    """Add rows, each at most once; the caller's transaction decides when they are there.
+async def add(conn: AsyncConnection, rows: Sequence[bytes]) -> None:
+    """Add rows, as `usage_rows.encode` makes them, each at most once; the caller's transaction decides when they are there.
 
     New rows go straight into the hypertable. Where one of the batch is there already (a replay, a commit whose answer
     was lost), the batch goes through a temporary table and what is there is left as it is.
     """
     try:
         async with conn.transaction(), conn.cursor() as cur:
-            await _copy(cur, QUERIES["copy_in"], events)
+            await _copy(cur, Identifier("raw", "usage_events"), rows)
     except UniqueViolation:
-        await replay(conn, events)
+        await replay(conn, rows)
 
 
-async def replay(conn: AsyncConnection, events: Sequence[UsageEvent]) -> None:
-    """Add rows of which some may be there already."""
+async def replay(conn: AsyncConnection, rows: Sequence[bytes]) -> None:
+    """Add rows of which some may be there already, also of a version before this one."""
     async with conn.transaction(), conn.cursor() as cur:
         await cur.execute(QUERIES["create_replay"])
-        await _copy(cur, QUERIES["copy_replay"], events)
+        for _, group in by_width(rows):
+            await _copy(cur, Identifier("replay"), group)
         await cur.execute(QUERIES["insert_replay"])
         await cur.execute("drop table replay")
 
@@ -124,15 +47,8 @@ async def forget_position(conn: AsyncConnection, worker: str) -> None:
     await conn.execute(QUERIES["forget_position"], {"worker": worker})
 
 
-async def _copy(cur: AsyncCursor, statement: bytes, events: Sequence[UsageEvent]) -> None:
-    async with cur.copy(statement) as copy:
-        copy.set_types(COPY_TYPES)
-        for event in events:
-            await copy.write_row(row_of(event))
-
-
-def row_of(event: UsageEvent) -> Sequence[Any]:
-    row = list(msgspec.structs.astuple(event))
-    if row[_TAGS] is not None:
-        row[_TAGS] = Jsonb(row[_TAGS])
-    return row
+async def _copy(cur: AsyncCursor, table: Identifier, rows: Sequence[bytes]) -> None:
+    """Rows of one width."""
+    columns = SQL(", ").join(map(Identifier, COLUMNS[: width(rows[0])]))
+    async with cur.copy(_COPY.format(table, columns)) as copy:
+        await copy.write(copy_data(rows))

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access.usage_rows import UsageEvent
 from warehouse.identity.keys import ApiKeySecret
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -122,6 +122,7 @@ def event(control: Control) -> Callable[..., UsageEvent]:
             "ttft_us": 40_000 + number % 500,
             "duration_us": duration_us,
             "overhead_us": 350,
+            "router_life": 1_234_567_890,
             "price_id": control.price_id,
             "cost_picousd": (input_tokens - input_tokens // 4) * 100 + input_tokens // 4 * 50 + output_tokens * 200,
             "charge_class": "charged",

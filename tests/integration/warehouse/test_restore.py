@@ -16,7 +16,7 @@ from deploy.local.runtime import POSTGRES_BIN
 from tests.schema_dump import dump
 from tests.services import RUNTIME
 from warehouse.access import usage_events
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access.usage_rows import UsageEvent, encode
 from warehouse.migrations import migrate
 
 
@@ -42,7 +42,7 @@ def test_a_restored_copy_is_the_database(
 ) -> None:
     async def add(url: str, numbers: range) -> None:
         async with await AsyncConnection.connect(url) as conn:
-            await usage_events.add(conn, [event(number) for number in numbers])
+            await usage_events.add(conn, [encode(event(number)) for number in numbers])
 
     asyncio.run(add(database_url, range(1000)))
     _run("pg_dump", "--format=custom", "--file", tmp_path / "inferhouse.dump", "--dbname", database_url)

@@ -11,7 +11,7 @@ from psycopg.errors import CheckViolation, UniqueViolation
 
 from tests.integration.warehouse.conftest import NOON, Control
 from warehouse.access import usage_events
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access.usage_rows import UsageEvent, encode
 
 Event = Callable[..., UsageEvent]
 ROW_BYTES_MAX = 250  # DESIGN 2.1
@@ -35,7 +35,7 @@ AsRouter = Callable[[Callable[[AsyncConnection], Awaitable[None]]], None]
 
 
 def _add(*events: UsageEvent) -> Callable[[AsyncConnection], Awaitable[None]]:
-    return lambda conn: usage_events.add(conn, events)
+    return lambda conn: usage_events.add(conn, [encode(event) for event in events])
 
 
 def _rows(db: psycopg.Connection) -> int:
@@ -63,15 +63,15 @@ def test_a_batch_that_is_there_already_adds_nothing(as_router: AsRouter, event: 
 def test_a_row_twice_in_one_batch_is_one_row(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
     as_router(_add(event(1), event(2), event(1)))
     assert _rows(db) == 2
-    as_router(lambda conn: usage_events.replay(conn, [event(2), event(3), event(3)]))
+    as_router(lambda conn: usage_events.replay(conn, [encode(event(number)) for number in (2, 3, 3)]))
     assert _rows(db) == 3
 
 
 def test_two_batches_of_replay_fit_in_one_transaction(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
     async def work(conn: AsyncConnection) -> None:
         async with conn.transaction():
-            await usage_events.replay(conn, [event(1)])
-            await usage_events.replay(conn, [event(1), event(2)])
+            await usage_events.replay(conn, [encode(event(1))])
+            await usage_events.replay(conn, [encode(event(1)), encode(event(2))])
 
     as_router(work)
     assert _rows(db) == 2
@@ -144,7 +144,7 @@ def test_the_transaction_is_the_commit_order(as_router: AsRouter, event: Event, 
 
     async def work(conn: AsyncConnection) -> None:
         await conn.execute("begin")
-        await usage_events.add(conn, [event(1)])  # not committed yet, and older than what follows
+        await usage_events.add(conn, [encode(event(1))])  # not committed yet, and older than what follows
         db.execute("insert into control.users (public_id, email, name) values ('user_000000000009', 'x@y.example', 'x')")
         db.commit()
         (at,) = db.execute(horizon).fetchone() or ("",)

@@ -50,14 +50,20 @@ grant usage on schema control to inferhouse_portal, inferhouse_platform, inferho
 grant usage on schema marts to inferhouse_portal, inferhouse_platform, inferhouse_tenant, inferhouse_management;
 
 -- The router reads what it needs to admit and price a request, and adds usage rows; it can neither change nor delete one.
-grant select on control.organizations, control.projects, control.api_keys, control.models, control.engines, control.prices
+grant select on control.organizations, control.projects, control.api_keys, control.models, control.engines, control.prices,
+control.model_aliases, control.budgets, control.limits
 to inferhouse_router;
+-- What budgets and limits on trial would have refused.
+grant select, insert, update on control.shadow_refusals to inferhouse_router;
+-- A router that finds a canary worse than the other engines stops it for all routers.
+grant update (canary_stopped_at, canary_stopped_why) on control.engines to inferhouse_router;
 -- Whose keys still work; nothing else of a person.
 grant select (id, disabled_at, platform_admin) on control.users to inferhouse_router;
 grant select (id, deleted_at) on control.service_accounts to inferhouse_router;
 grant select (org_id, user_id, role) on control.org_members to inferhouse_router;
 grant update (last_used_at) on control.api_keys to inferhouse_router;
 grant select, insert on raw.usage_events to inferhouse_router;
+grant select, insert, update, delete on raw.idempotent_answers to inferhouse_router;
 grant select, insert, update, delete on raw.journal_positions to inferhouse_router;
 
 grant select, insert, update, delete on all tables in schema control to inferhouse_management;
@@ -71,8 +77,9 @@ grant select on raw.journal_positions to inferhouse_management;
 grant select on raw.usage_events, raw.journal_positions to inferhouse_transform;
 grant select (id, public_id, name, time_zone, currency, suspended_at, created_at)
 on control.organizations to inferhouse_transform;
-grant select on control.projects, control.service_accounts, control.models, control.engines, control.prices
+grant select on control.projects, control.service_accounts, control.models, control.prices
 to inferhouse_transform;
+grant select (id, name, kind, base_url, model_id, enabled, created_at) on control.engines to inferhouse_transform;
 grant select (id, public_id, email, name) on control.users to inferhouse_transform;
 grant select (id, public_id, kind, name, org_id, project_id, user_id, service_account_id, created_at, revoked_at)
 on control.api_keys to inferhouse_transform;

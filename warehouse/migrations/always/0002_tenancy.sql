@@ -138,7 +138,7 @@ declare
 begin
     foreach of_organization in array array[
         'projects', 'org_members', 'project_members', 'invites', 'service_accounts', 'api_keys', 'budgets', 'limits',
-        'audit_log', 'sql_logins'
+        'model_aliases', 'audit_log', 'sql_logins', 'shadow_refusals'
     ] loop
         execute format('alter table control.%I enable row level security', of_organization);
         execute format('drop policy if exists management_rows on control.%I', of_organization);
@@ -159,6 +159,8 @@ $$;
 -- The router notes when a key was used; its grant is for that column only.
 drop policy if exists router_uses on control.api_keys;
 create policy router_uses on control.api_keys for update to inferhouse_router using (true) with check (true);
+drop policy if exists router_counts on control.shadow_refusals;
+create policy router_counts on control.shadow_refusals to inferhouse_router using (true) with check (true);
 -- A list price is everybody's to read. Prices are the platform's to write, overrides for one organization too.
 alter table control.prices enable row level security;
 drop policy if exists management_rows on control.prices;

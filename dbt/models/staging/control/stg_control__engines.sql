@@ -1,5 +1,12 @@
+-- Column by column: this role cannot read the sealed keys of providers.
 with source as (
-    select * from {{ source('control', 'engines') }}
+    select
+        id,
+        name,
+        kind,
+        model_id,
+        enabled
+    from {{ source('control', 'engines') }}
 )
 
 select

@@ -1,0 +1,2 @@
+-- name: note
+select control.note_budget_alerts()

@@ -1,0 +1,47 @@
+-- Every budget with alerts against the sum of the rows of its window, in its organization's time zone. What was told of in this
+-- window is not told of again. Returns how many alerts there were.
+create or replace function control.note_budget_alerts() returns integer
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+with windows as (
+    select
+        b.*,
+        case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd,
+        case b.period
+            when 'lifetime' then b.created_at
+            else date_trunc(b.period, now() at time zone o.time_zone) at time zone o.time_zone
+        end as window_start
+    from control.budgets as b
+    inner join control.organizations as o on o.id = b.org_id
+    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0
+),
+spends as (
+    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
+    from windows as w
+    cross join lateral (
+        select coalesce(sum(e.cost_picousd), 0) as picousd
+        from raw.usage_events as e
+        where e.org_id = w.org_id and e.started_at >= w.window_start
+            and (w.project_id is null or e.project_id = w.project_id)
+            and (w.user_id is null or e.user_id = w.user_id)
+            and (w.service_account_id is null or e.service_account_id = w.service_account_id)
+            and (w.api_key_id is null or e.api_key_id = w.api_key_id)
+            and (w.model_id is null or e.model_id = w.model_id)
+    ) as spend
+),
+noted as (
+    insert into control.budget_alerts (org_id, budget_id, window_start, percent, spent_picousd, limit_picousd)
+    select s.org_id, s.id, s.window_start, reached.percent, s.picousd, s.limit_picousd
+    from spends as s
+    cross join lateral unnest(s.alert_percents) as reached (percent)
+    -- Multiplied and not divided: exact to the pico-dollar. A budget of nothing is reached by the first cost.
+    where s.picousd > 0 and s.picousd * 100 >= s.limit_picousd * reached.percent
+    on conflict (budget_id, window_start, percent) do nothing
+    returning 1
+)
+
+select count(*)::integer from noted
+$$;
+revoke all on function control.note_budget_alerts() from public;
+grant execute on function control.note_budget_alerts() to inferhouse_transform;
