@@ -1,27 +1,67 @@
 """`python -m router`: serve inference and management on ROUTER_HOST:ROUTER_PORT."""
 
+import gc
+import multiprocessing
 import os
+import signal
 import sys
+import threading
+from multiprocessing.process import BaseProcess
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
-from router.app import create_app
-from router.edge import Asgi
+from router.app import App, create_app
+from router.inference.server import InferenceProtocol
 from router.settings import RouterSettings
 from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
 
+COLLECT_EVERY = 50_000  # objects; Python's 700 look through all that is young several hundred times a second
+WORKER_S_MAX = 60  # for a new worker to be ready, and for one that hangs to be replaced
 KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing early costs them a connect
 
 
-def application() -> Asgi:
+def application() -> App:
     """The application of one worker, from its environment."""
+    end_with_parent()
     logging.configure("router")
     settings = RouterSettings.from_env(os.environ)
     # The second name is the one that OpenTelemetry's own documents give.
     endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     tracing.configure("router", endpoint, settings.trace_share)
-    return create_app(settings)
+    app = create_app(settings)
+    calm_collector()
+    return app
+
+
+def end_with_parent() -> None:
+    """A worker whose parent is killed finishes what it has and goes: it would keep the port from the router that comes next."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def calm_collector() -> None:
+    """What is there after start-up stays, and a request leaves no cycles: looking for them all the time costs tail latency."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 10, 100)
+
+
+class Workers(Multiprocess):
+    """uvicorn's, which on SIGHUP replaces one worker after the other, each when the new one is ready."""
+
+    def terminate_all(self) -> None:
+        """Stop listening here, too: a client that connects while the workers finish would wait and be cut off at the end."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def main() -> int:
@@ -31,14 +71,15 @@ def main() -> int:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1
     logging.configure("router")
-    uvicorn.run(
+    config = uvicorn.Config(
         "router.__main__:application",
         factory=True,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=InferenceProtocol,
+        interface="asgi3",
         ws="none",
         access_log=False,
         log_config=None,
@@ -46,8 +87,14 @@ def main() -> int:
         proxy_headers=False,  # uvicorn would believe any local process; ROUTER_TRUSTED_PROXIES says whom we believe
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_s_max,
+        timeout_worker_healthcheck=WORKER_S_MAX,
     )
-    return 0
+    if config.workers > 1:
+        Workers(config, sockets=[config.bind_socket()]).run()
+        return 0
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

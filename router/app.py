@@ -1,16 +1,20 @@
-"""The router's ASGI application: the hot path first, everything else behind it on FastAPI."""
+"""The router's application: the metered paths, and everything else behind them on FastAPI."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from router.edge import Asgi, Edge, Message, Receive, Scope, Send, add_error_handlers, traceparent
-from router.inference.admission import parse_chat
+from router.edge import Asgi, Edge, Receive, Scope, Send, add_error_handlers
 from router.inference.endpoint import MeteredEndpoint
 from router.inference.models import router as models_router
+from router.inference.openapi import add_inference
+from router.inference.shapes import SHAPES
 from router.inference.state import InferenceState
 from router.management.app import include_management
 from router.management.document import ERRORS, operation_id
@@ -18,58 +22,41 @@ from router.management.state import ManagementState
 from router.metrics import RequestMetrics
 from router.metrics import router as metrics_router
 from router.settings import RouterSettings
-from warehouse.base import requests, tracing
+from warehouse.base import tracing
+from warehouse.base.errors import NotReady
 
 # FastAPI's own spans and logs have query strings and the text of exceptions; ours (router/edge.py) say what may be said.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
 
 
-class HotPaths:
-    """ASGI middleware that answers the metered POST paths itself: a dictionary look-up instead of FastAPI's routing."""
+class App:
+    """The ASGI application, and the metered paths, which `router.inference.server` answers without ASGI."""
 
-    def __init__(self, app: Asgi, endpoints: dict[str, Asgi]) -> None:
-        self._app, self._endpoints = app, endpoints
+    def __init__(self, asgi: Asgi, endpoints: Mapping[bytes, MeteredEndpoint], settings: RouterSettings) -> None:
+        self._asgi, self.endpoints = asgi, endpoints
+        self.receive_s_max, self.stall_s_max = settings.receive_s_max, settings.stall_s_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self._endpoints.get(scope["path"])
-            if endpoint is not None:
-                await (_traced(endpoint, scope, receive, send) if tracing.on() else endpoint(scope, receive, send))
-                return
-        await self._app(scope, receive, send)
+        await self._asgi(scope, receive, send)
 
 
-async def _traced(endpoint: Asgi, scope: Scope, receive: Receive, send: Send) -> None:
-    """One span for an inference request; the engine's own spans, where it makes some, become its children."""
-    status = 0
-
-    async def answer(message: Message) -> None:
-        nonlocal status
-        status = message.get("status", status)
-        await send(message)
-
-    with tracing.span(f"POST {scope['path']}", traceparent=traceparent(scope)) as span:
-        if span.traceparent is not None:
-            others = [header for header in scope["headers"] if header[0] != b"traceparent"]
-            scope["headers"] = [*others, (b"traceparent", span.traceparent.encode())]
-        try:
-            await endpoint(scope, receive, answer)
-        finally:
-            span.set("http.response.status_code", status)
-            span.set("inferhouse.request_id", str(requests.current()))
-
-
-def create_app(settings: RouterSettings) -> Asgi:
+def create_app(settings: RouterSettings) -> App:
     """Inference and management on one address, or the one that `serves` names."""
     api = create_api(settings)
     edge = Edge(api, api.state.requests)
     if not settings.serves_inference:
-        return edge
-    path = "/v1/chat/completions"
-    endpoints: dict[str, Asgi] = {path: MeteredEndpoint(api.state.inference, path=path, parse=parse_chat)}
+        return App(edge, {}, settings)
+    described = api.openapi
+    api.openapi = cache(lambda: add_inference(described()))  # type: ignore[method-assign]  # FastAPI's documented way
+    endpoints = {path.encode(): MeteredEndpoint(api.state.inference, shape) for path, shape in SHAPES.items()}
     # FastAPI knows them too, so that another method than POST is said to be that and not an unknown path.
-    api.router.routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
-    return HotPaths(edge, endpoints)
+    api.router.routes += [Route(path.decode(), _elsewhere, methods=["POST"]) for path in endpoints]
+    return App(edge, endpoints, settings)
+
+
+async def _elsewhere(request: Request) -> Response:
+    """Only another server than the router's own brings a metered request here. Raises: NotReady."""
+    raise NotReady("the inference API is served by `python -m router` only")
 
 
 def create_api(settings: RouterSettings) -> FastAPI:

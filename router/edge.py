@@ -156,8 +156,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request, error: HTTPException) -> str:
-    """Every method of a path, for `Allow`: the framework names those of one of its routes only, and the document has none of
-    inference's."""
+    """Every method of a path, for `Allow`: the framework names those of one of its routes only."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     path = request.url.path
     known = paths.get(path) or [method for form, methods in paths.items() if _pattern(form).match(path) for method in methods]

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
+from router.inference.reservations.reservations import Reservations
 from router.inference.state import InferenceState
 from warehouse.base.metrics import OTHER, Counts, Durations
 
@@ -79,9 +80,27 @@ class InferenceCollector(Collector):
         in_flight = GaugeMetricFamily("inferhouse_engine_in_flight", "Requests under way.", labels=["engine"])
         for state in shared.engines.states.values():
             up.add_metric([state.engine.name], float(state.healthy))
-            in_flight.add_metric([state.engine.name], state.pool.in_flight)
+            in_flight.add_metric([state.engine.name], state.requests)
         yield up
         yield in_flight
+        open_ = GaugeMetricFamily("inferhouse_engine_breaker_open", "1 where calls to the engine failed.", labels=["engine"])
+        for state in shared.engines.states.values():
+            open_.add_metric([state.engine.name], float(state.breaker.is_open))
+        yield open_
+        yield GaugeMetricFamily("inferhouse_queue_waiting", "Requests that wait for an engine.", shared.dispatcher.waiting)
+        yield CounterMetricFamily("inferhouse_canaries_stopped", "Canaries found worse.", shared.dispatcher.canaries_stopped)
+
+        yield from _reservations(shared.reservations)
+
+
+def _reservations(reservations: Reservations) -> Iterable[Metric]:
+    outcomes = CounterMetricFamily("inferhouse_reservations", "Requests under a budget or a limit.", labels=["outcome"])
+    for outcome, count in reservations.counts.items():
+        outcomes.add_metric([outcome], count)
+    yield outcomes
+    yield GaugeMetricFamily("inferhouse_reservations_waiting", "Requests that wait for others' holds.", reservations.waiting)
+    yield CounterMetricFamily("inferhouse_accounts_opened", "Accounts summed up from rows.", reservations.accounts.openings)
+    yield GaugeMetricFamily("inferhouse_redis_up", "1 where Redis is connected.", float(reservations.accounts.line.up))
 
 
 class Liveness(BaseModel):
@@ -110,8 +129,8 @@ async def ready(request: Request) -> JSONResponse:
     shared: InferenceState = request.app.state.inference
     reasons = shared.not_ready()
     body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-    if shared.settings.serves_inference and shared.sink.database_error:
-        body["degraded"] = {"database": f"usage rows wait in the journal: {shared.sink.database_error}"}
+    if degraded := shared.degraded():
+        body["degraded"] = degraded
     return JSONResponse(body, 503 if reasons else 200)
 
 

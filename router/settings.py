@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from warehouse.base.settings import Settings
 from warehouse.identity.groups import GroupRole, parse_group_roles
 from warehouse.identity.networks import Network, parse_networks
+from warehouse.identity.sealed import KEY_CHARACTERS_MIN, Sealer
 
 SESSION_SECRET_CHARACTERS_MIN = 16
 
@@ -29,7 +30,8 @@ class RouterSettings(Settings):
     management_database_url: SecretStr = SecretStr("")
     """Connection string of role inferhouse_management; not needed by a process that serves only inference."""
     redis_url: SecretStr | None = None
-    """For holds and limits, which this version does not have yet; taken, so that a deployment can name it already."""
+    """Where budgets and limits are held: one server, or what stands before a replicated one; no cluster. Without it, requests
+    under a budget or a limit are refused."""
     journal_dir: Path
     """Folder on a local disk that survives a restart; one sub-folder a worker."""
     key_pepper: SecretStr = Field(min_length=16)
@@ -47,6 +49,10 @@ class RouterSettings(Settings):
     the other end of its connection. It decides for keys that work from some networks only, and for the audit log."""
     body_bytes_max: int = Field(default=8 * 1024 * 1024, gt=0)
     """Larger bodies get 413 before they are read."""
+    receive_s_max: float = Field(default=60, gt=0)
+    """From the first byte of a request to the last of its body, and from a new connection to its first request."""
+    stall_s_max: float = Field(default=60, gt=0)
+    """For which a client may take nothing of its answer; then its connection is closed."""
     answer_bytes_max: int = Field(default=64 * 1024 * 1024, gt=0)
     """A larger non-stream answer of an engine is refused as a fault; it would have to be held in memory."""
     journal_bytes_max: int = Field(default=1024 * 1024 * 1024, gt=0)
@@ -65,13 +71,25 @@ class RouterSettings(Settings):
     """Between two chunks of a stream."""
     total_s_max: float = Field(default=900, gt=0, le=1800)
     """A whole call, whatever happens in it; the duration column holds at most 35 minutes."""
+    keepalive_s: float = Field(default=15, gt=0)
+    """A stream that was silent for this long gets a comment; also one whose first token is late."""
     engine_connections_max: int = Field(default=4096, gt=0)
     """Open connections to one engine per worker."""
+    queue_max: int = Field(default=1000, gt=0)
+    """Requests per model and worker that wait while all its engines are at their bound; above it they get 429."""
+    queue_s_max: float = Field(default=10, ge=0)
+    """A request waits at most this long for an engine that is at its bound, then it gets 503."""
+    budget_wait_s_max: float = Field(default=10, ge=0)
+    """A request waits at most this long for others that hold what is left of a budget, then it gets 429."""
+    sealing_key: SecretStr = SecretStr("")
+    """Secret under which keys of hosted providers are encrypted; without it none can be stored or used."""
+    sealing_key_previous: SecretStr = SecretStr("")
+    """The secret before, while it is being replaced: what was encrypted under it still opens."""
     health_interval_s: float = Field(default=1, gt=0)
     """Between two looks at each engine's /health."""
     flush_interval_s: float = Field(default=0.2, gt=0)
     """A usage row waits at most this long for others to share its COPY."""
-    flush_rows_max: int = Field(default=2000, gt=0)
+    flush_rows_max: int = Field(default=10_000, gt=0)
     """Rows in one COPY."""
     shutdown_s_max: int = Field(default=30, gt=0)
     """Running calls may finish for this long after SIGTERM."""
@@ -104,6 +122,19 @@ class RouterSettings(Settings):
     whoever has an address there becomes the user who has it here."""
 
     @property
+    def sealer(self) -> Sealer | None:
+        """What seals and opens providers' keys; None without a key."""
+        secrets = [self.sealing_key.get_secret_value(), self.sealing_key_previous.get_secret_value()]
+        return Sealer(secrets) if secrets[0] else None
+
+    @field_validator("sealing_key", "sealing_key_previous")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < KEY_CHARACTERS_MIN:
+            raise ValueError(f"at least {KEY_CHARACTERS_MIN} characters")
+        return value
+
+    @property
     def serves_inference(self) -> bool:
         """Whether this process answers the inference API."""
         return self.serves != "management"
@@ -112,6 +143,13 @@ class RouterSettings(Settings):
     def serves_management(self) -> bool:
         """Whether this process answers the management API."""
         return self.serves != "inference"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("an address that begins with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("oidc_group_roles")
     @classmethod

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import psycopg
 
-from warehouse.access.usage_events import COPY_TYPES, QUERIES, UsageEvent, row_of
+from warehouse.access.usage_events import QUERIES
+from warehouse.access.usage_rows import COLUMNS, UsageEvent, copy_data, encode
 from warehouse.base.ids import public_id
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -127,13 +128,12 @@ def month_of_events(
 
 def copy_events(db: psycopg.Connection, events: Iterable[UsageEvent], *, replay: bool = False) -> None:
     """Put rows into raw.usage_events and commit; with `replay`, those that are there already are left as they are."""
+    table = "replay" if replay else "raw.usage_events"
     with db.cursor() as cur:
         if replay:
             cur.execute(QUERIES["create_replay"])
-        with cur.copy(QUERIES["copy_replay" if replay else "copy_in"]) as copy:
-            copy.set_types(COPY_TYPES)
-            for event in events:
-                copy.write_row(row_of(event))
+        with cur.copy(f"copy {table} ({', '.join(COLUMNS)}) from stdin (format binary)".encode()) as copy:
+            copy.write(copy_data(map(encode, events)))
         if replay:
             cur.execute(QUERIES["insert_replay"])
     db.commit()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-START_S_MAX = 15
+START_S_MAX = 60
 
 
 @dataclass(slots=True)

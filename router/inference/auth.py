@@ -1,13 +1,15 @@
 """Header to caller: one keyed hash a request, the database only for a key that was not seen lately."""
 
 import asyncio
+import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
-from psycopg import OperationalError
+from psycopg import Error
 from psycopg_pool import PoolTimeout
 
 from warehouse.access.api_keys import ApiKey
@@ -27,7 +29,7 @@ SCOPE = "inference"
 _WRONG = "wrong API key: no key in force has this value"
 _MISSING = "no API key: send it as `Authorization: Bearer sk-ih-…`"
 _ELSEWHERE = "this key does not work from your network; whoever manages it can say from where it does, and change that"
-Scope = MutableMapping[str, Any]
+Scope = Mapping[str, Any]
 """ASGI's, of a connection."""
 
 
@@ -47,6 +49,14 @@ class Caller:
     user_id: int | None
     service_account_id: int | None
     models: frozenset[str] | None
+    answers_kept_s: int
+    choices_max: int | None = None
+    output_tokens_max: int | None = None
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether its requests may not ask for as much as they like."""
+        return self.choices_max is not None or self.output_tokens_max is not None
 
     def may_use(self, model: str) -> bool:
         """Whether the key's list of models, and its organization's, have this one; without lists it may use all."""
@@ -98,6 +108,9 @@ class KeyRing:
         self._lookups: dict[asyncio.Task[None], _Lookup] = {}
         self._uses: dict[int, float] = {}
         self._away_until_s = 0.0
+        self._verified: dict[bytes, tuple[_Entry, float]] = {}
+        """{keyed digest of a header: the key that it was found to name, and until when}; the header itself is not kept."""
+        self._digest_key = secrets.token_bytes(32)
 
     def forget(self) -> None:
         """Everything may have changed: the next request of each key reads it again.
@@ -129,6 +142,23 @@ class KeyRing:
         uses, self._uses = self._uses, {}
         return uses
 
+    def known(self, authorization: bytes | None) -> Caller | None:
+        """The caller, where nothing has to be waited for and nobody looked at but the key; None: ask `caller`."""
+        if authorization is None:
+            return None
+        entry, until_s = self._verified.get(self._digest(authorization), _NOBODY)
+        if entry is None or entry.networks is not None or time.monotonic() >= entry.fresh_until_s:
+            return None
+        public_id, now_s = entry.key.public_id, time.time()
+        if now_s >= until_s or self._entries.get(public_id) is not entry:
+            return None
+        self._uses[entry.key.id] = now_s
+        self._entries.move_to_end(public_id)
+        return entry.caller
+
+    def _digest(self, authorization: bytes) -> bytes:
+        return blake2b(self._digest_key + authorization, digest_size=16).digest()
+
     async def caller(self, authorization: bytes | None, scope: Scope) -> Caller:
         """The caller of an inference request.
 
@@ -146,6 +176,25 @@ class KeyRing:
     async def _entry(self, authorization: bytes | None, scope: Scope) -> _Entry:
         if not authorization:
             raise AuthenticationFailed(_MISSING)
+        digest = self._digest(authorization)
+        entry, until_s = self._verified.get(digest, _NOBODY)
+        public_id = entry.key.public_id if entry is not None else ""
+        if entry is None or time.monotonic() >= entry.fresh_until_s or self._entries.get(public_id) is not entry:
+            entry, until_s = await self._verify(authorization)
+            self._remember_verified(digest, entry, until_s)
+            public_id = entry.key.public_id
+        now_s = time.time()
+        if now_s >= until_s:
+            raise AuthenticationFailed(_WRONG)
+        if entry.networks is not None:
+            self._check_network(entry.networks, scope)
+        self._uses[entry.key.id] = now_s
+        if public_id in self._entries:  # not so where it was forgotten while it was read
+            self._entries.move_to_end(public_id)
+        return entry
+
+    async def _verify(self, authorization: bytes) -> tuple[_Entry, float]:
+        """The key that a header names, and the Unix second at which it ends. Raises: AuthenticationFailed, NotReady."""
         scheme, _, token = authorization.partition(b" ")
         secret = ApiKeySecret.parse(token.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
         if secret is None:
@@ -153,23 +202,25 @@ class KeyRing:
         entry = self._entries.get(secret.public_id)
         if entry is None or time.monotonic() >= entry.fresh_until_s:
             entry = await self._load(secret.public_id, entry)
-        now_s = time.time()
-        if entry is None or not self._matches(entry, secret, now_s):
+        until_s = 0.0 if entry is None else self._ends_s(entry, secret)
+        if entry is None or time.time() >= until_s:
             raise AuthenticationFailed(_WRONG)
-        if entry.expires_at_s is not None and now_s >= entry.expires_at_s:
-            raise AuthenticationFailed(_WRONG)
-        if entry.networks is not None:
-            self._check_network(entry.networks, scope)
-        self._uses[entry.key.id] = now_s
-        if secret.public_id in self._entries:  # not so where it was forgotten while it was read
-            self._entries.move_to_end(secret.public_id)
-        return entry
+        return entry, until_s
 
-    def _matches(self, entry: _Entry, secret: ApiKeySecret, now_s: float) -> bool:
+    def _remember_verified(self, digest: bytes, entry: _Entry, until_s: float) -> None:
+        if len(self._verified) >= self._entries_max:
+            self._verified.clear()
+        self._verified[digest] = entry, until_s
+
+    def _ends_s(self, entry: _Entry, secret: ApiKeySecret) -> float:
+        """The Unix second at which this secret stops being one of the key's; 0 where it never was."""
+        expires_at_s = float("inf") if entry.expires_at_s is None else entry.expires_at_s
         if secret.matches(entry.key.secret_hash, self._pepper):
-            return True
+            return expires_at_s
         previous = entry.key.previous_secret_hash
-        return previous is not None and now_s < entry.previous_until_s and secret.matches(previous, self._pepper)
+        if previous is not None and secret.matches(previous, self._pepper):
+            return min(entry.previous_until_s, expires_at_s)
+        return 0.0
 
     def _check_network(self, networks: tuple[tuple[Network, ...], ...], scope: Scope) -> None:
         """Raises: NetworkNotAllowed: which networks would do is not said, the key may be in the wrong hands."""
@@ -227,7 +278,7 @@ class KeyRing:
         """Raises: NotReady: the database is away."""
         try:
             found = await self._find(list(lookup.futures))
-        except (OperationalError, PoolTimeout) as error:
+        except (Error, PoolTimeout) as error:
             raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
         for public_id, future in lookup.futures.items():
             key = found.get(public_id)
@@ -268,6 +319,9 @@ class KeyRing:
             self._of[owner].discard(public_id)
             if not self._of[owner]:
                 del self._of[owner]
+
+
+_NOBODY: tuple[_Entry | None, float] = (None, 0.0)
 
 
 def _owners(key: ApiKey) -> list[tuple[str, int]]:
@@ -312,4 +366,7 @@ def _caller(key: ApiKey) -> Caller | None:
         user_id=key.user_id,
         service_account_id=key.service_account_id,
         models=None if key.models is None else frozenset(key.models),
+        answers_kept_s=key.answers_kept_s,
+        choices_max=key.choices_max,
+        output_tokens_max=key.output_tokens_max,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from warehouse.access.catalogue import Price
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access.usage_rows import UsageEvent
 
 CHARGE_CLASS: Mapping[str, str] = {
     "completed": "charged",

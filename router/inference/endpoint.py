@@ -1,234 +1,382 @@
 """One metered endpoint: admission, one or more exchanges with engines, and a row for what was refused before any."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+import logging
+from datetime import timedelta
 
-from router.inference.admission import (
-    END_USER_CHARACTERS_MAX,
-    MODEL_CHARACTERS_MAX,
-    ChatCall,
-    ClientGone,
-    Receive,
-    plain,
-    read_body,
-    with_usage_asked,
-)
-from router.inference.auth import Caller
+from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
+from router.inference.affinity import PREFIX_BYTES_MAX
+from router.inference.caps import check_caps
+from router.inference.encodings import plain_body
 from router.inference.engine_set import EngineState
-from router.inference.exchange import Exchange
-from router.inference.responses import Header, Send, send_error
-from router.inference.routing import pick
+from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
+from router.inference.idempotency import Claim, Replay
+from router.inference.request import Request
+from router.inference.reservations.estimate import bounds
+from router.inference.responses import error_headers, header_lines
+from router.inference.routing import Plan
+from router.inference.server import ClientCall
+from router.inference.shapes import Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, post_bytes
+from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
-from warehouse.access.usage_events import UsageEvent
-from warehouse.base import requests
+from warehouse.access.usage_rows import UsageEvent
+from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import EngineUnavailable, InferhouseError, ModelNotFound
+from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
 
-ATTEMPTS_MAX = 3
-MODELS_NAMED_MAX = 20  # in the answer to an unknown model
-RETRY_AFTER_S = 5  # an engine is probed every second, and one that restarts takes longer than that to load
-
-Scope = MutableMapping[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request under way: who, when, and what is known of it so far."""
-
-    caller: Caller
-    id: UUID
-    started_at: datetime
-    started_us: int
-    headers: dict[bytes, bytes]
-    call: ChatCall | None = None
-    attempts: int = 0
-    tried: set[int] = field(default_factory=set)
-    exchange: Exchange | None = None
-    client_gone: bool = False
-
-    def leave(self) -> None:
-        """The client is gone, and with it the reason to go on."""
-        self.client_gone = True
-        if self.exchange is not None:
-            self.exchange.leave()
-
-    def row(self) -> UsageEvent:
-        """The row of this attempt before anything has happened."""
-        end_user = plain(self.call.user, END_USER_CHARACTERS_MAX) if self.call and self.call.user else None
-        return UsageEvent(
-            request_id=self.id,
-            attempt=self.attempts,
-            started_at=self.started_at,
-            finished_at=self.started_at,
-            org_id=self.caller.org_id,
-            project_id=self.caller.project_id,
-            api_key_id=self.caller.api_key_id,
-            user_id=self.caller.user_id,
-            service_account_id=self.caller.service_account_id,
-            end_user=end_user,
-            trace_id=_trace_id(self.headers.get(b"traceparent")),
-            tags=None,
-            endpoint="chat.completions",
-            model_asked=None,
-            model_id=None,
-            engine_id=None,
-            stream=bool(self.call and self.call.stream),
-            status="refused",
-            http_status=0,
-            error_code=None,
-            finish_reason=None,
-            input_tokens=0,
-            cached_input_tokens=0,
-            output_tokens=0,
-            reasoning_tokens=0,
-            token_source="none",
-            queue_us=None,
-            ttft_us=None,
-            duration_us=0,
-            overhead_us=None,
-            price_id=None,
-            cost_picousd=None,
-            charge_class="free_refused",
-        )
+_LOG = logging.getLogger(__name__)
+_PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
+_FAULT = "a fault of the router, which is in its log under this request id"
+TOKEN_BYTES = 4  # about; how heavy a request weighs in the choice of an engine, and nothing else
 
 
 class MeteredEndpoint:
-    """The ASGI endpoint of one inference path."""
+    """The endpoint of one inference path."""
 
-    def __init__(self, shared: InferenceState, *, path: str, parse: Callable[[bytes], ChatCall]) -> None:
-        self._shared, self._path, self._parse = shared, path.encode(), parse
+    def __init__(self, shared: InferenceState, shape: Shape) -> None:
+        self._shared, self._shape, self._path = shared, shape, shape.path.encode()
+        self.body_bytes_max = shared.settings.body_bytes_max
+        self.serve = self._traced if tracing.on() else self._answer
+        """Answers one request. Raises nothing that a client has caused."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _traced(self, client: ClientCall) -> None:
+        """One span for a request; the engine's own spans, where it makes some, become its children."""
+        traceparent = client.headers.get(b"traceparent", b"").decode("latin-1") or None
+        with tracing.span(f"POST {self._shape.path}", traceparent=traceparent) as span:
+            if span.traceparent is not None:
+                client.headers[b"traceparent"] = span.traceparent.encode()
+            try:
+                await self._answer(client)
+            finally:
+                span.set("http.response.status_code", client.status)
+                span.set("inferhouse.request_id", str(requests.current()))
+
+    async def _answer(self, client: ClientCall) -> None:
         id_, started_at, started_us = requests.begin(), now(), monotonic_us()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        client.id_line = b"x-request-id: %b\r\n" % str(id_).encode()
         try:
-            caller = await self._shared.keys.caller(headers.get(b"authorization"), scope)
+            authorization = client.headers.get(b"authorization") or _bearer(client.headers.get(b"x-api-key"))
+            keys = self._shared.keys
+            caller = keys.known(authorization) or await keys.caller(authorization, client.address_scope())
         except InferhouseError as error:
             self._shared.refused[error.code] += 1  # whose row it would be is not known
-            await send_error(send, error, str(id_))
+            self._answer_error(client, error, str(id_))
             return
-        request = Request(caller, id_, started_at, started_us, headers)
+        life = self._shared.reservations.number_of(caller.org_id)
+        request = Request(self._shape.endpoint, client, caller, life, id_, started_at, started_us)
+        client.on_gone = request.leave
         try:
-            await self._serve(request, receive, send)
+            body = self._admit(request)
+            idempotency_key = client.headers.get(b"idempotency-key")
+            if idempotency_key is None or not await self._is_replayed(request, idempotency_key, body):
+                await self._ask_engines(request, body)
         except ClientGone:
             return
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
-            await send_error(send, error, str(id_))
-
-    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
-        settings = self._shared.settings
-        body = await read_body(receive, request.headers.get(b"content-length"), settings.body_bytes_max)
-        request.call = call = self._parse(body)
-        model = self._admitted_model(request.caller, call.model)
-        if call.stream:
-            body = with_usage_asked(body, call)
-        watch = asyncio.ensure_future(receive())  # returns when the client leaves
-        watch.add_done_callback(lambda _: request.leave())
-        try:
-            await self._ask_engines(request, call, model, body, send)
+            self._answer_error(client, error, str(id_))
+        except Exception:  # noqa: BLE001 - the edge of the process
+            _LOG.exception("a request of the inference API failed")
+            self._answer_error(client, InferhouseError(_FAULT), str(id_))
         finally:
-            watch.cancel()
+            if request.hold is not None:
+                self._shared.reservations.settle(request.hold)
+            if request.claim is not None and not request.claim.done:
+                await self._end_claim(request, request.claim)
 
-    async def _ask_engines(self, request: Request, call: ChatCall, model: Model, body: bytes, send: Send) -> None:
+    def _admit(self, request: Request) -> bytes:
+        """The body as plain JSON, read into `request.call`. Raises: InferhouseError: what is wrong with it.  ClientGone."""
+        client = request.client
+        if client.disconnected:
+            raise ClientGone
+        if client.too_large:
+            raise BodyTooLarge(f"the body is larger than {self.body_bytes_max} bytes")
+        body, encoding = client.body, client.headers.get(b"content-encoding")
+        if encoding is not None:
+            body = plain_body(body, encoding, self.body_bytes_max)
+        request.call = self._shape.parse(body)
+        if request.caller.is_capped:
+            check_caps(request.call, self._shape, request.caller)
+        request.tags = request.call.tags
+        header = client.headers.get(b"x-inferhouse-tags")
+        if header is not None:
+            request.tags = tags_of_header(header, request.tags)
+        return body
+
+    async def _ask_engines(self, request: Request, body: bytes) -> None:
         """One engine after another, until one has begun to answer. Raises: what the last one did, or EngineUnavailable."""
-        price = self._shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        shared, call = self._shared, request.call
+        assert call is not None
+        prefix = _beginning(body) if len(shared.engines.states) > 1 else b""
+        plan = shared.dispatcher.plan(call.model, request.caller, call.session, prefix)
+        tokens = len(body) // TOKEN_BYTES
         while True:
-            engine, connection = await self._connect(request, model)
+            model = plan.model
+            await self._reserve(request, model, len(body))
+            engine = shared.dispatcher.pick(plan, request.tried)
+            connection = engine.pool.kept() if engine is not None else None
+            if engine is None or connection is None:
+                engine, connection = await self._connect(request, plan, tokens, engine)
+            else:
+                shared.dispatcher.started(engine, tokens)
+            if plan.model is not model:
+                model = plan.model
+                try:
+                    await self._reserve(request, model, len(body))
+                except BaseException:
+                    connection.close()
+                    shared.dispatcher.ended(engine, tokens, outcome="gone")
+                    raise
             request.attempts += 1
             row = request.row()
-            row.model_id, row.engine_id = model.id, engine.engine.id
-            exchange = Exchange(self._shared, engine, connection, row, request.started_us, price, send)
-            request.exchange = exchange
-            message = post_bytes(engine.pool, self._path, _headers(request, engine), body)
+            row.model_id, row.engine_id = model.id, engine.id
+            row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
+            price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+            exchange = request.exchange = Exchange(
+                shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
+                request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
+            )  # fmt: skip
+            message = self._message(request, engine, body)
+            refusal: InferhouseError | None = None
             try:
-                await exchange.run(message, call)
-            except EngineHungUp:
-                engine.failed()
-                request.tried.add(engine.engine.id)
-                if request.attempts >= ATTEMPTS_MAX or not self._another(request, model):
-                    raise
-            else:
-                return
+                await exchange.run(message)
+            except InferhouseError as error:
+                refusal = error
             finally:
                 request.exchange = None
+                request.charged |= row.charge_class == "charged"
+                pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
+                first_byte_s = None if row.ttft_us is None else row.ttft_us / 1e6
+                shared.dispatcher.ended(
+                    engine, tokens, outcome=exchange.outcome, first_byte_s=first_byte_s, retry_after_s=pause_s, plan=plan
+                )
+            request.tried.add(engine.id)
+            if isinstance(refusal, EngineHungUp):
+                engine.failed()
+            if refusal is None or not await self._may_retry(request, plan, refusal):
+                break
+        if refusal is not None:
+            self._give_up(exchange, refusal)
 
-    def _admitted_model(self, caller: Caller, name: str) -> Model:
-        catalogue = self._shared.catalogue
-        model = catalogue.models.get(name)
-        if model is not None and name in catalogue.engines and caller.may_use(name):
-            return model
-        usable = [known for known in catalogue.models if known in catalogue.engines and caller.may_use(known)]
-        named = ", ".join(usable[:MODELS_NAMED_MAX]) or "none"
-        asked = plain(name, MODEL_CHARACTERS_MAX)
-        raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {named}", param="model")
+    async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
+        """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
+        call, shared, hold = request.call, self._shared, request.hold
+        assert call is not None
+        if hold is not None and hold.model_id == model.id and not hold.settled:
+            return
+        if call.output_tokens_max is None:
+            request.output_tokens_max = request.caller.output_tokens_max
+        if hold is None and shared.reservations.is_free(request.caller.org_id):
+            return
+        if hold is not None:
+            shared.reservations.settle(hold)
+            request.hold = None
+        price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
+        most = bounds(call, body_bytes, model, price, cap)
+        if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
+            cap = model.output_tokens_max
+            most = bounds(call, body_bytes, model, price, cap)
+        request.queued = asyncio.current_task()
+        try:
+            request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
+        except asyncio.CancelledError:
+            if not request.client_gone:
+                raise
+            await self._record_departure(request)
+            raise ClientGone from None
+        finally:
+            request.queued = None
+        # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
+        if request.hold is not None and call.output_tokens_max is None:
+            request.output_tokens_max = cap
 
-    async def _connect(self, request: Request, model: Model) -> tuple[EngineState, EngineConnection]:
-        """A connection to an engine that has the model. Raises: EngineUnavailable, ClientGone."""
-        full = False
+    def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:
+        """The request as the engine gets it."""
+        assert request.call is not None
+        served = engine.engine.served_model or engine.engine.model
+        name = None if served == request.call.model else served
+        prepared = self._shape.prepare(body, request.call, model=name, output_tokens_max=request.output_tokens_max)
+        return post_bytes(engine.pool, self._path, _headers(request, engine), prepared)
+
+    async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
+        """Whether another attempt is made, after the pause that the engine asked for."""
+        refused = error if isinstance(error, EngineRefused) else None
+        if refused is None and not isinstance(error, EngineHungUp | EngineTimedOut):
+            return False
+        used_s = (monotonic_us() - request.started_us) / 1e6
+        retry = self._shared.dispatcher.retry(
+            plan,
+            request.tried,
+            attempts=request.attempts,
+            status=refused.engine_status if refused else None,
+            first_byte=used_s >= self._shared.timeouts.total_s,
+            retry_after_s=refused.engine_retry_after_s if refused else None,
+        )
+        if retry is None:
+            return False
+        if retry.same:
+            request.tried.clear()
+        if retry.pause_s:
+            await asyncio.sleep(retry.pause_s)
+        if request.client_gone:
+            raise ClientGone
+        return True
+
+    @staticmethod
+    def _give_up(exchange: Exchange, error: InferhouseError) -> None:
+        """Tell the client of the last failure. Raises: EngineUnavailable, EngineFailed, or the failure itself."""
+        if not isinstance(error, EngineRefused):
+            raise error
+        wait_s = error.retry_after_s
+        if error.engine_status == 503:
+            raise EngineUnavailable("the engine is not taking requests now", retry_after_s=wait_s or 1) from error
+        if error.is_word:
+            exchange.pass_on_refusal(error.engine_status, error.body, None if wait_s is None else b"%d" % wait_s)
+            return
+        raise EngineFailed(str(error)) from error
+
+    async def _connect(
+        self, request: Request, plan: Plan, tokens: int, picked: EngineState | None
+    ) -> tuple[EngineState, EngineConnection]:
+        """A connection to an engine, where there is none that is open and free: the one that was picked, or another one.
+
+        Raises: EngineUnavailable, QueueFull, QueueTimedOut, ClientGone.
+        """
+        dispatcher = self._shared.dispatcher
         while True:
-            state = self._another(request, model)
-            if state is None:
-                why = f"every engine of {model.name!r} is full" if full else f"no healthy engine serves {model.name!r}"
-                raise EngineUnavailable(f"{why} now; try again in {RETRY_AFTER_S} s", retry_after_s=RETRY_AFTER_S)
+            engine = picked or await self._waited_for(request, plan, tokens)
+            dispatcher.started(engine, tokens)
+            connection = engine.pool.kept()
+            if connection is not None:
+                return engine, connection
             try:
-                connection = await state.pool.acquire()
+                connection = await engine.pool.acquire()
             except EngineFull:
-                full = True
-                request.tried.add(state.engine.id)
-                continue
+                dispatcher.ended(engine, tokens, outcome="busy")
             except EngineUnreachable:
-                state.failed(refused=True)
-                request.tried.add(state.engine.id)
-                continue
-            if request.client_gone:
-                connection.close()
-                raise ClientGone
-            return state, connection
+                engine.failed(refused=True)
+                dispatcher.ended(engine, tokens, outcome="failed")
+            else:
+                break
+            request.tried.add(engine.id)
+            picked = dispatcher.pick(plan, request.tried)
+        if request.client_gone:
+            connection.close()
+            dispatcher.ended(engine, tokens, outcome="gone")
+            raise ClientGone
+        return engine, connection
 
-    def _another(self, request: Request, model: Model) -> EngineState | None:
-        engines, known = self._shared.engines, self._shared.catalogue.engines.get(model.name, ())
-        engine = pick(known, engines.in_flight, engines.healthy, request.tried)
-        return None if engine is None else engines.states[engine.id]
+    async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
+        """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
+        dispatcher, began_us = self._shared.dispatcher, monotonic_us()
+        request.queued = asyncio.current_task()
+        try:
+            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried)
+        except asyncio.CancelledError:
+            if not request.client_gone:
+                raise
+            await self._record_departure(request)
+            raise ClientGone from None
+        finally:
+            request.queued = None
+        request.queue_us = monotonic_us() - began_us
+        return engine
+
+    async def _is_replayed(self, request: Request, idempotency_key: bytes, body: bytes) -> bool:
+        """Send again what there was, or take the right to go on. Raises: as `Idempotency.claim`, JournalFull, JournalFailed."""
+        found = await self._shared.idempotency.claim(
+            request.caller, idempotency_key, self._path + b"\0" + body, request.id, request.started_at
+        )
+        if isinstance(found, Claim):
+            request.claim = found
+            return False
+        await self._send_again(request, found)
+        return True
+
+    async def _end_claim(self, request: Request, claim: Claim) -> None:
+        if request.charged:
+            await self._shared.idempotency.finish(claim, model_id=None, answer=None)
+        else:
+            await self._shared.idempotency.release(claim)
+
+    async def _send_again(self, request: Request, replay: Replay) -> None:
+        """The answer of an earlier request, and a row that says so and costs nothing. Raises: JournalFull, JournalFailed."""
+        row = request.row()
+        row.status, row.charge_class, row.error_code, row.http_status = "completed", "free_replayed", None, 200
+        row.model_id = replay.model_id
+        await self._record(request, row)
+        headers = b"x-request-id: %b\r\nidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\n" % (
+            str(request.id).encode(), str(replay.request_id).encode()
+        )  # fmt: skip
+        request.client.answer(200, replay.answer, headers)
 
     async def _record_refusal(self, request: Request, error: InferhouseError) -> InferhouseError:
         """The row of a request that no engine has seen; returns what the client is told."""
         row = request.row()
-        row.error_code, row.http_status, row.cost_picousd = error.code, error.status, 0
+        row.status, row.charge_class = "refused", "free_refused"
+        row.error_code, row.http_status = error.code, error.status
         row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
-        row.duration_us = monotonic_us() - request.started_us
-        row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
         try:
-            self._shared.sink.close(self._shared.sink.open(row))
-            await self._shared.sink.journal.durable()
+            await self._record(request, row)
         except InferhouseError as full:
             return full
-        self._shared.count(row)
         return error
 
+    async def _record_departure(self, request: Request) -> None:
+        """The row of a request whose client left before any engine took it."""
+        row = request.row()
+        row.status, row.charge_class = "client_closed", "free_refused"
+        row.error_code, row.http_status = "client_closed", CLIENT_CLOSED_STATUS
+        row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
+        await self._record(request, row)
 
-def _headers(request: Request, state: EngineState) -> list[Header]:
+    async def _record(self, request: Request, row: UsageEvent) -> None:
+        """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""
+        row.duration_us = monotonic_us() - request.started_us
+        row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
+        self._shared.sink.close(self._shared.sink.open(row))
+        await self._shared.sink.journal.durable()
+        self._shared.count(row)
+
+    def _answer_error(self, client: ClientCall, error: InferhouseError, request_id: str) -> None:
+        """An error as the clients of this endpoint expect it."""
+        if client.status:  # a stream that has only had comments so far
+            client.end(self._shape.error_event(error, request_id))
+            return
+        client.answer(error.status, self._shape.error_body(error, request_id), header_lines(error_headers(error, request_id)))
+
+
+def _bearer(key: bytes | None) -> bytes | None:
+    """Anthropic's clients send their key as `x-api-key`."""
+    return None if key is None else b"Bearer " + key
+
+
+def _beginning(body: bytes) -> bytes:
+    """The first bytes of the prompt: requests that share them are best served by the engine that has them in its cache."""
+    for field in _PROMPTS:
+        at = body.find(field)
+        if at >= 0:
+            return body[at : at + PREFIX_BYTES_MAX]
+    return b""
+
+
+def _left(request: Request, timeouts: Timeouts) -> Timeouts:
+    """What is left of the time that the whole request may take, after earlier attempts."""
+    if request.attempts == 1 and not request.queue_us:
+        return timeouts
+    left_s = max(timeouts.total_s - (monotonic_us() - request.started_us) / 1e6, 0.0)
+    return Timeouts(timeouts.connect_s, min(timeouts.first_token_s, left_s), timeouts.between_tokens_s, left_s)
+
+
+def _headers(request: Request, state: EngineState) -> bytes:
     """What an engine is told beside the body. The client's key never leaves the router."""
-    headers = [(b"x-request-id", str(request.id).encode())]
-    if trace := request.headers.get(b"traceparent"):
-        headers.append((b"traceparent", trace))
+    lines = request.client.id_line + state.headers
+    headers = request.client.headers
+    if trace := headers.get(b"traceparent"):
+        lines += b"traceparent: %b\r\n" % trace
     if state.engine.kind == "simulated":  # faults on request, for tests and demonstrations
-        headers += [(name, value) for name, value in request.headers.items() if name.startswith(b"x-simulated-")]
-    return headers
-
-
-def _trace_id(traceparent: bytes | None) -> UUID | None:
-    """The trace id of a W3C `traceparent` header (version-traceid-parentid-flags), None where there is none."""
-    if traceparent is None or len(traceparent) < 55:
-        return None
-    try:
-        return UUID(hex=traceparent[3:35].decode())
-    except ValueError:
-        return None
+        lines += header_lines((name, value) for name, value in headers.items() if name.startswith(b"x-simulated-"))
+    return lines

@@ -1,28 +1,102 @@
-"""The engines of the catalogue as this worker sees them: connections, and who is healthy since when."""
+"""The engines of the catalogue as this worker sees them: connections, who is healthy since when, and how loaded."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from router.inference.upstream import SWEEP_S, EnginePool, Timeouts, get_bytes
+import msgspec
+
+from router.inference.affinity import seed_of
+from router.inference.breaker import Breaker
+from router.inference.canary import Trial
+from router.inference.upstream import SWEEP_S, EnginePool, EngineUnreachable, Timeouts
 from warehouse.access.catalogue import Engine
 from warehouse.base.clock import now
 from warehouse.base.errors import InferhouseError
+from warehouse.identity.sealed import CannotOpen, Sealer
 
+_LOG = logging.getLogger(__name__)
 FAILURES_BEFORE_DOWN = 2  # one lost probe is no verdict; a refused connection is
+OK = 200
+HOSTED = "openai"
+HOSTED_RETRY_S = 5.0  # after a probe of one that failed
+HOSTED_PROBE_S = 60.0  # a provider counts requests; what its calls say in between is the breaker's to see
 PROBE_TIMEOUTS = Timeouts(connect_s=1, first_token_s=2, between_tokens_s=1, total_s=3)
 
 
 @dataclass(slots=True, eq=False)
 class EngineState:
-    """One engine: its connections, and what the last probes said."""
+    """One engine: its connections, what the last probes said, and what it is working on for this worker."""
 
     engine: Engine
     pool: EnginePool
     healthy: bool = False
     since: datetime | None = None
     failures: int = 0
+    id: int = field(init=False)
+    seed: int = field(init=False)
+    weight: int = field(init=False)
+    bound: int = field(init=False)
+    """Requests at once."""
+    canary_percent: int | None = field(init=False)
+    headers: bytes = field(init=False, default=b"")
+    """Lines that each request to this engine has beside its own, as they go over the wire."""
+    model_json: bytes = field(init=False)
+    """What the engine calls the model, as a JSON string for the body."""
+    tokens: int = 0
+    requests: int = 0
+    busy_until_s: float = 0.0
+    breaker: Breaker = field(default_factory=Breaker)
+    trial: Trial | None = None
+    """Kept where its model has a canary."""
+    probe_at_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.follow(self.engine, None, connections_max=1)
+
+    def follow(self, engine: Engine, sealer: Sealer | None, *, connections_max: int) -> None:
+        """The engine is as the catalogue has it now."""
+        if engine.version != self.engine.version:
+            self.trial = None
+        self.engine, self.id, self.seed = engine, engine.id, seed_of(engine.name)
+        self.weight, self.canary_percent = engine.weight, engine.canary_percent
+        self.bound = min(engine.requests_at_once or connections_max, connections_max)
+        self.model_json = msgspec.json.encode(engine.served_model or engine.model)
+        self.headers = b""
+        if engine.sealed_key is not None:
+            self._open(engine.sealed_key, sealer)
+
+    def _open(self, sealed: bytes, sealer: Sealer | None) -> None:
+        """The provider's key as a header. One that cannot be opened takes the engine out, and the log says why."""
+        why = "ROUTER_SEALING_KEY is not set"
+        if sealer is not None:
+            try:
+                self.headers = b"authorization: Bearer %b\r\n" % sealer.open(sealed, self.engine.name).encode()
+            except CannotOpen as error:
+                why = str(error)
+            else:
+                return
+        self.weight = 0
+        _LOG.error("the key of an engine cannot be opened", extra={"engine": self.engine.name, "why": why})
+
+    def able(self, now_s: float) -> bool:
+        """Whether it may be asked."""
+        return (
+            self.healthy
+            and self.requests < self.bound
+            and self.weight > 0
+            and self.busy_until_s <= now_s
+            and (not self.breaker.is_open or self.breaker.able(now_s))
+        )
+
+    def only_full(self, now_s: float) -> bool:
+        """Whether it could be asked, were it not at its bound or busy: worth waiting for."""
+        if not self.healthy or self.weight <= 0 or (self.breaker.is_open and not self.breaker.able(now_s)):
+            return False
+        return self.requests >= self.bound or self.busy_until_s > now_s
 
     def answered(self) -> None:
         """A probe was answered with 200."""
@@ -43,8 +117,10 @@ class EngineState:
 class EngineSet:
     """Engines by id. `replace` follows the catalogue; what is unchanged keeps its connections and its health."""
 
-    def __init__(self, timeouts: Timeouts, *, connections_max: int, health_interval_s: float) -> None:
-        self._timeouts, self._connections_max = timeouts, connections_max
+    def __init__(
+        self, timeouts: Timeouts, *, connections_max: int, health_interval_s: float, sealer: Sealer | None = None
+    ) -> None:
+        self._timeouts, self._connections_max, self._sealer = timeouts, connections_max, sealer
         self._health_interval_s = health_interval_s
         self.states: dict[int, EngineState] = {}
 
@@ -56,17 +132,13 @@ class EngineSet:
             if state is None or state.engine.base_url != engine.base_url:
                 pool = EnginePool(engine.base_url, connections_max=self._connections_max, timeouts=self._timeouts)
                 state = EngineState(engine, pool)
-            state.engine = engine
+            state.follow(engine, self._sealer, connections_max=self._connections_max)
             self.states[engine.id] = state
 
     def healthy(self, engine: Engine) -> bool:
         """Whether the engine answers."""
         state = self.states.get(engine.id)
-        return state is not None and state.healthy
-
-    def in_flight(self, engine: Engine) -> int:
-        """Requests of this worker that the engine is working on."""
-        return self.states[engine.id].pool.in_flight
+        return state is not None and state.healthy and state.weight > 0
 
     async def run(self) -> None:
         """Probe every engine's /health, which costs it no GPU time, and end what takes too long."""
@@ -90,19 +162,34 @@ class EngineSet:
                 state.pool.sweep(now_s)
 
     async def _probe(self, state: EngineState) -> None:
-        try:
-            connection = await state.pool.acquire(probe=True)
-        except InferhouseError:
-            state.failed(refused=True)
+        hosted = state.engine.kind == HOSTED
+        if hosted and time.monotonic() < state.probe_at_s:
             return
         try:
-            connection.send(get_bytes(state.pool, b"/health"), PROBE_TIMEOUTS)
+            # A hosted one has no page that costs nothing but its list of models.
+            answered = await self._asked(state, b"/v1/models" if hosted else b"/health")
+        except EngineUnreachable:
+            answered = False
+            state.failed(refused=True)
+        else:
+            state.answered() if answered else state.failed()
+        if hosted:
+            state.probe_at_s = time.monotonic() + (HOSTED_PROBE_S if answered else HOSTED_RETRY_S)
+
+    async def _asked(self, state: EngineState, path: bytes) -> bool:
+        """Whether the engine answers with 200. Raises: EngineUnreachable."""
+        try:
+            connection = await state.pool.acquire(probe=True)
+        except InferhouseError as error:
+            raise EngineUnreachable("no connection for a probe") from error
+        try:
+            request = b"GET %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (path, state.pool.authority, state.headers)
+            connection.send(request, PROBE_TIMEOUTS)
             head = await connection.answer_head()
             while await connection.read(PROBE_TIMEOUTS.between_tokens_s):
                 pass
         except InferhouseError:
-            state.failed()
-        else:
-            state.answered() if head.status == 200 else state.failed()
+            return False
         finally:
             connection.close()
+        return head.status == OK

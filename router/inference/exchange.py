@@ -8,177 +8,291 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from router.inference import charging
-from router.inference.admission import ChatCall, ClientGone
+from router.inference.admission import ClientGone
+from router.inference.auth import Caller
 from router.inference.engine_set import EngineState
-from router.inference.metering import Reading, StreamTap, read_answer
-from router.inference.responses import STREAM_HEADERS, Header, Send, error_event, send_json
+from router.inference.idempotency import Claim
+from router.inference.reservations.account import Hold
+from router.inference.reservations.reservations import Reservations
+from router.inference.responses import header_lines
+from router.inference.retries import BUSY, RETRIABLE, retry_after_s
+from router.inference.routing import Outcome
+from router.inference.server import ClientCall
+from router.inference.shapes import Call, Reading, Shape, Tap
 from router.inference.state import InferenceState
-from router.inference.upstream import AnswerHead, EngineConnection, EngineFull, EngineHungUp, EngineUnreachable
+from router.inference.upstream import (
+    AnswerHead,
+    EngineConnection,
+    EngineFull,
+    EngineHungUp,
+    EngineUnreachable,
+    Timeouts,
+)
 from router.inference.usage_sink import Attempt
-from warehouse.access.catalogue import Price
-from warehouse.access.usage_events import UsageEvent
-from warehouse.base.clock import monotonic_us
-from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.access.catalogue import Model, Price
+from warehouse.access.usage_rows import UsageEvent
+from warehouse.base.clock import monotonic_us, now
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, NotFound
+from warehouse.base.money import usd
 
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
-BUSY_RETRY_AFTER_S = 1
+NOT_SERVED = frozenset({404, 405})
+KEEPALIVE = b": the answer is being made\n\n"
 
 
-@dataclass(slots=True)
+class EngineRefused(InferhouseError):
+    """The engine answered with an error of its own, which another one, or the same one later, may not have."""
+
+    status, code = 502, "engine_failed"
+
+    def __init__(self, head: AnswerHead, body: bytes) -> None:
+        self.engine_status, self.body = head.status, body
+        self.engine_retry_after_s = retry_after_s(head.get(b"retry-after"), now())
+        wait_s = None if self.engine_retry_after_s is None else max(int(self.engine_retry_after_s), 1)
+        super().__init__(f"the engine answered with status {head.status}", retry_after_s=wait_s)
+
+    @property
+    def is_word(self) -> bool:
+        """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
+        return 400 <= self.engine_status < 500
+
+    def row(self) -> tuple[str, int, str]:
+        """(status, HTTP status, error code) of the attempt: what the client is told of it if there is no other."""
+        if self.engine_status == EngineUnavailable.status:
+            return "engine_failed", EngineUnavailable.status, EngineUnavailable.code
+        if self.is_word:
+            return "refused", self.engine_status, f"engine_{self.engine_status}"
+        return "engine_failed", self.status, self.code
+
+
+class EndpointNotServed(NotFound):
+    """The engine of this model does not have the endpoint, for example embeddings of a model that generates."""
+
+    code = "endpoint_not_served"
+
+
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One attempt. After `run` its row is closed, whether it returned or raised."""
 
     shared: InferenceState
+    shape: Shape
+    call: Call
     engine: EngineState
     connection: EngineConnection
     row: UsageEvent
     started_us: int
+    model: Model
     price: Price | None
-    send: Send
+    client: ClientCall
+    caller: Caller
+    claim: Claim | None
+    hold: Hold | None
+    timeouts: Timeouts
+    outcome: Outcome = "gone"
+    """What it says of the engine."""
     answering: bool = False
-    """The client has the status line: no other engine can be asked any more."""
+    """The client has something of the engine's answer: no other engine can be asked any more."""
     client_gone: bool = False
+    quiet: bool = True
+    sent_us: int = 0
     attempt: Attempt = field(init=False)
 
-    async def run(self, request: bytes, call: ChatCall) -> None:
+    async def run(self, request: bytes) -> None:
         """Send the request to the engine and its answer to the client.
 
-        Raises: EngineHungUp, EngineFailed, EngineTimedOut, EngineUnavailable (only while not `answering`), ClientGone,
+        Raises: EngineHungUp, EngineFailed, EngineTimedOut, EngineRefused (only while not `answering`), ClientGone,
             JournalFull and JournalFailed.
         """
-        self.attempt = self.shared.sink.open(self.row)
-        self.engine.pool.in_flight += 1
+        sink = self.shared.sink
+        self.attempt = sink.begin(self.row) if self.row.queue_us is None else sink.open(self.row)
         # What holds if nothing else gets to speak: the task was cancelled because the process is stopping.
         status, http_status, error_code = "router_lost", 500, "router_stopped"
         try:
-            head = await self._ask(request)
+            self.sent_us = monotonic_us()
+            self.row.overhead_us = self.sent_us - self.started_us - (self.row.queue_us or 0)
+            if self.call.stream:
+                self.shared.keepalive.streams[self] = None
+            try:
+                self.connection.send(request, self.timeouts)
+                head = await self.connection.answer_head()
+            except EngineHungUp:
+                head = await self._ask_anew(request)
             if head.status != 200:
-                await self._pass_error_on(head)
-            elif call.stream:
-                await self._stream(call)
+                await self._refused(head)
+            elif self.call.stream and (tap := self.shape.tap(self.call)) is not None:
+                await self._stream(tap)
             else:
                 await self._whole()
         except ClientGone:
             status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, "client_closed"
             raise
+        except EngineRefused as error:
+            self.outcome = "busy" if error.engine_status in BUSY else "failed"
+            status, http_status, error_code = error.row()
+            raise
         except InferhouseError as error:
+            self.outcome = "failed"
             status = "timed_out" if isinstance(error, EngineTimedOut) else "engine_failed"
             http_status, error_code = error.status, error.code
             if not self.answering:
                 raise
             self._close_row(status, http_status, error_code)
-            await self._send_last(error_event(error, str(self.row.request_id)))
+            await self._end_stream(self.shape.error_event(error, str(self.row.request_id)))
         finally:
-            self.engine.pool.in_flight -= 1
+            if self.call.stream:
+                self.shared.keepalive.streams.pop(self, None)
+                self.client.source = None
             self.connection.close()
             self._close_row(status, http_status, error_code)
+
+    def pulse(self) -> None:
+        """Tell a client that has heard nothing for long that its answer is still being made."""
+        if self.quiet and self.client.status:
+            self.client.write(KEEPALIVE)
+        elif self.quiet:
+            self.client.begin_stream(self._headers(), KEEPALIVE)
+        self.quiet = True
 
     def leave(self) -> None:
         """The client is gone: the engine's work ends with ClientGone."""
         self.client_gone = True
         self.connection.fail(ClientGone())
 
-    async def _ask(self, request: bytes) -> AnswerHead:
-        timeouts = self.engine.pool.timeouts
-        self.row.overhead_us = monotonic_us() - self.started_us  # our own time before the engine has the request
-        try:
-            self.connection.send(request, timeouts)
-            return await self.connection.answer_head()
-        except EngineHungUp:
-            # A kept-alive connection may be closed by the engine just as it is used: it has not seen the request.
-            if not self.connection.reused or self.client_gone:
-                raise
+    async def _ask_anew(self, request: bytes) -> AnswerHead:
+        """A kept-alive connection may be closed by the engine just as it is used: it has not seen the request."""
+        if not self.connection.reused or self.client_gone:
+            raise EngineHungUp("the engine closed the connection before its answer")
         try:
             self.connection = await self.engine.pool.acquire(fresh=True)
         except (EngineFull, EngineUnreachable) as error:
             raise EngineHungUp("the engine closed the connection, and there is no other to it") from error
         if self.client_gone:
             raise ClientGone
-        self.connection.send(request, timeouts)
+        self.connection.send(request, self.timeouts)
         return await self.connection.answer_head()
 
     async def _whole(self) -> None:
-        body = await self._body(self.shared.settings.answer_bytes_max)
-        reading = read_answer(body)
-        self._read(reading, "engine")
+        answered_us = monotonic_us()
+        bytes_max = self.shared.settings.answer_bytes_max
+        body = self.connection.whole(bytes_max) or await self._body(bytes_max)
+        self._read(self.shape.read(body, self.call), "engine")
+        self.outcome = "ok"
         self._close_row("completed", 200)
         await self.shared.sink.journal.durable()
-        await send_json(self.send, 200, body, self._headers())
+        if self.claim is not None:
+            await self._finish_claim(self.claim, body)
+        engine_us = answered_us - self.sent_us
+        self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
 
-    async def _stream(self, call: ChatCall) -> None:
-        tap = StreamTap(wants_usage=call.wants_usage, wants_running_usage=call.wants_running_usage)
-        between_s = self.engine.pool.timeouts.between_tokens_s
+    async def _stream(self, tap: Tap) -> None:
+        client = self.client
+
+        def pass_on(data: bytes) -> None:
+            events = tap.feed(data)
+            self.quiet = False
+            if not self.answering:
+                self.answering = True
+                self.row.ttft_us = monotonic_us() - self.started_us
+                self.shared.dispatcher.answered(self.engine)
+                client.source = self.connection
+                if not client.status:
+                    client.begin_stream(self._headers(), events)
+                    return
+            if events:
+                client.write(events)
+
         try:
-            while data := await self.connection.read(between_s):
-                events = tap.feed(data)
-                if not self.answering:
-                    await self._start_stream()
-                if events:
-                    await self.send({"type": "http.response.body", "body": events, "more_body": True})
+            await self.connection.relay(pass_on, self.timeouts.between_tokens_s)
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
+            if self.row.token_source == "none" and tap.pieces:  # cut, on an endpoint whose engines count at the end only
+                self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")
         if tap.engine_error:
+            self.outcome = "failed"
             self._close_row("engine_failed", 200, "engine_error_event")
         else:
+            self.outcome = "ok"
             self._close_row("completed", 200)
-        await self._send_last(tap.tail)
+        await self._end_stream(tap.tail)
 
-    async def _start_stream(self) -> None:
-        self.answering = True
-        self.row.ttft_us = monotonic_us() - self.started_us
-        headers = [*STREAM_HEADERS, *self._headers()]
-        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
-
-    async def _send_last(self, body: bytes) -> None:
+    async def _end_stream(self, last: bytes) -> None:
         await self.shared.sink.journal.durable()
-        await self.send({"type": "http.response.body", "body": body})
+        if self.claim is not None:
+            await self._finish_claim(self.claim, None)
+        self.client.end(last)
 
-    async def _pass_error_on(self, head: AnswerHead) -> None:
-        """A 4xx is the client's to mend and goes on as it is; a 5xx is ours to explain."""
+    async def _finish_claim(self, claim: Claim, answer: bytes | None) -> None:
+        if self.row.charge_class == "charged":
+            await self.shared.idempotency.finish(claim, model_id=self.row.model_id, answer=answer)
+
+    async def _refused(self, head: AnswerHead) -> None:
+        """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._body(ENGINE_ERROR_BYTES_MAX)
-        retry_after = head.get(b"retry-after")
-        if head.status == 503:
-            wait_s = int(retry_after) if retry_after and retry_after.isdigit() else BUSY_RETRY_AFTER_S
-            raise EngineUnavailable("the engine is not taking requests now", retry_after_s=wait_s)
-        if not 400 <= head.status < 500:
-            raise EngineFailed(f"the engine answered with status {head.status}")
+        if head.status in RETRIABLE or not 400 <= head.status < 500:
+            raise EngineRefused(head, body)
+        self.outcome = "ok"
+        if head.status in NOT_SERVED and b'"error"' not in body:  # no word of an API, but of the framework behind it
+            unknown = EndpointNotServed(
+                f"{self.model.name!r} has no {self.shape.path}: its engine does not answer it", param="model"
+            )
+            body = self.shape.error_body(unknown, str(self.row.request_id))
         self._close_row("refused", head.status, f"engine_{head.status}")
         await self.shared.sink.journal.durable()
-        headers = self._headers() if retry_after is None else [*self._headers(), (b"retry-after", retry_after)]
-        await send_json(self.send, head.status, body, headers)
+        self.pass_on_refusal(head.status, body, head.get(b"retry-after"))
+
+    def pass_on_refusal(self, status: int, body: bytes, retry_after: bytes | None) -> None:
+        """The engine's own error, as it is."""
+        if self.client.status:  # a stream that has only had comments so far
+            self.client.end(b"data: %b\n\n" % body)
+            return
+        headers = self._headers()
+        if retry_after is not None:
+            headers += header_lines([(b"retry-after", retry_after)])
+        self.client.answer(status, body, headers)
 
     async def _body(self, bytes_max: int) -> bytes:
         parts, size = [], 0
-        while data := await self.connection.read(self.engine.pool.timeouts.first_token_s):
+        while data := await self.connection.read(self.timeouts.first_token_s):
             parts.append(data)
             size += len(data)
             if size > bytes_max:
                 raise EngineFailed(f"the engine's answer is larger than {bytes_max} bytes")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _headers(self) -> list[Header]:
-        return [(b"x-request-id", str(self.row.request_id).encode())]
+    def _headers(self) -> bytes:
+        """Which request this is, which model answers it, at the how-manieth attempt, and what its limits have left."""
+        return b"%bx-inferhouse-model: %b\r\nx-inferhouse-attempts: %d\r\n%b" % (
+            self.client.id_line, self.model.name.encode(), self.row.attempt, Reservations.headers(self.hold)
+        )  # fmt: skip
+
+    def _account(self, overhead_us: int) -> bytes:
+        """What the answer cost, where it has a price, and how long the router itself took, the sync of the row included."""
+        cost = b"" if self.row.cost_picousd is None else b"x-inferhouse-cost-usd: %b\r\n" % usd(self.row.cost_picousd).encode()
+        return b"%bx-inferhouse-overhead-ms: %d.%03d\r\n" % (cost, overhead_us // 1000, overhead_us % 1000)
 
     def _read(self, reading: Reading, source: str) -> None:
         """Put the engine's counts into the row."""
-        self.row.finish_reason = reading.finish_reason
+        row = self.row
+        row.finish_reason = reading.finish_reason
         usage = reading.usage
         if usage is not None:
-            self.row.token_source = source
-            self.row.input_tokens, self.row.output_tokens = usage.prompt_tokens, usage.completion_tokens
-            self.row.cached_input_tokens, self.row.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
+            row.token_source = "estimate" if reading.estimated else source
+            row.input_tokens, row.output_tokens = usage.prompt_tokens, usage.completion_tokens
+            row.cached_input_tokens, row.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
 
     def _close_row(self, status: str, http_status: int, error_code: str | None = None) -> None:
         """Close the row; the first call says how it ended, later ones do nothing."""
-        if self.attempt.closed:
+        if self.attempt.row:
             return
         row = self.row
         row.status, row.http_status, row.error_code = status, http_status, error_code
         row.duration_us = monotonic_us() - self.started_us
         row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
         charging.apply(row, self.price)
+        self.shared.reservations.settle_row(self.hold, self.caller, row)
         self.shared.sink.close(self.attempt)
         self.shared.count(row)

@@ -32,34 +32,27 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 
 @router.get("/models")
 async def list_models(shared: Shared, caller: CallerOf) -> dict[str, Any]:
-    """OpenAI's list of models: those in the key's list, or all, that an engine serves now."""
-    return {"object": "list", "data": [_shape(model) for model in _usable(shared, caller)]}
+    """OpenAI's list of models: those in the key's list, or all, that an engine serves now; aliases last."""
+    usable = shared.dispatcher.usable(caller)
+    return {"object": "list", "data": [_shape(name, model) for name, model in usable.items()]}
 
 
 @router.get("/models/{name:path}")
 async def get_model(name: str, shared: Shared, caller: CallerOf) -> dict[str, Any]:
     """One model. Raises: ModelNotFound: it does not exist, is not for this key, or nothing serves it now."""
-    usable = {model.name: model for model in _usable(shared, caller)}
+    usable = shared.dispatcher.usable(caller)
     if name not in usable:
         asked = plain(name, MODEL_CHARACTERS_MAX)
         raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {', '.join(usable)}", param="model")
-    return _shape(usable[name])
+    return _shape(name, usable[name])
 
 
-def _usable(shared: InferenceState, caller: Caller) -> list[Model]:
-    catalogue = shared.catalogue
-    return [
-        model
-        for name, model in catalogue.models.items()
-        if caller.may_use(name) and any(shared.engines.healthy(engine) for engine in catalogue.engines.get(name, ()))
-    ]
-
-
-def _shape(model: Model) -> dict[str, Any]:
+def _shape(name: str, model: Model) -> dict[str, Any]:
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": int(model.created_at.timestamp()),
         "owned_by": "inferhouse",
-        "max_model_len": model.context_tokens_max,  # vLLM's name for it
+        "root": model.name,  # vLLM's name for the model behind it
+        "max_model_len": model.context_tokens_max,  # and for its context
     }

@@ -1,4 +1,4 @@
-"""Answers as ASGI messages."""
+"""Answers: of errors, as ASGI messages, as lines of HTTP, and inside a stream."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -11,28 +11,31 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _JSON = (b"content-type", b"application/json")
-STREAM_HEADERS: list[Header] = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # proxies of nginx's kind would hold tokens back
-]
 
 
-async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Header]) -> None:
-    """A whole answer."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Headers as they go over the wire."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-async def send_error(send: Send, error: InferhouseError, request_id: str) -> None:
-    """An error in OpenAI's envelope, with Retry-After where there is a time after which to try again."""
+def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
+    """The request's id, and Retry-After where there is a time after which to try again."""
     headers = [(b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if error.retry_after_ms is not None:
+        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))  # which OpenAI's SDKs wait for
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send_json(send, error.status, orjson.dumps(error.envelope(request_id)), headers)
+    return headers
+
+
+async def send_error(send: Send, error: InferhouseError, request_id: str) -> None:
+    """An error in OpenAI's envelope, as ASGI messages."""
+    body = orjson.dumps(error.envelope(request_id))
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *error_headers(error, request_id)]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def error_event(error: InferhouseError, request_id: str) -> bytes:

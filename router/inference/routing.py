@@ -1,23 +1,380 @@
-"""Which engine gets a request: the least loaded of the healthy ones that have the model. Pure."""
+"""Which model and which engine get a request. One dispatcher per worker; it knows nothing of HTTP, and opens no connection.
 
+A request: `plan` once, then for each attempt `engine_for`, `started` before anything is awaited, `answered` with the first
+byte, `ended` whatever happened, and after a failure `retry`. `run` beside them all.
+"""
+
+import asyncio
+import logging
 import random
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from warehouse.access.catalogue import Engine
+from router.inference.admission import MODEL_CHARACTERS_MAX, plain
+from router.inference.affinity import Affinity, key_of, mixed
+from router.inference.aliases import MODELS_NAMED_MAX, Route, route_of
+from router.inference.auth import Caller
+from router.inference.breaker import Clock
+from router.inference.canary import verdict
+from router.inference.catalogue import Catalogue
+from router.inference.engine_set import EngineSet, EngineState
+from router.inference.queueing import RETRY_AFTER_S as QUEUE_RETRY_AFTER_S
+from router.inference.queueing import WAITING_MAX, QueueTimedOut
+from router.inference.retries import ATTEMPTS_MAX, BUSY, RETRIABLE, RETRY_AFTER_S_MAX
+from router.inference.served import Served
+from warehouse.access.catalogue import Model
+from warehouse.base.errors import EngineUnavailable, ModelNotFound, NotReady
+
+_LOG = logging.getLogger(__name__)
+ROUTES_MAX = 10_000  # kinds of callers x names whose routes are remembered; above it they are decided anew
+QUEUE_S_MAX = 10.0
+BUSY_S = 0.5  # an engine that is busy and does not say for how long
+BUSY_S_MAX = 30.0  # however long it says: it is asked again then
+RETRY_AFTER_S = 5  # an engine is probed every second, and one that restarts takes longer than that to load
+TICK_S = 0.1
+COMPARE_S = 1.0  # between two looks at canaries
+Outcome = Literal["ok", "failed", "busy", "gone"]
+"""What a call says of its engine. `ok`: it answered, with a 4xx too. `busy`: 429 or 503. `gone`: nothing, the client left."""
 
 
-def pick(
-    engines: Sequence[Engine],
-    in_flight: Callable[[Engine], int],
-    healthy: Callable[[Engine], bool],
-    tried: Collection[int] = (),
-) -> Engine | None:
-    """The healthy engine with the fewest requests under way, any of them where several have as few; None where none is.
+class Plan:
+    """The models that one request may be answered by, in order, and how far it has come."""
 
-    Args: tried: ids of engines that this request has asked already.
-    """
-    able = [engine for engine in engines if engine.id not in tried and healthy(engine)]
-    if len(able) <= 1:
-        return able[0] if able else None
-    least = min(map(in_flight, able))
-    return random.choice([engine for engine in able if in_flight(engine) == least])
+    __slots__ = ("at", "called", "deadline_s", "full", "key", "name", "order")
+
+    def __init__(self, name: str, order: tuple[Served, ...], key: int) -> None:
+        self.name, self.order, self.key = name, order, key
+        self.at = 0
+        self.full: Served | None = None
+        """The first model that would have had an engine, were it not full."""
+        self.called: Served | None = None
+        """The model whose queue has called this request: a place is kept for it until `pick`."""
+        self.deadline_s = 0.0
+
+    @property
+    def model(self) -> Model:
+        """The model of the next attempt; after `engine_for`, of the engine that it found."""
+        return self.order[self.at].model
+
+    def next_model(self) -> bool:
+        """Go on to the next model. False: there is none."""
+        if self.at + 1 >= len(self.order):
+            return False
+        self.at += 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another attempt, after a pause. `same`: of an engine that was asked already, so forget which were tried."""
+
+    pause_s: float
+    same: bool
+
+
+class Dispatcher:
+    """What one worker knows of its engines' load, and who is next."""
+
+    def __init__(
+        self,
+        engines: EngineSet,
+        *,
+        queue_max: int = WAITING_MAX,
+        queue_s_max: float = QUEUE_S_MAX,
+        clock: Clock = time.monotonic,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._engines, self._queue_max, self._queue_s_max = engines, queue_max, queue_s_max
+        self._clock, self._chance = clock, chance or random.Random()
+        self._catalogue = Catalogue()
+        self._read = False
+        self._served: dict[str, Served] = {}
+        self._routes: dict[tuple[str, int, frozenset[str] | None], Route] = {}
+        self.affinity = Affinity()
+        self.waiting = 0
+        """Requests in all queues."""
+        self.canaries_stopped = 0
+
+    def replace(self, catalogue: Catalogue) -> None:
+        """The catalogue is this now; call `EngineSet.replace` before. Who waits and what is under way stays."""
+        self._read = True
+        before, self._served, self._catalogue = self._served, {}, catalogue
+        states = self._engines.states
+        for name, model in catalogue.models.items():
+            mine = tuple(states[engine.id] for engine in catalogue.engines.get(name, ()) if engine.id in states)
+            if mine:
+                served = self._served[name] = before.get(name) or Served(model, self._queue_max)
+                served.follow(model, mine)
+        self._routes.clear()
+
+    def plan(self, name: str, caller: Caller, session: str | None = None, prefix: bytes = b"") -> Plan:
+        """Where a request may go. Args: prefix: the beginning of its prompt. Raises: ModelNotFound, NotReady."""
+        known = (name, caller.org_id, caller.models)
+        route = self._routes.get(known) or self._decide(known)
+        order = route.fixed or route.order(self._chance)
+        order[0].retries.asked(self._clock())
+        return Plan(name, order, key_of(caller.org_id, session, prefix) if session or prefix else 0)
+
+    def _decide(self, known: tuple[str, int, frozenset[str] | None]) -> Route:
+        if not self._read:  # just started: that it knows no model says nothing about the models
+            raise NotReady("the catalogue has not been read yet: the database cannot be reached", retry_after_s=1)
+        name, org_id, models = known
+        route = route_of(self._catalogue, self._served.get, name, org_id, models)
+        if route is None:
+            usable = [other for other in self._catalogue.names_of(org_id) if self._usable(other, org_id, models)]
+            named = ", ".join(usable[:MODELS_NAMED_MAX]) or "none"
+            asked = plain(name, MODEL_CHARACTERS_MAX)
+            raise ModelNotFound(f"there is no model {asked!r} for this key; it may use: {named}", param="model")
+        if len(self._routes) >= ROUTES_MAX:
+            self._routes.clear()
+        self._routes[known] = route
+        return route
+
+    def _usable(self, name: str, org_id: int, models: frozenset[str] | None) -> bool:
+        return route_of(self._catalogue, self._served.get, name, org_id, models) is not None
+
+    def usable(self, caller: Caller) -> dict[str, Model]:
+        """{name that a caller may use: the model it stands for}, for GET /v1/models: models, then aliases.
+
+        Only what an engine serves now; an alias stands for the first of its models that one does.
+        """
+        found = {}
+        for name in self._catalogue.names_of(caller.org_id):
+            route = route_of(self._catalogue, self._served.get, name, caller.org_id, caller.models)
+            behind = [served for stage in route.stages for served in stage.served] if route else []
+            alive = next((served for served in behind if any(state.healthy for state in served.engines)), None)
+            if alive is not None:
+                found[name] = alive.model
+        return found
+
+    def pick(self, plan: Plan, tried: Collection[int] = ()) -> EngineState | None:
+        """The engine for the plan's present model. None: nobody can; `plan.full` says where waiting helps."""
+        served = plan.order[plan.at]
+        if plan.called is not None:
+            plan.called.granted -= 1
+            plan.called = None
+        elif (served.queue.waiting or served.granted) and not tried:
+            plan.full = plan.full or served  # others came before
+            return None
+        now_s = self._clock()
+        if served.canaries and (chosen := self._on_trial(served, plan.key, now_s, tried)) is not None:
+            return chosen
+        if served.same_weights and not plan.key and len(served.plain) > 1:
+            one, other = self._two(served.plain)
+            if one.able(now_s) and other.able(now_s) and one.id not in tried and other.id not in tried:
+                return one if one.tokens <= other.tokens else other
+        able = [state for state in served.plain if state.able(now_s) and state.id not in tried]
+        if not able:
+            return self._last_resort(served, plan, now_s, tried)
+        if plan.key:
+            return self._near(served, plan.key, able)
+        return able[0] if len(able) == 1 else self._less_loaded(served, able)
+
+    def _near(self, served: Served, key: int, able: Sequence[EngineState]) -> EngineState:
+        """Where the cache is; a request that is sent away for the load leaves its home where it was."""
+        home = self.affinity.choose(served.model.name, key, able)
+        if home is None:
+            return self._less_loaded(served, able)
+        self.affinity.note(served.model.name, key, home.id)
+        return home
+
+    def _less_loaded(self, served: Served, able: Sequence[EngineState]) -> EngineState:
+        """Of two engines by chance, the one with fewer tokens under way for its weight."""
+        if served.same_weights:
+            one, other = self._two(able)
+            return one if one.tokens <= other.tokens else other
+        one, other = self._chance.choices(able, [state.weight for state in able], k=2)
+        return one if one.tokens * other.weight <= other.tokens * one.weight else other
+
+    def _two(self, able: Sequence[EngineState]) -> tuple[EngineState, EngineState]:
+        """Two different ones of at least two, by chance and in an order by chance."""
+        chance, count = self._chance.random, len(able)
+        first = int(chance() * count)
+        return able[first], able[(first + 1 + int(chance() * (count - 1))) % count]
+
+    def _on_trial(self, served: Served, key: int, now_s: float, tried: Collection[int]) -> EngineState | None:
+        """The canary whose share this request is of; a session stays on its side."""
+        draw = mixed(key) % 10_000 / 100 if key else self._chance.random() * 100
+        for state in served.canaries:
+            draw -= state.canary_percent or 0
+            if draw < 0:
+                return state if state.able(now_s) and state.id not in tried else None
+        return None
+
+    def _last_resort(self, served: Served, plan: Plan, now_s: float, tried: Collection[int]) -> EngineState | None:
+        """No engine is able: a canary that is, or the least bad of those that only their breakers keep out."""
+        worst: list[EngineState] = []
+        for state in served.engines:
+            if state.id in tried or state.canary_percent == 0:
+                continue
+            if state.able(now_s):
+                return state
+            if state.only_full(now_s):
+                plan.full = plan.full or served
+                return None
+            if state.healthy and state.weight > 0 and state.requests < state.bound and state.busy_until_s <= now_s:
+                worst.append(state)
+        return min(worst, key=lambda state: state.breaker.retry_at_s, default=None)
+
+    async def engine_for(
+        self, plan: Plan, caller: Caller, tokens: int, tried: Collection[int] = (), weight: int = 1
+    ) -> EngineState:
+        """An engine of the first model that has one; where all are full, the turn in the queue of the first that is.
+
+        Raises: EngineUnavailable, QueueFull, QueueTimedOut.
+        """
+        while True:
+            state = self.pick(plan, tried)
+            while state is None and plan.next_model():
+                state = self.pick(plan, tried)
+            if state is not None:
+                plan.full = None
+                return state
+            await self.wait_for_slot(plan, caller, tokens, weight)
+
+    async def wait_for_slot(self, plan: Plan, caller: Caller, tokens: int, weight: int = 1) -> None:
+        """Wait for a place at an engine of `plan.full`; call `pick` right after. Raises: as `engine_for`.
+
+        Args: tokens: how long the request stands on its organization's line.  weight: of the organization.
+        """
+        served = plan.full
+        if served is None:
+            raise EngineUnavailable(
+                f"no healthy engine serves {plan.name!r} now; try again in {RETRY_AFTER_S} s", retry_after_s=RETRY_AFTER_S
+            )
+        now_s = self._clock()
+        plan.deadline_s = plan.deadline_s or now_s + self._queue_s_max
+        waiter = served.queue.join(caller.org_id, tokens, weight)
+        self.waiting += 1
+        try:
+            self._let_in(served, now_s)
+            async with asyncio.timeout(max(plan.deadline_s - now_s, 0)):
+                await waiter.future
+        except BaseException as error:
+            if not served.queue.leave(waiter) and not waiter.future.cancelled() and waiter.future.exception() is None:
+                served.granted -= 1  # called, and gone all the same: the place is the next one's
+                self._let_in(served, self._clock())
+            if isinstance(error, TimeoutError):
+                message = f"every engine of {plan.name!r} was full for {self._queue_s_max:g} s; try again in a moment"
+                raise QueueTimedOut(message, retry_after_s=QUEUE_RETRY_AFTER_S) from error
+            raise
+        finally:
+            self.waiting -= 1
+        plan.called, plan.full, plan.at = served, None, plan.order.index(served)
+
+    def _let_in(self, served: Served, now_s: float) -> None:
+        free = served.free(now_s) if served.queue.waiting else 0
+        while free > 0 and served.queue.call():
+            served.granted += 1
+            free -= 1
+
+    def leave(self, plan: Plan) -> None:
+        """The request is over before `pick` took the place that was kept for it."""
+        if plan.called is not None:
+            plan.called.granted -= 1
+            self._let_in(plan.called, self._clock())
+            plan.called = None
+
+    def started(self, engine: EngineState, tokens: int) -> None:
+        """The engine has one more request; call it before anything is awaited. Args: tokens: of the prompt, about."""
+        engine.requests += 1
+        engine.tokens += tokens
+        if engine.breaker.is_open:
+            engine.breaker.began(self._clock())
+
+    def answered(self, engine: EngineState) -> None:
+        """The first byte has come with a status below 500: a breaker need not wait for the end of a long stream to close."""
+        if engine.breaker.is_open:
+            engine.breaker.succeeded(self._clock())
+
+    def ended(
+        self,
+        engine: EngineState,
+        tokens: int,
+        *,
+        outcome: Outcome,
+        first_byte_s: float | None = None,
+        retry_after_s: float | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        """The request is over at this engine. Args: tokens: as they were told to `started`.  plan: whose cache was there."""
+        engine.requests -= 1
+        engine.tokens -= tokens
+        if outcome == "ok":
+            engine.breaker.succeeded(self._clock())
+        elif outcome == "failed":
+            engine.breaker.failed(self._clock())
+            if plan is not None and plan.key:
+                self.affinity.forget(engine.engine.model, plan.key, engine.id)
+        else:
+            engine.breaker.abandoned()
+            if outcome == "busy":
+                pause_s = BUSY_S if retry_after_s is None else min(retry_after_s, BUSY_S_MAX)
+                engine.busy_until_s = self._clock() + pause_s
+        if engine.trial is not None and outcome != "gone":
+            engine.trial.add(failed=outcome == "failed", first_byte_s=first_byte_s)
+        if self.waiting and (served := self._served.get(engine.engine.model)) is not None:
+            self._let_in(served, self._clock())
+
+    def retry(
+        self,
+        plan: Plan,
+        tried: Collection[int],
+        *,
+        attempts: int,
+        status: int | None,
+        first_byte: bool,
+        retry_after_s: float | None = None,
+    ) -> Retry | None:
+        """Whether a failed attempt is made again, and when. None: the client is told of the failure.
+
+        Args: status: of the engine's answer, None where there was none.  first_byte: whether the client has any of it.
+        """
+        if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
+            return None
+        now_s = self._clock()
+        another = any(
+            state.id not in tried and state.canary_percent != 0 and state.able(now_s)
+            for served in plan.order[plan.at :]
+            for state in served.engines
+        )
+        pause_s = 0.0
+        if not another:
+            pause_s = BUSY_S if retry_after_s is None else retry_after_s
+            if status not in BUSY or pause_s > RETRY_AFTER_S_MAX:
+                return None
+        if not plan.order[0].retries.take(now_s):
+            return None
+        return Retry(pause_s, not another)
+
+    async def run(self, stop_canary: Callable[[EngineState, str], Awaitable[None]]) -> None:
+        """Call who waits when a place is free for another reason than an end, and watch canaries.
+
+        Args: stop_canary: writes it down for every router; what it raises ends this task.
+        """
+        compare_s = 0.0
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_s = self._clock()
+            if self.waiting:
+                for served in self._served.values():
+                    self._let_in(served, now_s)
+            if now_s >= compare_s:
+                compare_s = now_s + COMPARE_S
+                for state, why in self.compare():
+                    await stop_canary(state, why)
+
+    def compare(self) -> list[tuple[EngineState, str]]:
+        """Stop the canaries that are worse than the others, and say which and why."""
+        stopped = []
+        for served in self._served.values():
+            others = [state.trial for state in served.plain if state.trial is not None]
+            for state in served.canaries:
+                if state.canary_percent and state.trial is not None and (why := verdict(state.trial, others)) is not None:
+                    state.canary_percent = 0
+                    self.canaries_stopped += 1
+                    _LOG.warning("a canary was stopped", extra={"engine": state.engine.name, "why": why})
+                    stopped.append((state, why))
+        return stopped

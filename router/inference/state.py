@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import signal
 import socket
 from collections import Counter
@@ -13,21 +14,29 @@ from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from router.inference import server
 from router.inference.auth import KeyRing
 from router.inference.catalogue import Catalogue
-from router.inference.engine_set import EngineSet
+from router.inference.engine_set import EngineSet, EngineState
+from router.inference.idempotency import Idempotency
+from router.inference.keepalive import KeepAlive
+from router.inference.reservations.reservations import Reservations
+from router.inference.routing import Dispatcher
 from router.inference.upstream import Timeouts
 from router.inference.usage_sink import UsageSink
 from router.settings import RouterSettings
-from warehouse.access import api_keys
+from warehouse.access import api_keys, catalogue, shadow_refusals
 from warehouse.access.api_keys import ApiKey
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access.usage_rows import UsageEvent
+from warehouse.base.clock import now
 from warehouse.base.errors import NotReady
 
 _LOG = logging.getLogger(__name__)
 DATABASE_WAIT_S = 2.0  # for a connection of the pool; a request never waits longer for the database
 CONNECTIONS_MAX = 4  # per worker: the usage rows, and look-ups of unknown keys
 RECONNECT_S = 1.0
+LOOK_S = 0.02
+LOOK_S_MAX = 2.0  # for which a worker that starts waits for its first look at catalogue and engines
 RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
 # A line that broke without a word is noticed after about 11 s: until then no change of keys would arrive.
 KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "connect_timeout": "5"}
@@ -41,7 +50,9 @@ KEY_TABLES = {
 }
 """{table: the attribute of a key whose value its announcements end with, as in `projects:12`}."""
 USES_INTERVAL_S = 60.0  # between two writes of when keys were used; a shorter one makes more rows to vacuum
-CATALOGUE_TABLES = frozenset({"models", "engines", "prices"})
+CATALOGUE_TABLES = frozenset({"models", "engines", "prices", "model_aliases"})
+RULE_TABLES = frozenset({"budgets", "limits", "organizations"})
+"""Announced with the organization's id."""
 
 
 class InferenceState:
@@ -49,6 +60,8 @@ class InferenceState:
 
     def __init__(self, settings: RouterSettings) -> None:
         self.settings = settings
+        self.life = secrets.randbelow(2**31)
+        """Names this life of the worker in its rows; two of the same number would have to live at once to be confused."""
         self._dsn = settings.database_url.get_secret_value()
         self._pool = AsyncConnectionPool(
             self._dsn,
@@ -67,7 +80,9 @@ class InferenceState:
             self.timeouts,
             connections_max=settings.engine_connections_max,
             health_interval_s=settings.health_interval_s,
+            sealer=settings.sealer,
         )
+        self.dispatcher = Dispatcher(self.engines, queue_max=settings.queue_max, queue_s_max=settings.queue_s_max)
         self.keys = KeyRing(
             self._find_keys,
             pepper=settings.key_pepper.get_secret_value().encode(),
@@ -76,6 +91,15 @@ class InferenceState:
             stale_s_max=settings.key_stale_s_max,
             trusted_proxies=settings.proxies,
         )
+        self.keepalive = KeepAlive(settings.keepalive_s)
+        self.reservations = Reservations(
+            settings.redis_url.get_secret_value() if settings.redis_url else None,
+            life=self.life,
+            connect=self._pool.connection,
+            recorded=self._recorded,
+            budget_wait_s_max=settings.budget_wait_s_max,
+        )
+        self.idempotency = Idempotency(self._pool.connection, total_s_max=settings.total_s_max)
         self._catalogue_changed = asyncio.Event()
         self.sink: UsageSink
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -106,7 +130,20 @@ class InferenceState:
             reasons["engines"] = "none answers"
         if self.sink.journal.bytes >= self.settings.journal_bytes_max:
             reasons["journal"] = "full: the database has been away for too long"
+        elif self.sink.journal.error:
+            reasons["journal"] = self.sink.journal.error
         return reasons
+
+    def degraded(self) -> dict[str, str]:
+        """{what: how} is not as it should be, although requests are taken."""
+        if not self.settings.serves_inference:
+            return {}
+        found = {}
+        if self.sink.database_error:
+            found["database"] = f"usage rows wait in the journal: {self.sink.database_error}"
+        if redis := self.reservations.degraded():
+            found["redis"] = redis
+        return found
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -122,19 +159,51 @@ class InferenceState:
             flush_interval_s=self.settings.flush_interval_s,
             flush_rows_max=self.settings.flush_rows_max,
             worker_name=socket.gethostname(),
+            life=self.life,
         )
         await self._pool.open(wait=False)
+        async with self.reservations.running(), self._serving():
+            yield
+        await self._pool.close()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        """Inside the reservations: they end when the last row is written."""
         writer = asyncio.create_task(self.sink.run(), name="usage-sink")
-        others = [*self._followers(), asyncio.create_task(self.engines.run(), name="engines")]
+        others = [
+            *self._followers(),
+            asyncio.create_task(self.engines.run(), name="engines"),
+            asyncio.create_task(self.dispatcher.run(self._stop_canary), name="dispatcher"),
+            asyncio.create_task(server.sweep(), name="slow-clients"),
+            asyncio.create_task(self.keepalive.run(), name="keep-alive"),
+            asyncio.create_task(self.idempotency.run(), name="idempotency-keys"),
+            asyncio.create_task(self._bury(), name="dead-workers"),
+        ]
         for task in (writer, *others):
             task.add_done_callback(_stop_if_failed)
         try:
+            await self._look_around()
             yield
         finally:
             await _cancel(others)
             self.engines.close()
             await self.sink.stop(writer)
-            await self._pool.close()
+
+    async def _look_around(self) -> None:
+        """Know the catalogue and the engines before the first request is taken; without a database it is taken all the same."""
+        until_s = asyncio.get_running_loop().time() + LOOK_S_MAX
+        while self.not_ready() and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110 - several things are waited for
+            await asyncio.sleep(LOOK_S)
+
+    async def _recorded(self) -> None:
+        await self.sink.recorded()
+
+    async def _bury(self) -> None:
+        """What routers that died held is free as soon as what they had answered is in the database."""
+        await self.sink.replayed.wait()
+        await self.reservations.accounts.bury(self.sink.lives_before)
+        self.sink.buried()
+        await asyncio.Event().wait()
 
     def _followers(self) -> list[asyncio.Task[None]]:
         """What keeps keys and catalogue true."""
@@ -167,13 +236,26 @@ class InferenceState:
                     await conn.set_autocommit(False)
 
     async def _note_uses(self) -> None:
-        """Write now and then when keys were used, all in one statement; at the end of the process once more."""
+        """Write now and then when keys were used and what was on trial, each in one statement; at the end once more."""
         try:
             while True:
                 await asyncio.sleep(USES_INTERVAL_S)
                 await self._write_uses()
+                await self._write_trials()
         finally:
             await self._write_uses()
+            await self._write_trials()
+
+    async def _write_trials(self) -> None:
+        counts = self.reservations.take_shadows()
+        if not counts:
+            return
+        today = now().date()
+        try:
+            async with self._pool.connection() as conn:
+                await shadow_refusals.add(conn, {(*rule, today): requests for rule, requests in counts.items()})
+        except (Error, PoolTimeout) as error:
+            _LOG.warning("could not write what was on trial", extra={"error": type(error).__name__, "rules": len(counts)})
 
     async def _write_uses(self) -> None:
         uses = {key_id: datetime.fromtimestamp(used_s, UTC) for key_id, used_s in self.keys.take_uses().items()}
@@ -195,6 +277,7 @@ class InferenceState:
                 async with await AsyncConnection.connect(make_conninfo(self._dsn, **KEEPALIVES), autocommit=True) as conn:
                     await conn.execute("listen control_changed")
                     self.keys.forget()
+                    self.reservations.accounts.changed(None)
                     self._catalogue_changed.set()
                     async for notice in conn.notifies():
                         self._apply_change(notice.payload)
@@ -207,9 +290,11 @@ class InferenceState:
         table, _, value = announced.partition(":")
         if table in CATALOGUE_TABLES:
             self._catalogue_changed.set()
-        elif table not in KEY_TABLES:
+        if table in RULE_TABLES:
+            self.reservations.accounts.changed(int(value) if value else None)
+        if table not in KEY_TABLES:
             return
-        elif not value:
+        if not value:
             self.keys.forget()
         elif table == "api_keys":
             self.keys.forget_key(value)
@@ -232,6 +317,15 @@ class InferenceState:
     async def _read_catalogue(self, conn: AsyncConnection) -> None:
         self._catalogue = await Catalogue.load(conn)
         self.engines.replace(engine for engines in self._catalogue.engines.values() for engine in engines)
+        self.dispatcher.replace(self._catalogue)
+
+    async def _stop_canary(self, engine: EngineState, why: str) -> None:
+        """Write it down for every router; a database that is away changes nothing here, where it has stopped already."""
+        try:
+            async with self._pool.connection() as conn:
+                await catalogue.stop_canary(conn, engine.id, engine.engine.version, why)
+        except (Error, PoolTimeout, OSError) as error:
+            _LOG.warning("cannot write that a canary was stopped", extra={"error": type(error).__name__})
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -6,25 +6,23 @@ of time watched by one sweep for all connections instead of a timer for each.
 """
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
+from router.inference.heads import KnownHead
 from warehouse.base.errors import EngineFailed, EngineTimedOut, InferhouseError
 
 BUFFER_BYTES_MAX = 256 * 1024  # read ahead of a slow client; above it the engine is made to wait
 HEADERS_MAX = 100
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
+OK = 200
 SWEEP_S = 0.1  # how late a time limit may be noticed
 EXPECTED_REFUSALS = (OSError, TimeoutError)
-
-
-def _now_s() -> float:
-    """Seconds on the event loop's own clock, which the sweep compares with."""
-    return asyncio.get_running_loop().time()
 
 
 class EngineUnreachable(InferhouseError):
@@ -67,24 +65,36 @@ class AnswerHead:
         return next((value for key, value in self.headers if key == name), None)
 
 
+_NEVER_S = float("inf")
+NO_HEAD = AnswerHead()
+WELL = AnswerHead(OK)  # of an answer whose head was known; of a good answer nobody asks for the headers
+
+
 class EngineConnection(asyncio.Protocol):
     """One connection; between `send` and the end of the answer it belongs to one request."""
 
     def __init__(self, pool: "EnginePool") -> None:
         self._pool = pool
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser
+        self._parser: httptools.HttpResponseParser | None = None
+        self._unread = False
+        """Nothing of the answer was read yet."""
+        self._held = b""
+        """A head that is known, and not yet all of its body."""
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._paused = False
+        self._relay: Callable[[bytes], None] | None = None
+        self._between_s = _NEVER_S
+        self._loop = asyncio.get_running_loop()
         self._head_done = False
         self.ended = False
         self._reusable = False
-        self.head = AnswerHead()
-        self.deadline_s = float("inf")
-        self.total_deadline_s = float("inf")
+        self.head = NO_HEAD
+        self.deadline_s = _NEVER_S
+        self.total_deadline_s = _NEVER_S
         self.reused = False
         self.idle_since_s = 0.0
 
@@ -94,15 +104,27 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
 
     def data_received(self, data: bytes) -> None:
+        is_first = self._unread
+        if is_first:
+            if self._held:
+                data = self._held + data
+            if self._comes_again(data):
+                return
+            self._held, self._unread = b"", False
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, AttributeError) as error:
-            # AttributeError: bytes that nobody asked for, before the first request.
+            self._parsing().feed_data(data)
+        except httptools.HttpParserError as error:
             self.fail(EngineFailed(f"the engine's answer is no HTTP: {error}"))
             return
-        if self._buffered > BUFFER_BYTES_MAX and not self._paused and self._transport:
-            self._paused = True
-            self._transport.pause_reading()
+        if self._relay is not None:
+            if self._chunks:
+                self._pass_on(self._relay)
+            if not self.ended:
+                return
+        elif self._buffered > BUFFER_BYTES_MAX:
+            self.pause()
+        if is_first and self.ended:
+            self._learn(data)
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
@@ -123,7 +145,7 @@ class EngineConnection(asyncio.Protocol):
         self.head.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.head.status = self._parser.get_status_code()
+        self.head.status = self._parsing().get_status_code()
         self._head_done = True
 
     def on_body(self, body: bytes) -> None:
@@ -133,7 +155,7 @@ class EngineConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.head.status >= 200:
             self.ended = True
-            self._reusable = self._parser.should_keep_alive()
+            self._reusable = self._parsing().should_keep_alive()
         else:  # 100 Continue and its like come before the answer
             self.head, self._head_done = AnswerHead(), False
 
@@ -143,20 +165,57 @@ class EngineConnection(asyncio.Protocol):
         """Send a whole request; the answer is then read with `answer_head` and `read`."""
         if self._transport is None:
             raise EngineHungUp("the engine closed the connection")
-        self._parser = httptools.HttpResponseParser(self)
-        self._error, self._chunks, self._buffered = None, [], 0
+        self._parser, self._unread, self._held = None, True, b""
+        self._error, self._chunks, self._buffered, self._relay = None, [], 0, None
         self._head_done = self.ended = False
-        self.head = AnswerHead()
-        now = _now_s()
-        self.total_deadline_s = now + timeouts.total_s
-        self.deadline_s = min(now + timeouts.first_token_s, self.total_deadline_s)
+        self.head = NO_HEAD
+        now_s = self._loop.time()
+        self.total_deadline_s = until_s = now_s + timeouts.total_s
+        first_s = now_s + timeouts.first_token_s
+        self.deadline_s = first_s if first_s < until_s else until_s
         self._transport.write(request)
+
+    def _parsing(self) -> httptools.HttpResponseParser:
+        if self._parser is None:
+            self._parser, self.head = httptools.HttpResponseParser(self), AnswerHead()
+        return self._parser
+
+    def _comes_again(self, data: bytes) -> bool:
+        """Take the answer in these bytes if it is whole and its head one that the parser has read; or hold them, once."""
+        known = self._pool.known
+        if known is None:
+            return False
+        body = known.body_of(data)
+        if body is None:
+            if self._held or not known.is_begun_by(data, BUFFER_BYTES_MAX):
+                return False
+            self._held = data
+            return True
+        self._chunks, self._unread, self._held = [body] if body else [], False, b""
+        self.head = WELL
+        self._head_done = self.ended = self._reusable = True
+        self._wake()
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of a good answer, if these bytes are that answer and nothing else."""
+        if self._reusable and self.head.status == OK and self.head.get(b"transfer-encoding") is None:
+            self._pool.known = KnownHead.of(data, self._buffered) or self._pool.known
 
     async def answer_head(self) -> AnswerHead:
         """Status and headers. Raises: EngineHungUp, EngineFailed, EngineTimedOut, and what `fail` was given."""
         while not self._head_done:
-            await self._wait()
+            await self._next()  # what `_wait` does, in one coroutine instead of two: every request waits here
+            self._raise_if_nothing_came()
         return self.head
+
+    def whole(self, bytes_max: int) -> bytes | None:
+        """The body, where all of it has come in one piece that is not too large; otherwise None, and it is to be read."""
+        if not self.ended or len(self._chunks) != 1 or len(self._chunks[0]) > bytes_max:
+            return None
+        self.deadline_s = _NEVER_S
+        self.resume()
+        return self._chunks.pop()
 
     async def read(self, between_s: float) -> bytes:
         """The next bytes of the body, or b"" at its end. Raises: as `answer_head`.
@@ -165,16 +224,54 @@ class EngineConnection(asyncio.Protocol):
         """
         while not self._chunks:
             if self.ended:
-                self.deadline_s = float("inf")
+                self.deadline_s = _NEVER_S
                 return b""
             await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks, self._buffered = [], 0
-        self.deadline_s = min(_now_s() + between_s, self.total_deadline_s)
+        data = self._take()
+        self._between_s = between_s
+        self.deadline_s = min(self._loop.time() + between_s, self.total_deadline_s)
+        self.resume()
+        return data
+
+    async def relay(self, pass_on: Callable[[bytes], None], between_s: float) -> None:
+        """Give every piece of the body to `pass_on` as it comes, and return at the end.
+
+        What `pass_on` raises (InferhouseError only) ends the request. Raises: that, and as `answer_head`.
+        """
+        self._relay, self._between_s = pass_on, between_s
+        if self._chunks:
+            self._pass_on(pass_on)
+        while not self.ended:
+            await self._wait()
+        self._raise_if_failed()
+
+    def pause(self) -> None:
+        """Take no more of the answer for now; meanwhile the engine's silence is not its fault."""
+        if not self._paused and self._transport:
+            self._paused = True
+            self.deadline_s = self.total_deadline_s
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Take the answer again."""
         if self._paused and self._transport:
             self._paused = False
+            self.deadline_s = min(self._loop.time() + self._between_s, self.total_deadline_s)
             self._transport.resume_reading()
+
+    def _take(self) -> bytes:
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks, self._buffered = [], 0
         return data
+
+    def _pass_on(self, relay: Callable[[bytes], None]) -> None:
+        if not self._paused:
+            next_s, until_s = self._loop.time() + self._between_s, self.total_deadline_s
+            self.deadline_s = next_s if next_s < until_s else until_s
+        try:
+            relay(self._take())
+        except InferhouseError as error:
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         """End the request with an error that the reader gets; the engine notices, because the connection is closed."""
@@ -184,7 +281,7 @@ class EngineConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """The request is over: keep the connection for the next one if the answer was read whole, otherwise abort it."""
-        self.deadline_s = self.total_deadline_s = float("inf")
+        self.deadline_s = self.total_deadline_s = _NEVER_S
         if self.ended and self._reusable and self._error is None and self._transport:
             self._pool.keep(self)
         else:
@@ -201,22 +298,27 @@ class EngineConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def _wait(self) -> None:
+        await self._next()
+        self._raise_if_nothing_came()
+
+    def _next(self) -> asyncio.Future[None]:
+        """Done when something has come. Raises: what the request has failed with."""
         self._raise_if_failed()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-        if not self._chunks and not self.ended:
-            self._raise_if_failed()
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
+
+    def _raise_if_nothing_came(self) -> None:
+        if self._error is not None and not self._chunks and not self.ended:
+            raise self._error
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # done: whoever waited was cancelled
+            waiter.set_result(None)
 
 
 class EnginePool:
@@ -228,9 +330,10 @@ class EnginePool:
         self._tls = url.scheme == "https"
         self.authority = url.netloc.encode()
         self._connections_max, self.timeouts = connections_max, timeouts
+        self.known: KnownHead | None = None
+        """The newest head of a good answer that the parser has read."""
         self._idle: list[EngineConnection] = []
         self.connections: set[EngineConnection] = set()
-        self.in_flight = 0
 
     async def acquire(self, *, fresh: bool = False, probe: bool = False) -> EngineConnection:
         """A connection that nobody uses.
@@ -240,12 +343,9 @@ class EnginePool:
             probe: beyond the bound if need be, because a full engine must still be asked whether it is well.
         Raises: EngineUnreachable: refused, or too slow to connect.  EngineFull: at the bound.
         """
-        while self._idle and not fresh:
-            connection = self._idle.pop()
-            if connection.open and _now_s() - connection.idle_since_s < IDLE_S_MAX:
-                connection.reused = True
-                return connection
-            connection.abandon()
+        connection = None if fresh else self.kept()
+        if connection is not None:
+            return connection
         if len(self.connections) >= self._connections_max and not probe:
             raise EngineFull(f"all {self._connections_max} connections to the engine are in use")
         connection = EngineConnection(self)
@@ -262,12 +362,22 @@ class EnginePool:
                 self.connections.discard(connection)
         return connection
 
+    def kept(self) -> EngineConnection | None:
+        """A connection that was used before and that nobody uses now."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and time.monotonic() - connection.idle_since_s < IDLE_S_MAX:
+                connection.reused = True
+                return connection
+            connection.abandon()
+        return None
+
     def keep(self, connection: EngineConnection) -> None:
         """The connection is free again; one beyond the bound is closed."""
         if len(self.connections) > self._connections_max:
             connection.abandon()
             return
-        connection.idle_since_s = _now_s()
+        connection.idle_since_s = time.monotonic()  # which is the event loop's clock, too
         self._idle.append(connection)
 
     def lost(self, connection: EngineConnection) -> None:
@@ -291,15 +401,9 @@ class EnginePool:
             connection.fail(EngineHungUp("the router is stopping"))
 
 
-def post_bytes(pool: EnginePool, path: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """A POST of JSON, as it goes over the wire."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+def post_bytes(pool: EnginePool, path: bytes, lines: bytes, body: bytes) -> bytes:
+    """A POST of JSON, as it goes over the wire. Args: lines: further headers, each with its end."""
     return (
         b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
         b"%bcontent-length: %d\r\n\r\n" % (path, pool.authority, lines, len(body))
     ) + body
-
-
-def get_bytes(pool: EnginePool, path: bytes) -> bytes:
-    """A GET, as it goes over the wire."""
-    return b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (path, pool.authority)

@@ -1,15 +1,15 @@
 """From the journal to the hypertable: one batch of COPY at a time, trimmed only when committed.
 
 Every attempt is an `Attempt`: opened before the engine is called, closed exactly once, whatever ends it. `close` does not
-wait and does not raise on the way to the queue, so a cancelled task cannot stop half-way.
+wait and does not raise on the way to the queue, so a cancelled task cannot stop half-way. A record of the journal is the row as
+COPY takes it: an open record is the row that it becomes if nobody closes it.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,29 +17,33 @@ import msgspec
 from psycopg import AsyncConnection, Error
 from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange
 
-from warehouse.access import usage_events
-from warehouse.access.usage_events import UsageEvent
+from warehouse.access import usage_events, usage_rows
+from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
+from warehouse.base.files import write_whole
 from warehouse.journal import Journal, Recovered, Slot, Ticket, claim_orphans, claim_slot, recover
 
 _LOG = logging.getLogger(__name__)
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(UsageEvent)
 HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
 RETRY_S_MAX = 5.0  # between two tries while the database is away
 REPLAY_ROWS = 10_000
+LIFE_FILE = "life"
+RECORDED_S = 0.005  # between two looks at whether rows are committed
 _BAD_ROW = (CheckViolation, DataError, IntegrityError, NumericValueOutOfRange)
 
 Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One attempt under way: its row so far, and its place in the journal."""
 
     event: UsageEvent
+    beginning: bytes
+    life: int | None
+    """`router_life` in its beginning; the account of the organization may have been opened anew since."""
     ticket: Ticket
-    closed: bool = False
+    row: bytes = b""
+    """As it goes to the database; empty while it is open."""
 
 
 class UsageSink:
@@ -54,14 +58,22 @@ class UsageSink:
         flush_interval_s: float,
         flush_rows_max: int,
         worker_name: str,
+        life: int,
     ) -> None:
+        """Args: life: names this worker; who finds its folder after its death can tell whose it was."""
         self._root, self._connect = root, connect
         self._flush_interval_s, self._flush_rows_max = flush_interval_s, flush_rows_max
         self._slot: Slot = claim_slot(root)
         self._recovered: list[tuple[Slot, Recovered]] = [(self._slot, recover(self._slot.directory))]
         self._recovered += [(slot, recover(slot.directory)) for slot in claim_orphans(root)]
+        self.lives_before = [before for slot, _ in self._recovered for before in _read_lives(slot)]
+        """Workers that died, and whose rows are in the database once `replayed` is set."""
+        self.replayed = asyncio.Event()
+        self._life = life
+        self._note_lives([*self.lives_before, life])
         self._worker_name = worker_name
         self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max)
+        self.journal.make_room()
         self._open: dict[Attempt, None] = {}
         self._closed: list[Attempt] = []
         self._wake = asyncio.Event()
@@ -76,22 +88,35 @@ class UsageSink:
         return len(self._closed)
 
     def open(self, event: UsageEvent) -> Attempt:
-        """Record that an attempt begins. Raises: JournalFull, JournalFailed: then the engine must not be called."""
+        """Record that an attempt begins: `event` is its row if this process dies.
+
+        Raises: JournalFull, JournalFailed: then the engine must not be called.
+        """
+        return self._opened(event, usage_rows.beginning(event), usage_rows.ending(event))
+
+    def begin(self, event: UsageEvent) -> Attempt:
+        """The same for a row that is as `usage_rows.new` made it, but for what `usage_rows.beginning` has of it."""
+        beginning = usage_rows.beginning(event)
+        return self._opened(event, beginning, usage_rows.lost_ending(beginning))
+
+    def _opened(self, event: UsageEvent, beginning: bytes, ending: bytes) -> Attempt:
         key = event.request_id.bytes + event.attempt.to_bytes(2, "little")
-        attempt = Attempt(event, self.journal.open(key, _ENCODER.encode(event)))
+        attempt = Attempt(event, beginning, event.router_life, self.journal.open(key, beginning + ending))
         self._open[attempt] = None
         return attempt
 
     def close(self, attempt: Attempt) -> None:
         """Record how it ended: `attempt.event` is the row. A second call does nothing. Raises: JournalFailed."""
-        if attempt.closed:
+        if attempt.row:
             return
-        attempt.closed = True
+        if attempt.event.router_life != attempt.life:
+            attempt.beginning = usage_rows.beginning(attempt.event)
+        attempt.row = attempt.beginning + usage_rows.ending(attempt.event)
         del self._open[attempt]
         self._closed.append(attempt)
         if len(self._closed) >= self._flush_rows_max:
             self._wake.set()
-        self.journal.close(attempt.ticket, _ENCODER.encode(attempt.event))
+        self.journal.close(attempt.ticket, attempt.row)
 
     async def run(self) -> None:
         """Write rows until `stop`, whatever the database does."""
@@ -101,6 +126,7 @@ class UsageSink:
                 async with asyncio.timeout(retry_s):
                     await self._wake.wait()
             self._wake.clear()
+            self.journal.make_room()
             if not self._closed and not self._recovered and time.monotonic() < heartbeat_at:
                 continue
             try:
@@ -117,6 +143,18 @@ class UsageSink:
                 self.database_error = None
                 retry_s, heartbeat_at = self._flush_interval_s, time.monotonic() + HEARTBEAT_S
 
+    async def recorded(self) -> None:
+        """Wait until every row that is closed by now is in the database, or in its file where the database refuses it."""
+        rows = self.rows_written + len(self._closed)
+        while self.rows_written < rows:
+            self._wake.set()
+            await asyncio.sleep(RECORDED_S)
+
+    def buried(self) -> None:
+        """What `lives_before` held is free: nobody has to know of them any more."""
+        self.lives_before = []
+        self._note_lives([self._life])
+
     async def stop(self, task: asyncio.Task[None]) -> None:
         """Write what is left if the database is there; otherwise the journal keeps it for the next start."""
         self._stopping = True
@@ -126,6 +164,8 @@ class UsageSink:
             with contextlib.suppress(Error, OSError, TimeoutError):
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(self._slot))
+            if not self.lives_before:
+                (self._slot.directory / LIFE_FILE).unlink()
         self.journal.shut()
         self._slot.release()
 
@@ -137,45 +177,51 @@ class UsageSink:
             try:
                 async with self._connect() as conn, conn.transaction():
                     if batch:
-                        await usage_events.add(conn, [attempt.event for attempt in batch])
+                        await usage_events.add(conn, [attempt.row for attempt in batch])
                     await usage_events.report_position(conn, self._position_name(self._slot), complete_to)
             except _BAD_ROW:
-                await self._flush_one_by_one(batch)
+                await self._add_one_by_one([attempt.row for attempt in batch])
             del self._closed[: len(batch)]
             self.rows_written += len(batch)
             self.journal.committed(attempt.ticket for attempt in batch)
             if not self._closed:
                 return
 
-    async def _flush_one_by_one(self, batch: list[Attempt]) -> None:
+    async def _add_one_by_one(self, rows: list[bytes]) -> None:
         """A row that the database refuses must not hold up the others; it is kept in a file of its own, and counted."""
-        for attempt in batch:
+        for row in rows:
             try:
                 async with self._connect() as conn, conn.transaction():
-                    await usage_events.replay(conn, [attempt.event])
+                    await usage_events.replay(conn, [row])
             except _BAD_ROW as error:
                 self.rows_quarantined += 1
-                path = self._slot.directory / f"{attempt.event.request_id}-{attempt.event.attempt}.refused"
-                path.write_bytes(msgspec.json.encode(attempt.event))
+                event = usage_rows.decode(row)
+                path = self._slot.directory / f"{event.request_id}-{event.attempt}.refused"
+                path.write_bytes(msgspec.json.encode(event))
                 _LOG.exception("the database refuses a usage row", extra={"file": path.name, "error": type(error).__name__})
 
     async def _replay(self) -> None:
         """Rows of an earlier life of this worker, and of workers that do not come back."""
         while self._recovered:
             slot, found = self._recovered[0]
-            events = [_DECODER.decode(payload) for payload in found.closed]
-            events += [router_lost(_DECODER.decode(payload)) for payload in found.lost]
-            for start in range(0, len(events), REPLAY_ROWS):
-                async with self._connect() as conn, conn.transaction():
-                    await usage_events.replay(conn, events[start : start + REPLAY_ROWS])
+            rows = [*found.closed, *found.lost]
+            for start in range(0, len(rows), REPLAY_ROWS):
+                batch = rows[start : start + REPLAY_ROWS]
+                try:
+                    async with self._connect() as conn, conn.transaction():
+                        await usage_events.replay(conn, batch)
+                except _BAD_ROW:
+                    await self._add_one_by_one(batch)
             found.discard()
             self._recovered.pop(0)
             if slot is not self._slot:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(slot))
+                (slot.directory / LIFE_FILE).unlink(missing_ok=True)
                 slot.release()
-            if events:
-                _LOG.info("replayed the journal", extra={"rows": len(events), "without_end": len(found.lost)})
+            if rows:
+                _LOG.info("replayed the journal", extra={"rows": len(rows), "without_end": len(found.lost)})
+        self.replayed.set()
 
     def _complete_to(self, batch_rows: int) -> datetime:
         """The start of the oldest attempt that is not in this batch, or this instant."""
@@ -186,14 +232,19 @@ class UsageSink:
             starts.append(oldest.event.started_at)
         return min(starts, default=now())
 
+    def _note_lives(self, lives: Sequence[int]) -> None:
+        """Those before this one, too, until they are buried: this one may die before it has done that."""
+        write_whole(self._slot.directory / LIFE_FILE, " ".join(map(str, lives)))
+
     def _position_name(self, slot: Slot) -> str:
         """The name stays with the folder: under a new host name the position of the old one would never move again."""
         path = slot.directory / "position"
         if not path.is_file():
-            path.write_text(f"{self._worker_name}/{slot.number}")
+            write_whole(path, f"{self._worker_name}/{slot.number}")
         return path.read_text()
 
 
-def router_lost(event: UsageEvent) -> UsageEvent:
-    """The row of an attempt whose router died: nothing is known of what the engine did, so nothing is charged."""
-    return msgspec.structs.replace(event, status="router_lost", charge_class="free_router_lost", error_code="router_lost")
+def _read_lives(slot: Slot) -> list[int]:
+    """Workers that had this folder and did not end well, and whose deaths have not been dealt with."""
+    path = slot.directory / LIFE_FILE
+    return [int(life) for life in path.read_text().split()] if path.is_file() else []

@@ -182,6 +182,7 @@ def stack(
     router_env: dict[str, str],
     evidence: Evidence,
     database_url: str,
+    redis_url: str,
 ) -> Iterator[Stack]:
     """Router and engine, up."""
     with running(simulated_engine(free_port(), tmp_path / "engine.log", *engine_flags)) as engine:
@@ -192,7 +193,9 @@ def stack(
             "ROUTER_MANAGEMENT_DATABASE_URL": role_url("inferhouse_management"),
             "ROUTER_JOURNAL_DIR": str(tmp_path / "journal"),
             "ROUTER_KEY_PEPPER": "a pepper of the tests",
+            "ROUTER_SEALING_KEY": "a sealing key of the tests",
             "ROUTER_SESSION_SECRET": secrets.token_hex(16),
+            "ROUTER_REDIS_URL": redis_url,
             "ROUTER_FLUSH_INTERVAL_S": "0.05",
             "ROUTER_HEALTH_INTERVAL_S": "0.2",
             **router_env,

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
 
 from warehouse.base.ids import public_id
 from warehouse.identity.keys import ApiKeySecret
@@ -63,6 +64,9 @@ class World:
         self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
         price = self.db.execute("select max(id) from control.prices").fetchone()
         self.shared = {"engine_id": "engine-simulated", "model_id": "simulated", "price_id": f"price_{price[0] if price else 1}"}
+        self.shared["platform_alias_id"] = public_id("alias")
+        stages = Jsonb([[{"model": "simulated", "weight": 1}]])
+        self.insert("model_aliases", public_id=self.shared["platform_alias_id"], name="everybodys", stages=stages)
         _, key = self.api_key("platform target", "platform", ["admin"])
         self.shared["platform_key_id"] = f"key_{key.public_id}"
         self.roles = [*self._users(), *self._keys(), Role("anonymous", None), Role("expired session", None)]
@@ -116,6 +120,7 @@ class World:
     def _home(self, name: str) -> Home:
         organization = public_id("org")
         org_id = self.insert("organizations", public_id=organization, name=name)
+        self.insert("alert_recipients", org_id=org_id, roles=["owner"], emails=[])
         _, owner, _ = self._owner(org_id, name)
         projects, things = [], []
         for part in (name, f"{name} {SIBLING}"):
@@ -149,8 +154,25 @@ class World:
         self.insert(
             "sessions", public_id=made["session_id"], user_id=user_id, expires_at=LATER, method="password", second_factor=False
         )
-        self.insert("budgets", public_id=made["budget_id"], period="month", limit_picousd=10**12, **home)
+        budget = self.insert("budgets", public_id=made["budget_id"], period="month", limit_picousd=10**12, **home)
+        self.insert(
+            "budget_alerts", org_id=org_id, budget_id=budget, window_start=LATER, percent=50, spent_picousd=1, limit_picousd=2
+        )
+        self.insert("shadow_refusals", org_id=org_id, budget_id=budget, day=LATER, requests=1)
+        webhook = self.insert(
+            "webhooks", public_id=made["webhook_id"], org_id=org_id, name=f"{name} hook", url="https://hooks.matrix.example/"
+        )
+        event = self.insert(
+            "outbox_events", public_id=made["event_id"], org_id=org_id, event_type="budget.exhausted",
+            data=Jsonb({"of": name}), happened_once=made["event_id"],
+        )  # fmt: skip
+        self.insert(
+            "outbox_deliveries", public_id=made["delivery_id"], org_id=org_id, event_id=event, webhook_id=webhook,
+            status="failed", tries=9,
+        )  # fmt: skip
         self.insert("limits", public_id=made["limit_id"], requests_per_minute=100, **home)
+        stages = Jsonb([[{"model": "simulated", "weight": 1}]])
+        self.insert("model_aliases", public_id=made["alias_id"], org_id=org_id, name=made["alias_id"], stages=stages)
         made["login_id"] = f"inferhouse_sql_{made['project_id'][5:17]}_x"
         self.logins[made["login_id"]] = org_id
         self.add_login(made["login_id"])
@@ -218,7 +240,7 @@ class World:
 
 PREFIXES = {
     "project_id": "proj", "service_account_id": "svc", "invite_id": "invite", "budget_id": "budget", "limit_id": "limit",
-    "session_id": "sess",
+    "session_id": "sess", "alias_id": "alias", "webhook_id": "webhook", "event_id": "event", "delivery_id": "delivery",
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@ def filled(path: str, things: Mapping[str, str]) -> str:
         values["key_id"] = things["admin_key_id"]
     if "/platform/api_keys" in path:
         values["key_id"] = things["platform_key_id"]
+    if "/platform/aliases" in path:
+        values["alias_id"] = things["platform_alias_id"]
     missing = [name for name in parameters(path) if name not in values]
     if missing:
         raise CannotCall(f"{path}: nothing is known for {', '.join(missing)}")

@@ -1,5 +1,6 @@
 """Budgets: kept exactly, of one's own organization only, and shown to a project for what is about it."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,3 +123,20 @@ def test_who_has_a_role_in_one_project_sees_the_budgets_about_it(client: httpx.C
         assert error(nobody.get("/organization/budgets"))[:2] == (403, "not_allowed")
     with with_key(stack, add_key(stack, mine.org_id, mine.project_id, ["usage.read"])) as key:
         assert error(key.get("/organization/budgets"))[:2] == (403, "not_allowed")
+
+
+def test_a_raise_holds_for_a_while_and_is_taken_away(client: httpx.Client) -> None:
+    made = client.post("/organization/budgets", json=BODY).json()
+    path, until = f"/organization/budgets/{made['id']}", int(time.time()) + 3600
+    assert (made["raised_limit_usd"], made["raised_until"], made["limit_in_force_usd"]) == (None, None, made["limit_usd"])
+    raised = client.post(path, json={"raised_limit_usd": "250", "raised_until": until}).json()
+    assert (raised["limit_usd"], raised["limit_in_force_usd"], raised["raised_until"]) == (made["limit_usd"], "250.00", until)
+    assert client.post(path, json={"limit_usd": "300"}).json()["limit_in_force_usd"] == "300.00"  # the higher one
+    for wrong, param in (
+        ({"raised_limit_usd": "5"}, "raised_until"), ({"raised_until": until}, "raised_limit_usd"),
+        ({"raised_limit_usd": "5", "raised_until": until - 7200}, "raised_until"),
+        ({"raised_limit_usd": "5", "raised_until": until + 400 * 86_400}, "raised_until"),
+    ):  # fmt: skip
+        assert error(client.post(path, json=wrong)) == (400, "invalid_request", param)
+    gone = client.post(path, json={"raised_limit_usd": None, "raised_until": None}).json()
+    assert (gone["raised_limit_usd"], gone["raised_until"]) == (None, None)

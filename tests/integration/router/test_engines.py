@@ -1,14 +1,18 @@
 """Engines: platform admins add, move and switch them; routers follow at once and say how they find them."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
 from tests.integration.router.conftest import Stack
+from warehouse.access import catalogue
+from warehouse.identity.sealed import Sealer
 
 NEW = {"id": "engine-b", "kind": "simulated", "base_url": "http://127.0.0.1:9", "model": "simulated"}
 
@@ -105,3 +109,57 @@ def test_a_host_that_does_not_exist_does_not_stop_the_router(client: httpx.Clien
         assert client.post("/platform/engines", json=NEW | {"id": f"e-{number}", "base_url": base_url}).status_code == 200
     time.sleep(1.5)
     assert stack.post(hello).status_code == 200
+
+
+def test_weight_bound_and_name_are_kept_and_cleared(client: httpx.Client) -> None:
+    more = {"weight": 0, "requests_at_once": 8, "served_model": "gpt-5", "kind": "openai"}
+    made = client.post("/platform/engines", json=NEW | more).json()
+    assert {name: made[name] for name in more} == more
+    assert (made["canary"], made["has_api_key"]) == (None, False)
+    changed = client.post("/platform/engines/engine-b", json={"requests_at_once": None, "weight": 7}).json()
+    assert (changed["requests_at_once"], changed["weight"], changed["served_model"]) == (None, 7, "gpt-5")
+    for wrong in ({"weight": -1}, {"weight": 1001}, {"requests_at_once": 0}, {"canary_percent": 51}, {"kind": "other"}):
+        assert error(client.post("/platform/engines/engine-b", json=wrong))[:2] == (400, "invalid_request")
+
+
+def test_a_providers_key_is_never_shown_and_is_sealed(client: httpx.Client, database_url: str) -> None:
+    key = "sk-of-a-provider-0123456789"
+    made = client.post("/platform/engines", json=NEW | {"kind": "openai", "api_key": key})
+    assert made.json()["has_api_key"] is True
+    shown = client.get("/platform/engines/engine-b").text + client.get("/organization/audit_logs").text + made.text
+    assert key not in shown
+    with psycopg.connect(database_url) as conn:
+        row = conn.execute("select sealed_key from control.engines where name = 'engine-b'").fetchone()
+        logs = conn.execute("select string_agg(after::text, '') from control.audit_log").fetchone()
+    assert row is not None
+    assert logs is not None
+    assert key.encode() not in row[0]
+    assert key not in logs[0]
+    assert Sealer(["a sealing key of the tests"]).open(row[0], "engine-b") == key
+    assert client.post("/platform/engines/engine-b", json={"weight": 5}).json()["has_api_key"] is True
+    assert client.post("/platform/engines/engine-b", json={"api_key": None}).json()["has_api_key"] is False
+    assert error(client.post("/platform/engines/engine-b", json={"api_key": "with\r\nline"})) == (
+        400,
+        "invalid_request",
+        "api_key",
+    )
+
+
+def test_a_stopped_canary_goes_on_when_its_share_is_said_again(
+    client: httpx.Client, stack: Stack, role_url: Callable[..., str]
+) -> None:
+    assert client.post("/platform/engines", json=NEW | {"canary_percent": 5}).json()["canary"]["stopped_at"] is None
+
+    async def stop(version: int) -> bool:
+        async with await psycopg.AsyncConnection.connect(role_url("inferhouse_router")) as conn:
+            ids = {engine.name: engine.id for engine in await catalogue.list_engines(conn)}
+            return await catalogue.stop_canary(conn, ids["engine-b"], version, "too slow")
+
+    assert asyncio.run(stop(2)) is False
+    assert asyncio.run(stop(1)) is True
+    assert asyncio.run(stop(1)) is False
+    canary = client.get("/platform/engines/engine-b").json()["canary"]
+    assert (canary["percent"], canary["stopped_why"]) == (5, "too slow")
+    assert client.post("/platform/engines/engine-b", json={"weight": 5}).json()["canary"]["stopped_why"] == "too slow"
+    assert client.post("/platform/engines/engine-b", json={"canary_percent": 5}).json()["canary"]["stopped_why"] is None
+    assert client.post("/platform/engines/engine-b", json={"canary_percent": None}).json()["canary"] is None

@@ -71,3 +71,11 @@ def test_who_has_a_role_in_one_project_sees_the_limits_about_it(client: httpx.Cl
     with signed_in(stack, add_user(stack, mine.org_id, "billing")) as billing:
         assert len(billing.get("/organization/limits").json()["data"]) == 2
         assert error(billing.delete(f"/organization/limits/{shown}"))[:2] == (403, "not_allowed")
+
+
+def test_a_limit_may_be_on_trial(client: httpx.Client) -> None:
+    made = client.post("/organization/limits", json=BODY | {"mode": "shadow"}).json()
+    assert made["mode"] == "shadow"
+    assert client.post(f"/organization/limits/{made['id']}", json={"mode": "hard"}).json()["mode"] == "hard"
+    assert client.post(f"/organization/limits/{made['id']}", json={"requests_at_once": 5}).json()["mode"] == "hard"
+    assert error(client.post("/organization/limits", json=BODY | {"mode": "soft"})) == (400, "invalid_request", "mode")

@@ -52,6 +52,7 @@ def test_a_model_is_made_changed_retired_and_restored(client: httpx.Client, stac
     assert client.get("/platform/models/acme%2Ftiny:1.0").json() == made
     changed = client.post(path, json={"output_tokens_max": 2048}, headers={"if-match": '"1"'})
     assert (changed.json()["output_tokens_max"], changed.json()["context_tokens_max"]) == (2048, 8192)
+    assert (changed.json()["template_tokens_per_message"], changed.json()["media_tokens_max"]) == (16, None)
     assert error(client.post(path, json={}, headers={"if-match": '"1"'}))[:2] == (412, "version_changed")
     assert client.post(f"{path}/retire").json()["status"] == "retired"
     assert client.post(f"{path}/retire").json()["version"] == 3
@@ -96,3 +97,11 @@ def test_members_see_models_with_the_price_in_force_for_their_organization(clien
     assert abs(price["effective_from"] - datetime.now(UTC).timestamp()) < 60
     client.post("/platform/models", json=NEW)
     assert client.get("/organization/models", params={"limit": 1}).json()["data"][0]["price"] is None
+
+
+def test_what_a_template_adds_is_the_catalogues(client: httpx.Client) -> None:
+    path = f"/platform/models/{client.post('/platform/models', json=NEW | {'media_tokens_max': 1000}).json()['id']}"
+    changed = client.post(path, json={"template_tokens_for_tools": 2000}).json()
+    assert (changed["template_tokens_for_tools"], changed["media_tokens_max"]) == (2000, 1000)
+    assert client.post(path, json={"media_tokens_max": None}).json()["media_tokens_max"] is None
+    assert error(client.post(path, json={"template_tokens_per_call": -1})) == (400, "invalid_request", "template_tokens_per_call")

@@ -114,3 +114,10 @@ def test_lists_of_models_and_networks_hold_for_keys_that_are_there(stack: Stack,
     boss.post(PATH, json={"key_cidrs": ["192.0.2.0/24"], "key_models": ["simulated"]})
     assert boss.get(f"{keys}/{key['id']}").json()["effective"] == {"models": ["simulated"], "cidrs": ["192.0.2.0/24"]}
     assert error(boss.post(keys, json={"name": "n", "cidrs": ["198.51.100.0/24"]})) == (400, "invalid_request", "cidrs")
+
+
+def test_what_happens_without_redis_is_the_organizations_choice(boss: httpx.Client) -> None:
+    assert boss.get("/organization").json()["when_redis_is_down"] == "refuse"
+    assert boss.post("/organization", json={"when_redis_is_down": "share"}).json()["when_redis_is_down"] == "share"
+    assert boss.post("/organization", json={"when_redis_is_down": None}).json()["when_redis_is_down"] == "share"
+    assert boss.post("/organization", json={"when_redis_is_down": "guess"}).status_code == 400

@@ -61,7 +61,7 @@ BAD_BODIES: list[tuple[bytes, int, str | None]] = [
     (b'{"model":"simulated","messages":[{"content":"x"}]}', 400, "messages[0].role"),
     (b'{"model":7,"messages":[{"role":"user","content":"x"}]}', 400, "model"),
     (b'{"model":"simulated","stream":"yes","messages":[{"role":"user","content":"x"}]}', 400, "stream"),
-    (b'{"model":"simulated","messages":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "messages[0]"),
+    (b'{"model":"simulated","messages":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, None),
     (b"x" * 100_001, 413, None),
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.inference.upstream import EngineFull, EngineHungUp, EnginePool, EngineUnreachable, Timeouts, get_bytes
+from router.inference.upstream import EngineFull, EngineHungUp, EnginePool, EngineUnreachable, Timeouts
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -35,7 +35,7 @@ def line(engine: ServerProcess) -> Iterator[TcpProxy]:
 async def _get(pool: EnginePool, path: bytes = b"/health") -> int:
     connection = await pool.acquire()
     try:
-        connection.send(get_bytes(pool, path), TIMEOUTS)
+        connection.send(b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (path, pool.authority), TIMEOUTS)
         head = await connection.answer_head()
         while await connection.read(TIMEOUTS.between_tokens_s):
             pass

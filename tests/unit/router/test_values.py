@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from router.cli.operations import NULL, Field
+from router.cli.operation import NULL, Field
 from router.cli.values import instant, of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

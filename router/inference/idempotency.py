@@ -1,0 +1,134 @@
+"""`Idempotency-Key`: a request that is sent twice is answered once, and never charged twice.
+
+Who sends a key holds it while the request is under way; a second one gets 409. A request that was charged keeps its key: where
+the organization has chosen to keep answers, the same bytes are sent again, otherwise the second request is told that there was
+a first. One that was not charged gives the key back. Source of the semantics: Stripe's idempotent requests, first version.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import AsyncConnection, Error
+from psycopg_pool import PoolTimeout
+
+from router.inference.auth import Caller
+from warehouse.access import idempotent_answers
+from warehouse.base.errors import InferhouseError, InvalidRequest, NotReady
+
+_LOG = logging.getLogger(__name__)
+KEY_CHARACTERS_MAX = 255
+ANSWER_BYTES_MAX = 1024 * 1024
+KEPT_S_MIN = 86_400  # for which a charged request keeps its key, with or without its answer
+LEASE_SLACK_S = 60.0  # beyond the longest call, before a key whose router has died is free again
+SWEEP_S = 60.0
+SWEPT_ROWS_MAX = 1000
+_AWAY = (Error, PoolTimeout, OSError)
+
+Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
+class IdempotencyConflict(InferhouseError):
+    """The key is held by another request; the message says which. Nothing was charged for this one."""
+
+    status, code, type = 409, "idempotency_key_in_use", "invalid_request_error"
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """The right to answer the requests of one key."""
+
+    api_key_id: int
+    key_hash: bytes
+    request_id: UUID
+    kept_s: int
+    """For which the organization keeps answers; 0 where it keeps none."""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What an earlier request was answered."""
+
+    request_id: UUID
+    model_id: int | None
+    answer: bytes
+
+
+class Idempotency:
+    """The keys of requests, in the database: they outlive every worker."""
+
+    def __init__(self, connect: Connect, *, total_s_max: float) -> None:
+        self._connect, self._lease_s = connect, total_s_max + LEASE_SLACK_S
+
+    async def claim(
+        self, caller: Caller, idempotency_key: bytes, request: bytes, request_id: UUID, started_at: datetime
+    ) -> Claim | Replay:
+        """The right to go on, or the answer that there was.
+
+        Args: request: what makes two requests the same, path and body.
+        Raises: InvalidRequest: the key is no key, or came with another request before.  IdempotencyConflict: an earlier request
+            is under way, or was charged and its answer was not kept.  NotReady: the database is away.
+        """
+        if not 0 < len(idempotency_key) <= KEY_CHARACTERS_MAX:
+            raise InvalidRequest(f"an Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} characters", param="Idempotency-Key")
+        key_hash, request_hash = hashlib.sha256(idempotency_key).digest(), hashlib.sha256(request).digest()
+        try:
+            async with self._connect() as conn:
+                claimed = await idempotent_answers.claim(
+                    conn, caller.api_key_id, key_hash,
+                    request_hash=request_hash, request_id=request_id, started_at=started_at, lease_s=self._lease_s,
+                )  # fmt: skip
+                held = None if claimed else await idempotent_answers.find(conn, caller.api_key_id, key_hash)
+        except _AWAY as error:
+            raise NotReady("the database that knows Idempotency-Keys cannot be reached", retry_after_s=1) from error
+        if claimed or held is None:
+            return Claim(caller.api_key_id, key_hash, request_id, caller.answers_kept_s)
+        if held.request_hash != request_hash:
+            raise InvalidRequest("this Idempotency-Key came with another request before: use a new one", param="Idempotency-Key")
+        if held.finished and held.answer is not None:
+            return Replay(held.request_id, held.model_id, held.answer)
+        if held.finished or held.expired:
+            raise IdempotencyConflict(
+                f"request {held.request_id} with this Idempotency-Key was charged, and its answer was not kept;"
+                " an organization's admin can have answers kept (answers_kept_s)"
+            )
+        raise IdempotencyConflict(f"request {held.request_id} with this Idempotency-Key is under way", retry_after_s=1)
+
+    async def finish(self, claim: Claim, *, model_id: int | None, answer: bytes | None) -> None:
+        """The request was charged. Before its client has the last byte; a database that is away delays no answer."""
+        claim.done = True
+        kept = answer if claim.kept_s and answer is not None and len(answer) <= ANSWER_BYTES_MAX else None
+        kept_s = max(claim.kept_s, KEPT_S_MIN) if kept is None else claim.kept_s
+        try:
+            async with self._connect() as conn:
+                await idempotent_answers.finish(
+                    conn, claim.api_key_id, claim.key_hash, claim.request_id, model_id=model_id, answer=kept, kept_s=kept_s
+                )
+        except _AWAY as error:  # the key stays held until its lease ends, and then the row says that it was charged
+            _LOG.warning("an Idempotency-Key could not be finished", extra={"error": type(error).__name__})
+
+    async def release(self, claim: Claim) -> None:
+        """The request was not charged."""
+        claim.done = True
+        try:
+            async with self._connect() as conn:
+                await idempotent_answers.release(conn, claim.api_key_id, claim.key_hash, claim.request_id)
+        except _AWAY as error:  # it is free when its lease ends
+            _LOG.warning("an Idempotency-Key could not be given back", extra={"error": type(error).__name__})
+
+    async def run(self) -> None:
+        """Remove what has expired, now and then."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                async with self._connect() as conn:
+                    while await idempotent_answers.remove_expired(conn, SWEPT_ROWS_MAX) == SWEPT_ROWS_MAX:
+                        pass
+            except _AWAY as error:
+                _LOG.warning("expired Idempotency-Keys could not be removed", extra={"error": type(error).__name__})

@@ -1,0 +1,1 @@
+"""Budgets and limits, held in Redis before a request runs and settled when its row is closed."""

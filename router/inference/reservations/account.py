@@ -1,0 +1,92 @@
+"""What one worker knows of one organization: its rules, what its own requests hold, and who waits."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from router.inference.auth import Caller
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.rules import PICOUSD_PER_USD, Match, Rules
+from router.inference.reservations.shares import Shares
+
+if TYPE_CHECKING:
+    from router.inference.reservations.leases import Lease
+
+TAKEN, LIMITED, SPENT, HELD, ELSEWHERE = range(5)
+"""The first number of an answer of reservations.lua."""
+
+
+class Account:
+    """An organization as this worker has it."""
+
+    def __init__(self, org_id: int) -> None:
+        self.org_id = org_id
+        self.rules: Rules | None = None
+        self.stale = True
+        """The rules have changed, or were never read."""
+        self.generation = 0
+        """Of the account in Redis that this worker's holds are in; 0: none is known."""
+        self.told = self.joined = 0
+        """The last generation that was told what this worker holds, and the last one in which it has done its part."""
+        self.doubtful = False
+        """Redis may lack something of this worker: what it holds must be told in another generation than `told`."""
+        self.number = new_number()
+        """Written into rows, so that a sum over rows can leave out those that Redis counts."""
+        self.holds: dict[Hold, None] = {}
+        self.queues: dict[str, dict[Hold, None]] = {}
+        """{window: who waits for the holds of others in it}, in order."""
+        self.reading: asyncio.Task[None] | None = None
+        self.opening: asyncio.Task[None] | None = None
+        self.joining: asyncio.Task[None] | None = None
+        self.read_s = self.touched_s = 0.0
+        self.shares = Shares()
+
+
+class Hold:
+    """What one request reserves, from its claim to its settlement."""
+
+    __slots__ = (
+        "account", "answer", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match", "model_id",
+        "output_tokens", "pico", "queue", "renewed", "requests", "settled", "started_at", "turn", "usd",
+    )  # fmt: skip
+
+    def __init__(self, account: Account, match: Match, *, caller: Caller, model_id: int, at: datetime, most: Bounds) -> None:
+        self.account, self.match, self.caller, self.model_id, self.started_at = account, match, caller, model_id, at
+        self.cost_picousd, self.input_tokens, self.output_tokens = most.cost_picousd, most.input_tokens, most.output_tokens
+        self.usd, self.pico = divmod(most.cost_picousd, PICOUSD_PER_USD)
+        self.requests = 1
+        self.lease: Lease | None = None
+        """What it was taken from, where it did not ask Redis itself."""
+        self.renewed: Callable[[], None] | None = None
+        """Called before what it holds is told in a new generation."""
+        self.generation = 0
+        self.answer: Any = None
+        self.future: asyncio.Future[Any]
+        self.queue: str | None = None
+        self.turn: asyncio.Future[None] | None = None
+        self.settled = False
+
+    def claim(self) -> tuple[Any, ...]:
+        """As reservations.lua reads it."""
+        match, account = self.match, self.account
+        self.generation = account.generation if match.needs_account else 0
+        return (
+            1, account.org_id, self.generation, self.usd, self.pico, self.input_tokens, self.output_tokens,
+            match.budgets, match.rates, int(match.needs_account), self.requests,
+        )  # fmt: skip
+
+    def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int) -> tuple[Any, ...]:
+        """As reservations.lua reads it."""
+        match = self.match
+        input_back, output_back = self.input_tokens - input_tokens, self.output_tokens - output_tokens
+        return (
+            0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
+            input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1, 0,
+        )  # fmt: skip
+
+
+def new_number() -> int:
+    """A random number that fits the column; two of the same would have to live at once to be confused."""
+    return secrets.randbelow(2**31)

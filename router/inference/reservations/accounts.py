@@ -1,0 +1,275 @@
+"""Accounts of organizations in Redis: opened from rows, and opened anew whenever Redis may lack something.
+
+Redis is a cache of the truth. An account is opened in a new *generation*:
+
+1. One router begins it. Every router that lives learns of it with its next beat.
+2. Each reads the rules anew, and at one instant (between two turns of its event loop) gives the rows that it closes from then
+   on another number, and tells Redis what its requests under way hold. What it settles from then on is told to Redis.
+3. When all rows that it closed before are in the database, it says so, with its new number.
+4. The last one sums up the rows of all windows without those of the new numbers, adds the sums, and the account is open.
+
+So each row counts once: in the sum, or in what was told. A window that begins after its account did begins with nothing, and
+nothing has to happen at midnight. A new budget, a flushed Redis, a lost connection, a router that died and the journal of a
+router that came back are all the same case: the next generation.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from datetime import timedelta
+from typing import Any
+
+from psycopg import AsyncConnection, Error
+from psycopg_pool import PoolTimeout
+
+from router.inference.reservations.account import Account, new_number
+from router.inference.reservations.line import Line, RedisAway
+from router.inference.reservations.refusals import LimitsUnavailable
+from router.inference.reservations.rules import PICOUSD_PER_USD, NoCalendar, Rules
+from warehouse.access import spend_rules
+from warehouse.base.clock import now
+from warehouse.base.errors import NotReady
+
+_LOG = logging.getLogger(__name__)
+BEAT_S = 0.2
+LIFE_S = 5.0  # a router that has not beaten for this long is dead: what its requests held is free
+BEGIN_S_MAX = 1.0  # for which a start waits for Redis
+OPEN_S_MAX = 3.0  # for which a request waits for its account to be opened
+ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those without holds are forgotten
+LOOK_S = 0.02
+AGAIN_S = 0.1  # after which a step that nobody has finished is taken again
+READ_S = 1.0  # between two tries to read rules while the database is away
+LATE = timedelta(hours=1)  # a request under way may be of the window before
+_AWAY = (Error, PoolTimeout, OSError)
+
+Work = Callable[..., Coroutine[Any, Any, None]]
+Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
+
+
+class Accounts:
+    """Those of one worker."""
+
+    def __init__(self, url: str | None, *, life: int, connect: Connect, recorded: Callable[[], Awaitable[None]]) -> None:
+        """Args: recorded: waits until every row closed by now is in the database."""
+        self._life, self._connect, self._recorded = life, connect, recorded
+        self.line = Line(url or "redis://", self._closed)
+        self.configured = url is not None
+        self._of: dict[int, Account] = {}
+        self._alive = asyncio.Event()
+        self.lives = 1
+        self.openings = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def get(self, org_id: int) -> Account | None:
+        """The account, if this worker has served its organization."""
+        return self._of.get(org_id)
+
+    def all(self) -> Iterator[Account]:
+        """Every account of this worker."""
+        return iter(self._of.values())
+
+    async def of(self, org_id: int) -> Account:
+        """The account with its rules. Raises: NotReady: they have never been read, and the database is away."""
+        account = self._of.get(org_id)
+        if account is None:
+            if len(self._of) >= ACCOUNTS_MAX:
+                self._of = {org: kept for org, kept in self._of.items() if kept.holds or kept.queues}
+            account = self._of[org_id] = Account(org_id)
+        if account.stale or account.rules is None:
+            await self._read_once(account)
+        return account
+
+    def changed(self, org_id: int | None) -> None:
+        """The rules of an organization, or of any, may have changed."""
+        for account in self._of.values() if org_id is None else filter(None, [self._of.get(org_id)]):
+            account.stale, account.read_s = True, 0.0
+
+    async def _read_once(self, account: Account) -> None:
+        """Raises: NotReady."""
+        if account.rules is not None and time.monotonic() - account.read_s < READ_S:
+            return  # the database is away: the rules are used as they were
+        try:
+            await asyncio.shield(self._once(account, "reading", self._read, account))
+        except _AWAY as error:
+            if account.rules is None:
+                raise NotReady("the database that knows the budgets and limits cannot be reached", retry_after_s=1) from error
+
+    async def _read(self, account: Account) -> None:
+        account.read_s = time.monotonic()
+        account.stale = False  # a change that is announced from here on makes it so again
+        try:
+            async with self._connect() as conn:
+                account.rules = Rules(await spend_rules.of_organization(conn, account.org_id))
+        except BaseException:
+            account.stale = True
+            raise
+
+    async def open(self, account: Account) -> None:
+        """Wait until the account is open, opening it if nobody else does. Raises: LimitsUnavailable, RedisAway."""
+        try:
+            async with asyncio.timeout(OPEN_S_MAX):
+                await asyncio.shield(self._once(account, "opening", self._open, account))
+        except TimeoutError as error:
+            raise LimitsUnavailable("what has been spent is being summed up") from error
+        except _AWAY as error:
+            raise LimitsUnavailable("the database cannot be reached, and what has been spent must be summed up") from error
+
+    async def _open(self, account: Account) -> None:
+        org_id, line = account.org_id, self.line
+        while True:
+            generation, opened = await line.ask("look", org_id, self._life)
+            if not generation or (account.doubtful and (opened or generation == account.told)):
+                generation, opened = await line.ask("begin", org_id, generation), 0
+            if account.generation != generation and opened:
+                account.generation = account.joined = generation  # opened while this worker had nothing to tell
+            if account.generation != generation:
+                await asyncio.shield(self._once(account, "joining", self._join, account, generation))
+            if opened:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _join(self, account: Account, generation: int) -> None:
+        """Steps 2 to 4. Raises: RedisAway, the database's."""
+        if account.generation != generation:
+            await self._read(account)
+            await self._tell_holds(account, generation)
+        await self._recorded()
+        while True:
+            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number)
+            account.joined = generation
+            if answer[0] == 1:
+                await self._sum_up(account, generation, answer[1:])
+            if answer[0]:
+                return
+            await asyncio.sleep(AGAIN_S)
+
+    async def _tell_holds(self, account: Account, generation: int) -> None:
+        """From one instant on, before anything is awaited, rows have another number and settlements go to the new generation."""
+        assert account.rules is not None
+        if not self.line.up:
+            raise RedisAway
+        account.generation = account.told = generation
+        account.number, account.doubtful = new_number(), False
+        amounts: dict[str, int] = {}
+        running: dict[int, int] = {}
+        for hold in account.holds:
+            if hold.renewed is not None:
+                hold.renewed()
+            hold.match, hold.generation = account.rules.match(hold.caller, hold.model_id, hold.started_at), generation
+            for window in hold.match.windows:
+                amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
+            for limit in hold.match.limits:
+                running[limit.id] = running.get(limit.id, 0) + hold.requests
+        flat = [value for limit_and_count in running.items() for value in limit_and_count]
+        await self.line.ask("join", account.org_id, generation, _flat(amounts), flat)
+
+    async def _sum_up(self, account: Account, generation: int, numbers: Collection[int]) -> None:
+        assert account.rules is not None
+        at = now()
+        windows = account.rules.windows_at([at, at - LATE])
+        amounts: dict[str, int] = {}
+        if windows:
+            async with self._connect() as conn:
+                spent = await spend_rules.spent(conn, [(w.rule.id, w.starts_at, w.ends_at) for w in windows], numbers)
+            amounts = {window.field: picousd for window, picousd in zip(windows, spent, strict=True)}
+        self.openings += await self.line.ask("open", account.org_id, generation, _flat(amounts))
+
+    async def bury(self, lives: Collection[int]) -> None:
+        """Routers that died have their rows in the database now: their organizations are summed up anew."""
+        for life in lives if self.configured else ():
+            while True:
+                try:
+                    await self.line.ask("bury", life)
+                    break
+                except RedisAway:
+                    await asyncio.sleep(BEAT_S)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected and beating; a clean end leaves nothing behind."""
+        if not self.configured:
+            yield
+            return
+        async with self.line.running():
+            beating = asyncio.create_task(self._beat(), name="beat")
+            # Others know of this worker before it serves; one that starts without Redis says later what it has served.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEGIN_S_MAX):
+                    await self._alive.wait()
+            try:
+                yield
+            finally:
+                beating.cancel()
+                for task in [beating, *self._tasks]:
+                    task.cancel()
+                await asyncio.gather(beating, *self._tasks, return_exceptions=True)
+                await self.leave()
+
+    async def leave(self) -> None:
+        """Say farewell; what this worker has not done to its end, others begin anew."""
+        with contextlib.suppress(RedisAway):
+            for account in self._of.values():
+                if account.holds or account.generation != account.joined:
+                    await self.line.ask("begin", account.org_id, account.generation)
+            await self.line.ask("leave", self._life)
+
+    async def _beat(self) -> None:
+        while True:
+            await self.line.connected.wait()
+            try:
+                lived, self.lives, opening = await self.line.ask("beat", self._life, int(LIFE_S * 1000))
+            except RedisAway:
+                continue
+            if not lived:  # accounts may have been opened without this worker, which has served meanwhile
+                self._doubt(self._of.values())
+            self._alive.set()
+            for org_id, generation in zip(opening[::2], opening[1::2], strict=True):
+                self._take_part(int(org_id), int(generation))
+            for account in self._of.values():
+                if account.doubtful:
+                    self._once(account, "opening", self._open, account)
+            await asyncio.sleep(BEAT_S)
+
+    def _take_part(self, org_id: int, generation: int) -> None:
+        """This worker's part in an opening that another has begun, or that nobody has finished."""
+        account = self._of.get(org_id)
+        if account is None:
+            account = self._of[org_id] = Account(org_id)
+        if account.joining is not None or (account.doubtful and account.told == generation):
+            return
+        self._once(account, "joining", self._join, account, generation)
+
+    def _closed(self) -> None:
+        """What was asked last may be lost: of those who asked lately, and of whoever holds something."""
+        recent_s = time.monotonic() - LIFE_S
+        self._doubt([account for account in self._of.values() if account.holds or account.touched_s > recent_s])
+
+    def _doubt(self, accounts: Collection[Account]) -> None:
+        for account in accounts:
+            if account.generation or account.holds or not (account.rules is None or account.rules.is_empty):
+                account.generation, account.doubtful = 0, True
+
+    def _once(self, account: Account, name: str, work: Work, *values: Any) -> asyncio.Task[None]:
+        """The task of this name of an account: the one under way, or a new one."""
+        task: asyncio.Task[None] | None = getattr(account, name)
+        if task is None:
+            task = asyncio.create_task(work(*values), name=name)
+            setattr(account, name, task)
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._ended(account, name, done))
+        return task
+
+    def _ended(self, account: Account, name: str, task: asyncio.Task[None]) -> None:
+        """What failed is tried again by whoever needs it next, or with the next beat."""
+        setattr(account, name, None)
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, (RedisAway, NoCalendar, *_AWAY)):
+            _LOG.error("task %s failed", task.get_name(), exc_info=error)
+
+
+def _flat(amounts: dict[str, int]) -> list[str | int]:
+    """As accounts.lua reads amounts: window, dollars, pico-dollars, and so on."""
+    return [value for field, picousd in amounts.items() for value in (field, *divmod(picousd, PICOUSD_PER_USD))]

@@ -1,0 +1,208 @@
+"""Holds taken for many requests at once, where there is so much room that nobody can be in anybody's way.
+
+A key that sends hundreds of requests a second need not ask Redis for each. What it asked for in the last tick is held in
+advance for the next one, its requests take their holds from that, and with every tick what they have settled goes to Redis
+and what nobody has taken goes back. All of it is held in Redis all the time: a budget is as strict as without leases. A
+lease is at most a 200th of what is left; close to a bound every request asks for itself again.
+"""
+
+from functools import partial
+from typing import Any
+
+from router.inference.reservations.account import TAKEN, Hold
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.line import Line, RedisAway
+from router.inference.reservations.rate_headers import MINUTE
+from router.inference.reservations.rules import PICOUSD_PER_USD, Match
+
+TICK_S = 0.05
+REQUESTS_MIN = 8  # of a key in one tick, from which on it gets a lease
+ROOM_MIN = 200  # leases that fit into what is left; 0.5 % of it may lie in another router's lease
+MORE = 3, 2  # a lease is half as much again as was asked for in the last tick
+
+
+class Lease:
+    """What one worker has taken in advance for the requests of one key and model."""
+
+    __slots__ = ("cost", "done", "free", "hold", "input", "open", "output", "spent")
+
+    def __init__(self, hold: Hold) -> None:
+        self.hold, self.open = hold, True
+        hold.renewed = self.forget_done
+        self.free = hold.requests
+        """Requests that may still be taken; `cost`, `input` and `output` are what they may hold together."""
+        self.cost, self.input, self.output = hold.cost_picousd, hold.input_tokens, hold.output_tokens
+        self.done = [0, 0, 0, 0]
+        """Of requests that have ended since the last tick: how many, and what they held."""
+        self.spent = [0, 0, 0]
+        """What they cost and used."""
+
+    def take(self, hold: Hold) -> bool:
+        """Hold for one request. False: there is not enough here."""
+        if not self.free or self.cost < hold.cost_picousd or self.input < hold.input_tokens or self.output < hold.output_tokens:
+            return False
+        self.free -= 1
+        self.cost -= hold.cost_picousd
+        self.input -= hold.input_tokens
+        self.output -= hold.output_tokens
+        hold.lease, hold.answer = self, self.hold.answer
+        hold.generation = self.hold.generation
+        return True
+
+    def settle(self, hold: Hold, cost_picousd: int, input_tokens: int, output_tokens: int) -> None:
+        """One request has ended."""
+        done, spent = self.done, self.spent
+        done[0] += 1
+        done[1] += hold.cost_picousd
+        done[2] += hold.input_tokens
+        done[3] += hold.output_tokens
+        spent[0] += cost_picousd
+        spent[1] += input_tokens
+        spent[2] += output_tokens
+
+    def forget_done(self) -> None:
+        """What has ended is in rows of an earlier number; only what goes on is told in the new generation."""
+        hold, done = self.hold, self.done
+        hold.requests -= done[0]
+        hold.cost_picousd -= done[1]
+        self.done, self.spent = [0, 0, 0, 0], [0, 0, 0]
+
+    def post(self, line: Line) -> bool:
+        """Tell Redis what has ended, and give back what is free if the lease is over. True: nothing of it is left."""
+        hold, done, spent = self.hold, self.done, self.spent
+        unused = 0
+        if not self.open:
+            unused, self.free = self.free, 0
+            done = [done[0] + unused, done[1] + self.cost, done[2] + self.input, done[3] + self.output]
+            self.cost = self.input = self.output = 0
+        if any(done):
+            self.done, self.spent = [0, 0, 0, 0], [0, 0, 0]
+            hold.requests -= done[0]
+            hold.cost_picousd -= done[1]
+            if line.up:
+                held, cost = divmod(done[1], PICOUSD_PER_USD), divmod(spent[0], PICOUSD_PER_USD)
+                back = max(done[2] - spent[1], 0), max(done[3] - spent[2], 0)
+                match = hold.match
+                line.send(
+                    (0, hold.account.org_id, hold.generation, *held, *cost, *back, match.fields, match.rates, done[0], unused)
+                )
+        return not self.open and not hold.requests
+
+
+class Pace:
+    """What the requests of one key and model have asked for since the last tick."""
+
+    __slots__ = ("cost", "first", "input", "output", "requests")
+
+    def __init__(self, first: Hold) -> None:
+        self.requests = self.cost = self.input = self.output = 0
+        self.first = first
+        """Its answer, which is there by the next tick, says how much room there is."""
+
+    def add(self, hold: Hold) -> None:
+        """One more."""
+        self.requests += 1
+        self.cost += hold.cost_picousd
+        self.input += hold.input_tokens
+        self.output += hold.output_tokens
+
+
+def wanted(match: Match, pace: Pace) -> tuple[int, Bounds] | None:
+    """How much to take in advance: (requests, all that they may use). None: too few requests, or too little room."""
+    if pace.requests < REQUESTS_MIN or pace.first.answer is None or match.on_trial:
+        return None
+    more, of = MORE
+    requests, cost = pace.requests * more // of, pace.cost * more // of
+    most = Bounds(pace.input * more // of, pace.output * more // of, cost)
+    answer = pace.first.answer
+    for number, window in enumerate(match.windows):
+        used = answer[4][2 * number] * PICOUSD_PER_USD + answer[4][2 * number + 1]
+        if (window.limit_picousd - used) < cost * ROOM_MIN:
+            return None
+    for limit, level in zip(match.limits, answer[2], strict=True):
+        if limit.requests_at_once is not None and limit.requests_at_once < requests * ROOM_MIN:
+            return None
+        rates = limit.requests_per_minute, limit.input_tokens_per_minute, limit.output_tokens_per_minute
+        for rate, used, asked in zip(rates, level, (requests, most.input_tokens, most.output_tokens), strict=True):
+            if rate is not None and rate * MINUTE - used < asked * ROOM_MIN * MINUTE:
+                return None
+    return requests, most
+
+
+class Leases:
+    """Those of one worker."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._paces: dict[Match, Pace] = {}
+        self._leases: dict[Match, Lease] = {}
+        self._ending: list[Lease] = []
+        self.taken = 0
+        """Requests that did not have to ask Redis."""
+
+    def take(self, hold: Hold) -> bool:
+        """Admit a request under a lease of its key, if there is one; note in any case that it was asked for."""
+        match = hold.match
+        pace = self._paces.get(match)
+        if pace is None:
+            pace = self._paces[match] = Pace(hold)
+        pace.add(hold)
+        lease = self._leases.get(match)
+        if lease is None or not self._line.up or not lease.take(hold):
+            return False
+        self.taken += 1
+        return True
+
+    def tick(self) -> None:
+        """Tell what has ended, and take for the next tick what was asked for in this one."""
+        paces, self._paces = self._paces, {}
+        for match in self._leases.keys() - paces.keys():
+            self._end(match)
+        for match, pace in paces.items():
+            asked = wanted(match, pace) if self._line.up else None
+            if asked is not None:
+                self._claim(pace, *asked)
+            elif match in self._leases:
+                self._end(match)
+        for lease in self._leases.values():
+            lease.post(self._line)
+        self._ending = [lease for lease in self._ending if not self._is_over(lease)]
+
+    def end(self) -> None:
+        """Give everything back that nobody has taken."""
+        for match in list(self._leases):
+            self._end(match)
+        self._ending = [lease for lease in self._ending if not self._is_over(lease)]
+
+    def _end(self, match: Match) -> None:
+        lease = self._leases.pop(match)
+        lease.open = False
+        self._ending.append(lease)
+
+    def _is_over(self, lease: Lease) -> bool:
+        over = lease.post(self._line)
+        if over:
+            lease.hold.account.holds.pop(lease.hold, None)
+        return over
+
+    def _claim(self, pace: Pace, requests: int, most: Bounds) -> None:
+        first, account = pace.first, pace.first.account
+        if first.match.needs_account and not account.generation:
+            return
+        hold = Hold(account, first.match, caller=first.caller, model_id=first.model_id, at=first.started_at, most=most)
+        hold.requests = requests
+        self._line.send(hold.claim(), partial(self._answered, hold))
+
+    def _answered(self, hold: Hold, answer: Any) -> None:
+        """A lease is there from this moment on; where it is refused, or taken in an account that is no more, there is none."""
+        match, account = hold.match, hold.account
+        if match in self._leases:
+            self._end(match)
+        if isinstance(answer, RedisAway) or answer[0] != TAKEN:
+            return
+        if match.needs_account and hold.generation != account.generation:
+            return
+        hold.answer = answer
+        account.holds[hold] = None
+        self._leases[match] = Lease(hold)
+        account.shares.told(match, answer[4])

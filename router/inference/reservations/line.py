@@ -1,0 +1,254 @@
+"""The connection to Redis: what requests ask of it in one turn of the event loop goes out as one call of one script.
+
+Our own because every request pays for it: one command, one answer, msgpack both ways. Source: RESP2 (redis.io, protocol).
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+import msgspec
+
+_LOG = logging.getLogger(__name__)
+ANSWER_S_MAX = 0.5  # without an answer for this long the connection is given up, and with it what waits for it
+CONNECT_S_MAX = 2.0
+RECONNECT_S = 0.2
+CHECK_S = 0.1
+_HERE = Path(__file__).parent
+_RESERVATIONS = (_HERE / "reservations.lua").read_bytes()
+_ACCOUNTS = (_HERE / "accounts.lua").read_bytes()
+
+
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+
+
+class RedisAway(Exception):
+    """Redis cannot be reached, or did not answer in time. Whether it has done what it was asked is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is, and who asks."""
+
+    host: str
+    port: int
+    path: str
+    encrypted: bool
+    user: str
+    password: str = field(repr=False)
+    database: int
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """`redis://`, `rediss://` (TLS) or `unix://`, as [user:password@]host[:port][/database] or a path.
+
+        Raises: ValueError: it is none of them.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("the address of Redis begins with redis://, rediss:// or unix://")
+        is_path = parts.scheme == "unix"
+        database = "" if is_path else parts.path.strip("/")
+        return cls(
+            host=parts.hostname or "localhost",
+            port=parts.port or 6379,
+            path=parts.path if is_path else "",
+            encrypted=parts.scheme == "rediss",
+            user=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            database=int(database or 0),
+        )
+
+
+Done = Callable[[Any], None]
+"""Is given an answer, or the RedisAway in its place. Called once, in the order of asking."""
+
+
+def _evaluation(script: bytes) -> bytes:
+    """An EVALSHA up to the length of its one argument."""
+    sha = hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
+    return b"*4\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n0\r\n$" % sha
+
+
+_RESERVE, _ACCOUNT = _evaluation(_RESERVATIONS), _evaluation(_ACCOUNTS)
+
+
+class Line(asyncio.Protocol):
+    """One connection at a time to one Redis, for as long as `running` is entered."""
+
+    def __init__(self, url: str, closed: Callable[[], None]) -> None:
+        self._to, self._closed = Address.of(url), closed
+        self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+        self._transport: asyncio.WriteTransport | None = None
+        self._reader = hiredis.Reader()
+        self._sent: deque[tuple[float, Done]] = deque()
+        self._operations: list[tuple[Any, ...]] = []
+        self._claims: list[Done] = []
+        self.up = False
+        self.connected = asyncio.Event()
+        """The same as `up`, to be waited for."""
+
+    def send(self, operation: tuple[Any, ...], done: Done | None = None) -> None:
+        """One operation of `reservations.lua`; claims are answered, settlements (`done` None) are not."""
+        operations = self._operations
+        if not operations:
+            asyncio.get_running_loop().call_soon(self._flush)
+        operations.append(operation)
+        if done is not None:
+            self._claims.append(done)
+
+    async def ask(self, *command: Any) -> Any:
+        """The answer to one command of `accounts.lua`, behind what was sent before it. Raises: RedisAway."""
+        if not self.up:
+            raise RedisAway
+        self._flush()
+        argument = self._encode(command)
+        return self._decode(await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument)))
+
+    def _flush(self) -> None:
+        operations, claims = self._operations, self._claims
+        if not operations:
+            return
+        self._operations, self._claims = [], []
+        if not self.up:
+            _tell(claims, RedisAway())
+            return
+        argument = self._encode(operations)
+        self._write(b"%b%d\r\n%b\r\n" % (_RESERVE, len(argument), argument), partial(self._distribute, claims))
+
+    def _distribute(self, claims: Sequence[Done], answer: Any) -> None:
+        if isinstance(answer, RedisAway):
+            _tell(claims, answer)
+            return
+        for done, result in zip(claims, self._decode(answer), strict=True):
+            done(result)
+
+    async def _answer(self, command: bytes) -> Any:
+        """What Redis answers, not decoded. Raises: RedisAway."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._write(command, partial(_resolve, future))
+        answer = await future
+        if isinstance(answer, RedisAway):
+            raise answer
+        return answer
+
+    def _write(self, command: bytes, done: Done) -> None:
+        assert self._transport is not None
+        self._sent.append((time.monotonic(), done))
+        self._transport.write(command)
+
+    def data_received(self, data: bytes) -> None:
+        """Answers, whole or in part."""
+        self._reader.feed(data)
+        while (answer := self._reader.gets()) is not False:
+            if isinstance(answer, Exception):
+                # NOSCRIPT, READONLY, or a fault: what this Redis knows is not what was left there.
+                _LOG.warning("Redis refuses a command", extra={"error": str(answer)[:200]})
+                self._abort()
+                return
+            self._sent.popleft()[1](answer)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's are no subclass of it
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Whoever waits is told; whether its operation was done nobody knows."""
+        was_up, self.up = self.up, False
+        self.connected.clear()
+        sent, self._sent, self._transport = self._sent, deque(), None
+        if was_up:
+            self._closed()
+        _tell([done for _, done in sent], RedisAway())
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected whenever Redis can be reached."""
+        keeper = asyncio.create_task(self._keep(), name="redis")
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            self._abort()
+
+    async def _keep(self) -> None:
+        warned = False
+        while True:
+            try:
+                await self._connect()
+            except (OSError, TimeoutError, RedisAway) as error:
+                if not warned:
+                    _LOG.warning("cannot reach Redis", extra={"error": type(error).__name__})
+                warned = True
+                self._abort()
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            warned = False
+            await self._watch()
+            _LOG.warning("lost the connection to Redis")
+
+    async def _watch(self) -> None:
+        """Returns when the connection is gone; one that is silent for too long is given up."""
+        overdue = None
+        while self.up:
+            await asyncio.sleep(CHECK_S)
+            oldest = self._sent[0] if self._sent else None
+            # Looked at twice: after a pause of this process the answer may lie there unread.
+            if oldest is not None and oldest is overdue and time.monotonic() - oldest[0] > ANSWER_S_MAX:
+                self._abort()
+            overdue = oldest
+
+    async def _connect(self) -> None:
+        to, loop = self._to, asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        async with asyncio.timeout(CONNECT_S_MAX):
+            if to.path:
+                await loop.create_unix_connection(lambda: self, to.path)
+            else:
+                context = ssl.create_default_context() if to.encrypted else None
+                await loop.create_connection(lambda: self, to.host, to.port, ssl=context)
+            if to.password:
+                await self._answer(_packed("AUTH", to.user, to.password))
+            if to.database:
+                await self._answer(_packed("SELECT", to.database))
+            for script in (_RESERVATIONS, _ACCOUNTS):
+                await self._answer(_packed("SCRIPT", "LOAD", script))
+            # A server that was restarted, or a replica in its place, may have an older state than rows and routers know of.
+            told = _RUN_ID.search(await self._answer(_packed("INFO", "server")))
+            if told is None:
+                raise RedisAway
+            argument = self._encode(("server", told[1].decode()))
+            await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument))
+        self.up = True
+        self.connected.set()
+
+
+def _packed(*words: str | int | bytes) -> bytes:
+    return bytes(hiredis.pack_command(words))  # type: ignore[arg-type] # its stub says a tuple of one
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _tell(waiting: Sequence[Done], error: RedisAway) -> None:
+    for done in waiting:
+        done(error)

@@ -1,0 +1,178 @@
+-- Takes and settles what requests reserve, several in one call, in their order.
+--
+-- ARGV[1], msgpack: a list of
+--   {0, org, generation, hold_usd, hold_pico, cost_usd, cost_pico, input_back, output_back, {field, ...}, {rates, ...}, requests,
+--       requests_back}
+--       settles a hold of some requests: the cost stays, the rest and the tokens and requests that were not used go back
+--   {1, org, generation, hold_usd, hold_pico, input, output, {budget, ...}, {rates, ...}, needs_account, requests}
+--       claims one for some requests; `budget` is {field, limit_usd, limit_pico, shadow, starts_us}, `rates` is {id, shadow, requests, input tokens,
+--       output tokens (each a minute), requests at once}, -1 for no bound; first everything is looked at, then everything taken
+-- Returns, msgpack: for each claim in order
+--   {0, {shadow rules}, {levels, ...}, now_us, {used_usd, used_pico, ...}}   taken; a shadow rule is n for budget n, -n for limit n
+--   {1, n, dimension, wait_us, now_us}   limit n (from 1) refuses; wait_us is -1 where waiting does not help
+--   {2, n, used_usd, used_pico, settled_usd, settled_pico}   budget n is spent: what is settled leaves no room
+--   {3, n, used_usd, used_pico, settled_usd, settled_pico}   others' holds are in the way of budget n
+--   {4, generation, missing}   the account is another one, is not open yet, or lacks a window
+--
+-- Amounts are whole dollars and pico-dollars below one dollar, each exact in Lua's doubles. An account is the hash
+-- `ih:o:<org>`: g its generation, r whether it is open, a when it was begun, and windows of four doubles: used (settled and held)
+-- and settled. A limit is the string `ih:l:<id>` of six doubles: when it was looked at, what of requests, input and output tokens
+-- has not drained away yet, requests under way, and the generation that those are of. Drains are exact up to 150 million a
+-- minute (2^53 / 6e7), and above that to one part in 2^53. TIME is the server's, so that routers need not agree on theirs.
+local PICO, MINUTE, IDLE_MS, CERTAIN_US = 1e12, 6e7, 3600000, 6e7
+local now = redis.call('TIME')
+now = now[1] * 1e6 + now[2]
+
+local function added(usd, pico, more_usd, more_pico)
+    usd, pico = usd + more_usd, pico + more_pico
+    if pico >= PICO then return usd + 1, pico - PICO end
+    if pico < 0 then return usd - 1, pico + PICO end
+    return usd, pico
+end
+
+local function above(usd, pico, limit_usd, limit_pico)
+    return usd > limit_usd or (usd == limit_usd and pico > limit_pico)
+end
+
+-- A limit as it is now; `generation` for one that nobody has used lately.
+local function limit_of(rates, generation)
+    local seen = redis.call('GET', 'ih:l:' .. rates[1])
+    local level = {now, 0, 0, 0, 0, generation}
+    if not seen then return level end
+    local at, q, i, o
+    at, q, i, o, level[5], level[6] = struct.unpack('<dddddd', seen)
+    local drained = math.max(now - at, 0)
+    local left = {q, i, o}
+    for n = 1, 3 do
+        local rate = rates[n + 2]
+        if rate >= 0 then level[n + 1] = math.max(math.min(left[n], rate * MINUTE) - drained * rate, 0) end
+    end
+    return level
+end
+
+local function keep(rates, level)
+    redis.call('SET', 'ih:l:' .. rates[1],
+        struct.pack('<dddddd', level[1], level[2], level[3], level[4], level[5], level[6]), 'PX', IDLE_MS)
+end
+
+-- Which bound of a limit a claim would break, and how long until it would not.
+local function broken(rates, level, wanted)
+    for n = 1, 3 do
+        local rate = rates[n + 2]
+        if rate >= 0 then
+            local over = level[n + 1] + wanted[n] * MINUTE - rate * MINUTE
+            if over > 0 then
+                if wanted[n] > rate then return n, -1 end
+                return n, math.ceil(over / rate)
+            end
+        end
+    end
+    if rates[6] >= 0 and level[5] + wanted[1] > rates[6] then return 4, rates[6] == 0 and -1 or 0 end
+end
+
+local function settle(op)
+    for _, rates in ipairs(op[11]) do
+        local level = limit_of(rates, op[3])
+        level[2] = math.max(level[2] - op[13] * MINUTE, 0)
+        level[3] = math.max(level[3] - op[8] * MINUTE, 0)
+        level[4] = math.max(level[4] - op[9] * MINUTE, 0)
+        if level[6] == op[3] then level[5] = math.max(level[5] - op[12], 0) end
+        keep(rates, level)
+    end
+    local fields = op[10]
+    if #fields == 0 then return end
+    local account = 'ih:o:' .. op[2]
+    local read = redis.call('HMGET', account, 'g', unpack(fields))
+    if tonumber(read[1]) ~= op[3] then return end
+    local written = {}
+    for n, field in ipairs(fields) do
+        local usd, pico, settled_usd, settled_pico = 0, 0, 0, 0
+        if read[n + 1] then usd, pico, settled_usd, settled_pico = struct.unpack('<dddd', read[n + 1]) end
+        usd, pico = added(usd, pico, op[6] - op[4], op[7] - op[5])
+        settled_usd, settled_pico = added(settled_usd, settled_pico, op[6], op[7])
+        written[#written + 1] = field
+        written[#written + 1] = struct.pack('<dddd', usd, pico, settled_usd, settled_pico)
+    end
+    redis.call('HSET', account, unpack(written))
+end
+
+-- The windows of a claim's account, or the answer that it is not the right one.
+local function windows_of(op)
+    local names = {'g', 'r', 'a'}
+    for _, budget in ipairs(op[8]) do names[#names + 1] = budget[1] end
+    local read = redis.call('HMGET', 'ih:o:' .. op[2], unpack(names))
+    local generation = tonumber(read[1]) or 0
+    if generation ~= op[3] or not read[2] then return nil, {4, generation, 0} end
+    local windows = {}
+    for n, budget in ipairs(op[8]) do
+        if read[n + 3] then
+            windows[n] = {struct.unpack('<dddd', read[n + 3])}
+        elseif budget[5] > read[3] + CERTAIN_US then
+            windows[n] = {0, 0, 0, 0} -- it began after the account did: nothing of it was before
+        else
+            return nil, {4, generation, 1}
+        end
+    end
+    return windows
+end
+
+local function claim(op)
+    local windows, refusal, waiting = {}, nil, nil
+    local shadows, levels = {}, {}
+    if op[10] == 1 then
+        local other
+        windows, other = windows_of(op)
+        if not windows then return other end
+    end
+    for n, rates in ipairs(op[9]) do
+        levels[n] = limit_of(rates, op[3])
+        if levels[n][6] ~= op[3] then levels[n][5], levels[n][6] = 0, op[3] end
+        local dimension, wait_us = broken(rates, levels[n], {op[11], op[6], op[7]})
+        if dimension and rates[2] == 1 then
+            shadows[#shadows + 1] = -n
+        elseif dimension then
+            return {1, n, dimension, wait_us, now}
+        end
+    end
+    for n, budget in ipairs(op[8]) do
+        local window = windows[n]
+        local usd, pico = added(window[1], window[2], op[4], op[5])
+        if above(usd, pico, budget[2], budget[3]) then
+            local settled_usd, settled_pico = added(window[3], window[4], op[4], op[5])
+            local answer = {3, n, window[1], window[2], window[3], window[4]}
+            if budget[4] == 1 then
+                shadows[#shadows + 1] = n
+            elseif above(settled_usd, settled_pico, budget[2], budget[3]) then
+                answer[1] = 2
+                return answer
+            else
+                waiting = waiting or answer
+            end
+        end
+        window.usd, window.pico = usd, pico
+    end
+    if waiting then return waiting end
+    local written, used = {}, {}
+    for n, budget in ipairs(op[8]) do
+        local window = windows[n]
+        written[#written + 1] = budget[1]
+        written[#written + 1] = struct.pack('<dddd', window.usd, window.pico, window[3], window[4])
+        used[#used + 1], used[#used + 2] = window.usd, window.pico
+    end
+    if #written > 0 then redis.call('HSET', 'ih:o:' .. op[2], unpack(written)) end
+    local left = {}
+    for n, rates in ipairs(op[9]) do
+        local level = levels[n]
+        level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
+        level[5] = level[5] + op[11]
+        keep(rates, level)
+        left[n] = {level[2], level[3], level[4]}
+    end
+    return {0, shadows, left, now, used}
+end
+
+local answers = {}
+for _, op in ipairs(cmsgpack.unpack(ARGV[1])) do
+    if op[1] == 0 then settle(op) else answers[#answers + 1] = claim(op) end
+end
+return cmsgpack.pack(answers)

@@ -1,0 +1,339 @@
+"""What a request does with budgets and limits: reserve the most it can use, settle what it did use."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from router.inference.auth import Caller
+from router.inference.reservations.account import ELSEWHERE, HELD, LIMITED, SPENT, TAKEN, Account, Hold
+from router.inference.reservations.accounts import OPEN_S_MAX, Accounts, Connect
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.leases import TICK_S, Leases
+from router.inference.reservations.line import RedisAway
+from router.inference.reservations.rate_headers import rate_headers
+from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
+from router.inference.reservations.rules import PICOUSD_PER_USD, Match, NoCalendar, Window
+from warehouse.access.usage_rows import UsageEvent
+from warehouse.base.clock import now
+
+WAITING_MAX = 1000  # requests of one worker that wait for others' holds; above it they are refused at once
+CALLED_MAX = 8  # of those who wait for one window are asked for at a time, in their order
+CALL_S = 0.02  # between two looks at whether other workers have settled
+_AGAIN_MAX = 5  # generations that one request follows
+
+
+class Reservations:
+    """Those of one worker."""
+
+    def __init__(
+        self,
+        redis_url: str | None,
+        *,
+        life: int,
+        connect: Connect,
+        recorded: Callable[[], Awaitable[None]],
+        budget_wait_s_max: float,
+    ) -> None:
+        """Args: life: names this worker.  connect: to the database.  recorded: waits until every row closed by now is in it."""
+        self._life, self._budget_wait_s_max = life, budget_wait_s_max
+        self.accounts = Accounts(redis_url, life=life, connect=connect, recorded=recorded)
+        self._line = self.accounts.line
+        self.leases = Leases(self._line)
+        self.waiting = 0
+        self.counts: Counter[str] = Counter()
+        """{admitted, limited, spent, held, unavailable, shared: how many}"""
+        self._shadows: Counter[tuple[str, int, int]] = Counter()
+
+    def is_free(self, org_id: int) -> bool:
+        """Whether nothing bounds an organization, so that its requests need not reserve."""
+        account = self.accounts.get(org_id)
+        return account is not None and not account.stale and account.rules is not None and account.rules.is_empty
+
+    async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
+        """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
+
+        Raises: RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable, NotReady. Then nothing is taken.
+        """
+        account = self.accounts.get(caller.org_id)
+        if account is None or account.stale or account.rules is None:
+            account = await self.accounts.of(caller.org_id)
+        match = await self._match(account, caller, model_id, at)
+        if not match:
+            return None
+        hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        account.touched_s = time.monotonic()
+        if not account.queues and self.leases.take(hold):
+            self.counts["admitted"] += 1
+            return hold
+        try:
+            await self._take(hold)
+        except RedisAway:
+            return self._share(hold)
+        except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
+            self.counts[error.code] += 1
+            raise
+        finally:
+            if hold.queue is not None:
+                self._leave_queue(hold)
+        self.counts["admitted"] += 1
+        return hold
+
+    async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime) -> Match:
+        """Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends."""
+        assert account.rules is not None
+        try:
+            return account.rules.match(caller, model_id, at)
+        except NoCalendar:
+            account.stale = True
+            await self.accounts.of(caller.org_id)
+        try:
+            return account.rules.match(caller, model_id, at)
+        except NoCalendar as error:
+            raise LimitsUnavailable("the calendar of the organization's time zone must be read from the database") from error
+
+    async def _take(self, hold: Hold) -> None:
+        """Raises: as `reserve`, RedisAway."""
+        account, began_s, again = hold.account, time.monotonic(), 0
+        while True:
+            if hold.match.needs_account and not account.generation:
+                await self.accounts.open(account)
+            if account.queues and hold.queue is None:
+                await self._stand_in_line(hold, began_s)
+            hold.future = asyncio.get_running_loop().create_future()
+            if not self._line.up:
+                raise RedisAway
+            self._line.send(hold.claim(), partial(self._answered, hold))
+            answer = await hold.future
+            if isinstance(answer, RedisAway):
+                raise answer
+            kind = answer[0]
+            if kind == TAKEN:
+                self._note(hold, answer)
+                return
+            if kind == HELD:
+                await self._wait(hold, answer, began_s)
+                continue
+            if kind == ELSEWHERE:
+                again += 1
+                if again > _AGAIN_MAX or time.monotonic() - began_s > OPEN_S_MAX + self._budget_wait_s_max:
+                    raise LimitsUnavailable("what has been spent is being summed up")
+                await self._follow(hold, answer)
+                continue
+            raise _refusal(hold, answer)
+
+    def _answered(self, hold: Hold, answer: Any) -> None:
+        """The answer to a claim is there: it counts from this moment on, before the request itself gets to know."""
+        if not isinstance(answer, RedisAway) and answer[0] == TAKEN:
+            account = hold.account
+            if hold.match.needs_account and hold.generation != account.generation:
+                answer = (ELSEWHERE, account.generation, 0)  # taken in an account that is no more
+            else:
+                hold.answer = answer
+                account.holds[hold] = None
+                if hold.future.cancelled():
+                    self.settle(hold)
+        if not hold.future.done():
+            hold.future.set_result(answer)
+
+    async def _follow(self, hold: Hold, answer: Any) -> None:
+        """The account is another one now, is not open yet, or lacks a window that is older than itself."""
+        account = hold.account
+        if answer[1] == account.generation and answer[2]:
+            account.generation, account.doubtful = 0, True
+        await self.accounts.open(account)
+        hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+
+    async def _stand_in_line(self, hold: Hold, began_s: float) -> None:
+        """Who comes later does not overtake those who wait."""
+        for window in hold.match.windows:
+            if window.field in hold.account.queues and self.waiting < WAITING_MAX:
+                await self._turn(hold, window, self._budget_wait_s_max - (time.monotonic() - began_s))
+                return
+
+    async def _wait(self, hold: Hold, answer: Any, began_s: float) -> None:
+        """Until it may be worth asking again. Raises: BudgetHeld."""
+        window = hold.match.windows[answer[1] - 1]
+        waited_s = time.monotonic() - began_s
+        left_s = self._budget_wait_s_max - waited_s
+        if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
+            used, spent = _amounts(answer)
+            raise BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
+        await self._turn(hold, window, left_s)
+
+    async def _turn(self, hold: Hold, window: Window, left_s: float) -> None:
+        if hold.queue != window.field:
+            if hold.queue is not None:
+                self._leave_queue(hold)
+            hold.account.queues.setdefault(window.field, {})[hold] = None
+            hold.queue = window.field
+            self.waiting += 1
+        loop = asyncio.get_running_loop()
+        turn = hold.turn = loop.create_future()
+        timer = loop.call_later(left_s, _call, hold)
+        try:
+            await turn
+        finally:
+            timer.cancel()
+            hold.turn = None
+
+    def _leave_queue(self, hold: Hold) -> None:
+        assert hold.queue is not None
+        queue = hold.account.queues[hold.queue]
+        del queue[hold]
+        self.waiting -= 1
+        if queue:
+            self._call_next(queue)
+        else:
+            del hold.account.queues[hold.queue]
+        hold.queue = None
+
+    @staticmethod
+    def _call_next(queue: dict[Hold, None]) -> None:
+        for _, hold in zip(range(CALLED_MAX), queue, strict=False):
+            _call(hold)
+
+    def _note(self, hold: Hold, answer: Any) -> None:
+        if answer[1]:
+            for number in answer[1]:
+                kind, rule = (
+                    ("budget", hold.match.windows[number - 1].rule) if number > 0 else ("limit", hold.match.limits[-number - 1])
+                )
+                self._shadows[kind, rule.id, hold.account.org_id] += 1
+        hold.account.shares.told(hold.match, answer[4])
+
+    def _share(self, hold: Hold) -> Hold:
+        """Redis is away. Raises: LimitsUnavailable, and what a share can refuse with."""
+        account = hold.account
+        if account.rules is None or not account.rules.shares:
+            self.counts[LimitsUnavailable.code] += 1
+            raise LimitsUnavailable("Redis cannot be reached" if self.accounts.configured else "ROUTER_REDIS_URL is not set")
+        account.shares.take(hold.match, hold.cost_picousd, hold.input_tokens, hold.output_tokens, self.accounts.lives)
+        account.shares.running += 1
+        hold.generation, hold.answer = 0, None
+        account.holds[hold] = None
+        self.counts["shared"] += 1
+        return hold
+
+    def settle(self, hold: Hold, *, cost_picousd: int = 0, input_tokens: int = 0, output_tokens: int = 0) -> None:
+        """It has used that much; the rest goes back. The first call counts."""
+        if hold.settled:
+            return
+        hold.settled = True
+        if hold.lease is not None:
+            hold.lease.settle(hold, cost_picousd, input_tokens, output_tokens)
+            return
+        account = hold.account
+        account.holds.pop(hold, None)
+        account.touched_s = time.monotonic()
+        if hold.answer is None:
+            account.shares.running -= 1
+            account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
+        if self._line.up and (hold.generation or hold.answer is not None):
+            self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens))
+        if account.queues:
+            for window in hold.match.windows:
+                queue = account.queues.get(window.field)
+                if queue:
+                    self._call_next(queue)
+
+    def settle_row(self, hold: Hold | None, caller: Caller, row: UsageEvent) -> None:
+        """The row of an attempt is closed: it belongs to the account as it is at this instant, and so does its cost."""
+        account = hold.account if hold is not None else self.accounts.get(row.org_id)
+        if account is None:
+            return
+        row.router_life = account.number
+        if row.charge_class != "charged":
+            return  # another attempt may be made under the same hold
+        cost_picousd = row.cost_picousd or 0
+        if hold is not None:
+            self.settle(hold, cost_picousd=cost_picousd, input_tokens=row.input_tokens, output_tokens=row.output_tokens)
+        elif account.generation and cost_picousd and row.model_id is not None:
+            self._add_unheld(account, caller, row, row.model_id, cost_picousd)
+
+    def _add_unheld(self, account: Account, caller: Caller, row: UsageEvent, model_id: int, cost_picousd: int) -> None:
+        """A request that nothing bounded when it was admitted: it counts for a budget that was made meanwhile."""
+        assert account.rules is not None
+        match = account.rules.match(caller, model_id, row.started_at)
+        if match.windows and self._line.up:
+            amount = divmod(cost_picousd, PICOUSD_PER_USD)
+            account.touched_s = time.monotonic()
+            self._line.send((0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0))
+
+    def number_of(self, org_id: int) -> int:
+        """What rows of an organization have in `router_life` now."""
+        account = self.accounts.get(org_id)
+        return self._life if account is None else account.number
+
+    @staticmethod
+    def headers(hold: Hold | None) -> bytes:
+        """What is left of the rate limits, as lines of HTTP."""
+        if hold is None or hold.answer is None or not hold.match.limits:
+            return b""
+        return rate_headers(hold.match.meters, hold.answer[2])
+
+    def take_shadows(self) -> dict[tuple[str, int, int], int]:
+        """{(budget or limit, its id, organization id): requests that it would have refused} since the last time."""
+        taken, self._shadows = self._shadows, Counter()
+        return dict(taken)
+
+    def degraded(self) -> str | None:
+        """What is not as it should be, if anything."""
+        if not self.accounts.configured:
+            return "ROUTER_REDIS_URL is not set: requests under a budget or a limit are refused"
+        return (
+            None if self._line.up else "cannot be reached: requests under a budget or a limit are refused, or admitted by shares"
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected to Redis, for as long as it can be reached."""
+        async with self.accounts.running():
+            tasks = [asyncio.create_task(work(), name=work.__name__) for work in (self._call_waiting, self._lease)]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self.leases.end()
+
+    async def _lease(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.leases.tick()
+
+    async def _call_waiting(self) -> None:
+        """What other workers settle nobody tells this one."""
+        while True:
+            await asyncio.sleep(CALL_S)
+            if not self.waiting:
+                continue
+            for account in self.accounts.all():
+                for queue in account.queues.values():
+                    self._call_next(queue)
+
+
+def _call(hold: Hold) -> None:
+    if hold.turn is not None and not hold.turn.done():
+        hold.turn.set_result(None)
+
+
+def _amounts(answer: Any) -> tuple[int, int]:
+    """(used, spent) in pico-dollars."""
+    return answer[2] * PICOUSD_PER_USD + answer[3], answer[4] * PICOUSD_PER_USD + answer[5]
+
+
+def _refusal(hold: Hold, answer: Any) -> RateLimited | BudgetExceeded:
+    kind, number = answer[0], answer[1] - 1
+    if kind == LIMITED:
+        dimension = answer[2] - 1
+        wanted = (1, hold.input_tokens, hold.output_tokens, 1)[dimension]
+        return RateLimited.of(hold.match.limits[number], dimension, wanted=wanted, wait_us=int(answer[3]))
+    assert kind == SPENT
+    used, spent = _amounts(answer)
+    return BudgetExceeded.of(hold.match.windows[number], spent=spent, used=used, hold=hold.cost_picousd, at=now())

@@ -1,0 +1,68 @@
+"""While Redis is down: what one worker may still admit for an organization that has chosen to go on.
+
+Of each budget, its share of what was left when Redis was last heard of; of each rate, its share of the rate. What all workers
+admit together is then at most what was left by the one whose knowledge was the oldest. Pure, but for the clock.
+"""
+
+import time
+from collections.abc import Sequence
+
+from router.inference.reservations.refusals import DIMENSIONS, BudgetExceeded, LimitsUnavailable, RateLimited
+from router.inference.reservations.rules import PICOUSD_PER_USD, Match
+from warehouse.base.clock import now
+
+_MINUTE_US = 60_000_000
+
+
+class Shares:
+    """Of one organization in one worker."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._used: dict[str, int] = {}
+        self._rates: dict[int, tuple[int, list[int]]] = {}
+        self.running = 0
+
+    def told(self, match: Match, used: Sequence[int]) -> None:
+        """What is used of the windows, settled and held, by whomever; dollars and pico-dollars by turns."""
+        if self._used or self._rates:
+            self._used.clear()
+            self._rates.clear()
+        for number, window in enumerate(match.windows):
+            self._known[window.field] = used[2 * number] * PICOUSD_PER_USD + used[2 * number + 1]
+
+    def take(self, match: Match, cost_picousd: int, input_tokens: int, output_tokens: int, workers: int) -> None:
+        """Admit a request, or raise: BudgetExceeded, RateLimited, LimitsUnavailable. Nothing is taken then."""
+        for window in match.windows:
+            field = window.field
+            if window.rule.shadow:
+                continue
+            if field not in self._known:
+                raise LimitsUnavailable("Redis cannot be reached, and this router does not know what the budget has left")
+            known, used = self._known[field], self._used.get(field, 0)
+            if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:
+                raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
+        levels = {}
+        at_us = time.monotonic_ns() // 1000
+        for limit in match.limits:
+            before_us, level = self._rates.get(limit.id, (at_us, [0, 0, 0]))
+            levels[limit.id] = at_us, (level := list(level))
+            for number, wanted in enumerate((1, input_tokens, output_tokens)):
+                rate = getattr(limit, DIMENSIONS[number])
+                if rate is None:
+                    continue
+                share = rate // workers
+                level[number] = max(level[number] - (at_us - before_us) * share, 0) + wanted * _MINUTE_US
+                over = level[number] - share * _MINUTE_US
+                if over > 0 and not limit.shadow:
+                    wait_us = -1 if wanted > share else over // max(share, 1)
+                    raise RateLimited.of(limit, number, wanted=wanted, wait_us=wait_us)
+            if limit.requests_at_once is not None and not limit.shadow and self.running >= limit.requests_at_once // workers:
+                raise RateLimited.of(limit, 3, wanted=1, wait_us=0)
+        self._rates.update(levels)
+        self.add(match, cost_picousd)
+
+    def add(self, match: Match, picousd: int) -> None:
+        """More, or with a negative number less, of a share is used."""
+        for window in match.windows:
+            self._used[window.field] = self._used.get(window.field, 0) + picousd

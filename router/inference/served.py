@@ -1,0 +1,41 @@
+"""One model that is served: its engines, who waits for them, and how many retries it has left."""
+
+from router.inference.canary import Trial
+from router.inference.engine_set import EngineState
+from router.inference.queueing import FairQueue
+from router.inference.retries import RetryBudget
+from warehouse.access.catalogue import Model
+
+
+class Served:
+    """A model and its engines, of which those on trial stand apart. Lives as long as the model is served."""
+
+    __slots__ = ("canaries", "engines", "granted", "model", "plain", "queue", "retries", "same_weights")
+
+    def __init__(self, model: Model, waiting_max: int) -> None:
+        self.model = model
+        self.engines: tuple[EngineState, ...] = ()
+        self.plain: tuple[EngineState, ...] = ()
+        self.canaries: tuple[EngineState, ...] = ()
+        self.same_weights = True
+        self.queue = FairQueue(waiting_max)
+        self.granted = 0
+        """Requests that were called from the queue and have not begun yet: their places are taken."""
+        self.retries = RetryBudget()
+
+    def follow(self, model: Model, engines: tuple[EngineState, ...]) -> None:
+        """The model and its engines are these now."""
+        self.model, self.engines = model, engines
+        self.canaries = tuple(state for state in engines if state.canary_percent is not None)
+        self.plain = tuple(state for state in engines if state.canary_percent is None)
+        self.same_weights = len({state.weight for state in self.plain if state.weight}) <= 1
+        for state in engines:
+            if not self.canaries:
+                state.trial = None
+            elif state.trial is None:
+                state.trial = Trial()
+
+    def free(self, now_s: float) -> int:
+        """How many more requests may begin, beside those that were called."""
+        usable = [state for state in self.engines if state.canary_percent != 0 and state.able(now_s)]
+        return sum(state.bound - state.requests for state in usable) - self.granted

@@ -1,0 +1,463 @@
+"""The HTTP/1.1 side of the metered paths: a request without ASGI in between, bounded from its first byte to its last.
+
+uvicorn's own protocol serves everything else on the same connections. What differs here: a request is started when its body
+is whole, an answer is one write, the pieces of a stream go from the engine's socket to the client's without waking a task,
+and whoever sends slowly, sends too much or does not read is ended (decision 0050).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, cast
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from router.inference.heads import KnownHead
+from warehouse.base.errors import InferhouseError, InvalidRequest
+
+_LOG = logging.getLogger(__name__)
+HEADERS_MAX = 100
+HEADER_BYTES_MAX = 64 * 1024  # request line and headers
+SWEEP_S = 1.0
+LINGER_S = 0.3  # between the word to stop and the end of connections at rest
+
+_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
+_CLOSING = b"connection: close\r\n"
+_JSON = b"content-type: application/json\r\n"
+_STREAM = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\n"  # proxies of nginx's kind would hold tokens back
+)
+
+
+class HeadersTooLarge(InferhouseError):
+    """Request line and headers are over the limit; nothing was read further."""
+
+    status, code, type = 431, "headers_too_large", "invalid_request_error"
+
+
+class RequestTimedOut(InferhouseError):
+    """The request was not whole in time; nothing of it was used."""
+
+    status, code, type = 408, "request_timed_out", "invalid_request_error"
+
+
+class Pausable(Protocol):
+    """Where the pieces of a stream come from."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class ClientCall:
+    """One request of a client, whole, and the way its answer goes."""
+
+    # What most requests leave as it is stands in the class: an object of its own that is hardly written costs little.
+    status = 0
+    too_large = False
+    """The body is over the limit: it was not kept."""
+    on_gone: Callable[[], None] | None = None
+    source: Pausable | None = None
+    response_complete = False
+    disconnected = False
+    keep_alive = True
+    queued = False
+    received = False
+    _started = False
+    _chunked = True
+    _size = 0
+    id_line = b""
+    """The request's id as a header, for engine and client."""
+    _task: asyncio.Task[None]
+
+    def __init__(
+        self, protocol: "InferenceProtocol", headers: dict[bytes, bytes], endpoint: "Endpoint", body: bytes = b""
+    ) -> None:
+        self._protocol, self._transport, self.endpoint = protocol, protocol.transport, endpoint
+        self.headers, self.body = headers, body
+        self._parts: list[bytes] = []
+
+    # what uvicorn's protocol expects of the thing that answers
+
+    @property
+    def message_event(self) -> "ClientCall":
+        return self
+
+    def set(self) -> None:
+        """The connection is gone."""
+        if self.disconnected and self.on_gone is not None and not self.response_complete:
+            self.on_gone()
+
+    # the request
+
+    @property
+    def is_plain(self) -> bool:
+        """Of HTTP/1.1, on a connection that stays, and with nothing in its head that asks for more than an answer."""
+        return self.keep_alive and self._chunked and self.headers.keys().isdisjoint(_NOT_PLAIN)
+
+    def address_scope(self) -> Mapping[str, Any]:
+        """What ASGI calls scope, as far as it tells where the request comes from."""
+        return {"client": self._protocol.client, "headers": self.headers.items()}
+
+    def take(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._size += len(data)
+        if self.too_large:
+            return
+        if self._size > self.endpoint.body_bytes_max:
+            self.refuse_body()
+        else:
+            self._parts.append(data)
+
+    def refuse_body(self) -> None:
+        """The body is, or says that it will be, over the limit: the answer does not wait for it."""
+        self.too_large, self._parts = True, []
+        self.go(received=True)
+
+    def go(self, *, queued: bool = False, received: bool = False) -> None:
+        """Start, once: when the body is whole and nobody's answer is before this one's."""
+        self.queued &= queued
+        self.received |= received
+        if self.received and not self.queued and not self._started:
+            self._started = True
+            self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self._parts = []
+            self.start()
+
+    def start(self) -> None:
+        """Have it answered. Only for who made it with its whole body; otherwise `go` calls it."""
+        protocol = self._protocol
+        self._task = protocol.loop.create_task(self._run())
+        protocol.tasks.add(self._task)  # uvicorn waits for these when it stops, and cancels them when it must
+
+    async def _run(self) -> None:
+        try:
+            await self.endpoint.serve(self)
+        except Exception:  # noqa: BLE001 - the edge of the process
+            _LOG.exception("a request of the inference API failed")
+            self._transport.close()
+        finally:
+            self._protocol.tasks.discard(self._task)
+
+    # the answer
+
+    def answer(self, status: int, body: bytes, headers: bytes) -> None:
+        """A whole answer in JSON. Args: headers: lines, each with its end."""
+        self.status = status
+        if not self.disconnected:
+            closing = b"" if self.keep_alive else _CLOSING
+            self._transport.write(
+                b"%b%b%bcontent-length: %d\r\n%b%b\r\n%b"
+                % (STATUS_LINE[status], _JSON, headers, len(body), self._protocol.date(), closing, body)
+            )
+        self._complete()
+
+    def begin_stream(self, headers: bytes, first: bytes) -> None:
+        """Status and headers of a stream, with its first piece. Args: headers: as above."""
+        self.status = 200
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        closing = b"" if self.keep_alive else _CLOSING
+        head = b"%b%b%b%b%b%b\r\n" % (STATUS_LINE[200], _STREAM, headers, framing, self._protocol.date(), closing)
+        if not self.disconnected:
+            self._transport.write(head + self._framed(first))
+
+    def write(self, data: bytes) -> None:
+        """A further piece of the stream."""
+        if not self.disconnected:
+            self._transport.write(self._framed(data))
+
+    def end(self, data: bytes) -> None:
+        """The last piece."""
+        if not self.disconnected:
+            self._transport.write(self._framed(data) + b"0\r\n\r\n" if self._chunked else data)
+        self._complete()
+
+    def refuse_pipelining_of(self, version: str) -> None:
+        """HTTP/1.0 knows no chunks and keeps no connection."""
+        if version == "1.0":
+            self._chunked = self.keep_alive = False
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
+    def _complete(self) -> None:
+        self.response_complete, self.source, self.on_gone = True, None, None
+        if not self.keep_alive:
+            self._transport.close()
+        self._protocol.on_response_complete()
+
+
+class Endpoint(Protocol):
+    """What serves a metered path."""
+
+    body_bytes_max: int
+
+    serve: Callable[[ClientCall], Awaitable[None]]
+
+
+class Served(Protocol):
+    """The application, as far as this module knows it."""
+
+    endpoints: Mapping[bytes, Endpoint]
+    receive_s_max: float
+    stall_s_max: float
+
+
+class InferenceProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the metered paths taken out. One instance a connection."""
+
+    # Of all connections; one sweep instead of a timer for each.
+    waiting: dict["InferenceProtocol", float] = {}  # noqa: RUF012 - {from whom a whole request must come: until when}
+    stalled: dict["InferenceProtocol", float] = {}  # noqa: RUF012 - {whose client does not read: until when}
+    _date: tuple[object, bytes] = (None, b"")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        app = cast("Served", self.app)
+        self._endpoints, self._receive_s_max, self._stall_s_max = app.endpoints, app.receive_s_max, app.stall_s_max
+        self._call: ClientCall | None = None
+        """The newest request, where it is one of a metered path."""
+        self._known: tuple[KnownHead, Mapping[bytes, bytes], Endpoint] | None = None
+        """The newest head that the parser has read, where it was a plain one of a metered path."""
+        self._held = b""
+        """That head again, and not yet all of its body."""
+        self._head_bytes = self._read_bytes = 0
+        self._in_request = self._in_head = False
+        self._ending = False
+        """The process stops: the next answer on this connection is its last."""
+        self._began_s = 0.0
+        """When the request began that is not whole yet, on the loop's clock."""
+
+    # asyncio's calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.waiting[self] = self.loop.time() + self._receive_s_max
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.waiting.pop(self, None)
+        self.stalled.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._known is not None:
+            if self._held:
+                data, self._in_request = self._held + data, False
+            if not self._in_request and self._comes_again(data, *self._known):
+                return
+            self._held = b""
+        self._read_bytes, is_first = len(data), not self._in_request
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(InvalidRequest("this server speaks HTTP/1.1 only: there is nothing to upgrade to"))
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, HeadersTooLarge) else InvalidRequest("the request is no valid HTTP/1.1"))
+        if not self._in_request:
+            self._began_s = 0.0
+            self.waiting.pop(self, None)
+            if is_first:
+                self._learn(data)
+            return
+        if not self._began_s:
+            self._began_s = self.loop.time()
+            self.waiting[self] = self._began_s + self._receive_s_max
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEADER_BYTES_MAX:
+                self._refuse(_headers_too_large())
+
+    def _comes_again(self, data: bytes, head: KnownHead, headers: Mapping[bytes, bytes], endpoint: Endpoint) -> bool:
+        """Start the request in these bytes if it is whole and its head is the one before: the parser has no part in it.
+
+        Where only the end of the body is missing they are held, once; then too nothing is left to do with them.
+        """
+        before = self.cycle
+        if before is not None and not before.response_complete:
+            return False  # pipelined
+        body = head.body_of(data)
+        if body is None or len(body) > endpoint.body_bytes_max:
+            return not self._held and self._hold(data, head, endpoint.body_bytes_max)
+        self._held = b""
+        self._began_s = 0.0
+        self.waiting.pop(self, None)
+        self._call = call = ClientCall(self, dict(headers), endpoint, body)
+        if self._ending:
+            call.keep_alive = False
+        self.cycle = call  # type: ignore[assignment]  # as in `on_headers_complete`
+        call.start()
+        return True
+
+    def _hold(self, data: bytes, head: KnownHead, body_bytes_max: int) -> bool:
+        if not head.is_begun_by(data, body_bytes_max):
+            return False
+        self._held, self._in_request, self._call = data, True, None
+        self._began_s = self.loop.time()
+        self.waiting[self] = self._began_s + self._receive_s_max
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of the request that was parsed, if these bytes are that request and nothing else."""
+        call = self._call
+        if call is None or not call.is_plain:
+            self._known = None
+        elif (known := KnownHead.of(data, len(call.body))) is not None:
+            self._known = known, call.headers.copy(), call.endpoint
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.stalled[self] = self.loop.time() + self._stall_s_max
+        if self._call is not None and self._call.source is not None:
+            self._call.source.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.stalled.pop(self, None)
+        if self._call is not None and self._call.source is not None:
+            self._call.source.resume()
+
+    # httptools' calls
+
+    def on_message_begin(self) -> None:
+        self._in_request = self._in_head = True
+        self._head_bytes = 0
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= HEADERS_MAX:
+            raise _headers_too_large()
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._read_bytes > HEADER_BYTES_MAX and sum(map(_header_bytes, self.headers)) > HEADER_BYTES_MAX:
+            raise _headers_too_large()
+        endpoint = self._endpoints.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
+        if endpoint is None:
+            self._hand_to_asgi()
+            return
+        before, headers = self.cycle, dict(self.headers)
+        call = ClientCall(self, headers, endpoint)
+        if self._ending or not self.parser.should_keep_alive():
+            call.keep_alive = False
+        call.refuse_pipelining_of(self.parser.get_http_version())
+        self._call = call
+        self.cycle = call  # type: ignore[assignment]  # it has what uvicorn uses of a cycle
+        if before is not None and not before.response_complete:
+            call.queued = True
+            self.flow.pause_reading()
+            self.pipeline.appendleft((call, None))  # type: ignore[arg-type]
+        if int(headers.get(b"content-length", b"0")) > endpoint.body_bytes_max:
+            call.refuse_body()
+        elif b"expect" in headers and not call.queued:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._call is not None:
+            self._call.take(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        if self._call is not None:
+            self._call.go(queued=True, received=True)
+        else:
+            super().on_message_complete()
+
+    # uvicorn's calls
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, ClientCall):  # it waited behind another answer
+            cycle.go()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        """A connection at rest is left open for a moment: a request may be on its way, which a close would cut off."""
+        self._ending = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif not self._in_request:
+            self.loop.call_later(LINGER_S, self._close_at_rest)
+
+    def _close_at_rest(self) -> None:
+        if (self.cycle is None or self.cycle.response_complete) and not self._in_request:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, with a place in the sweep's list instead of a timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._ending and not self.pipeline:
+            self.transport.close()
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._in_request:
+            self.waiting[self] = self.loop.time() + self.timeout_keep_alive
+
+    def date(self) -> bytes:
+        """The headers that uvicorn adds to every answer; it makes a new list of them each second."""
+        headers = self.server_state.default_headers
+        known, lines = InferenceProtocol._date
+        if known is not headers:
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            InferenceProtocol._date = headers, lines
+        return lines
+
+    def end_slow_request(self) -> None:
+        """Its time is up; a connection on which nothing was sent yet is closed without a word."""
+        if self._in_request:
+            self._refuse(RequestTimedOut(f"the request was not whole {self._receive_s_max:g} s after it began"))
+        else:
+            self.transport.close()
+
+    def _hand_to_asgi(self) -> None:
+        self._call = None
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers[:] = headers
+        self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+        super().on_headers_complete()
+
+    def _refuse(self, error: InferhouseError) -> None:
+        """What is no request gets an answer in the one form of errors, and the connection ends."""
+        self._in_request = False
+        if self.transport.is_closing():
+            return
+        if self._call is not None and self._call.response_complete:  # it was answered before it was whole
+            self.transport.close()
+            return
+        body = orjson.dumps(error.envelope(None))
+        head = b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (STATUS_LINE[error.status], _JSON, len(body))
+        self.transport.write(head + body)
+        self.transport.close()
+
+
+def _header_bytes(header: tuple[bytes, bytes]) -> int:
+    return len(header[0]) + len(header[1])
+
+
+def _headers_too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"more than {HEADERS_MAX} headers, or more than {HEADER_BYTES_MAX} bytes of them")
+
+
+async def sweep() -> None:
+    """End connections whose time is up: those that send a request too slowly, and those that do not read their answer."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        now_s = loop.time()
+        for protocol in [protocol for protocol, until_s in InferenceProtocol.waiting.items() if until_s < now_s]:
+            protocol.end_slow_request()
+        for protocol in [protocol for protocol, until_s in InferenceProtocol.stalled.items() if until_s < now_s]:
+            protocol.transport.abort()

@@ -1,0 +1,46 @@
+"""Errors as the clients of each API expect them: OpenAI's envelope, or Anthropic's."""
+
+import orjson
+
+from warehouse.base.errors import InferhouseError
+
+# Source: the error types that Anthropic's API documents; 5xx without one of its own is `api_error`.
+_ANTHROPIC = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def openai_body(error: InferhouseError, request_id: str | None) -> bytes:
+    """The body of an error in OpenAI's envelope."""
+    return orjson.dumps(error.envelope(request_id))
+
+
+def openai_event(error: InferhouseError, request_id: str | None) -> bytes:
+    """An error inside a stream that has begun; OpenAI's SDKs raise it."""
+    return b"data: %b\n\n" % openai_body(error, request_id)
+
+
+def responses_event(error: InferhouseError, request_id: str | None) -> bytes:
+    """The Responses API's own `error` event, with the envelope beside it, which is what OpenAI's SDKs raise."""
+    told = {"type": "error", "code": error.code, "message": str(error), "param": error.param, **error.envelope(request_id)}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
+
+
+def anthropic_body(error: InferhouseError, request_id: str | None) -> bytes:
+    """The body of an error as Anthropic's API has it."""
+    told = {"type": _ANTHROPIC.get(error.status, "api_error"), "message": str(error)}
+    return orjson.dumps({"type": "error", "error": told, "request_id": request_id})
+
+
+def anthropic_event(error: InferhouseError, request_id: str | None) -> bytes:
+    """An error inside a stream that has begun."""
+    return b"event: error\ndata: %b\n\n" % anthropic_body(error, request_id)

@@ -1,0 +1,143 @@
+"""Streams of named events: the Responses API and the Messages API. Neither has running counts before its end."""
+
+import re
+
+import msgspec
+
+from router.inference.shapes.tap import Tap, data_of
+from router.inference.shapes.usage import MessagesUsage, Reading, Response, Usage, finish_label
+
+_TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]+)"')
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _ResponseEvent(msgspec.Struct):
+    type: str
+    response: Response | None = None
+
+
+class _Message(msgspec.Struct):
+    usage: MessagesUsage | None = None
+
+
+class _Delta(msgspec.Struct):
+    stop_reason: str | None = None
+
+
+class _MessageEvent(msgspec.Struct):
+    type: str
+    message: _Message | None = None
+    usage: MessagesUsage | None = None
+    delta: _Delta | None = None
+
+
+_RESPONSE_EVENT = msgspec.json.Decoder(_ResponseEvent)
+_MESSAGE_EVENT = msgspec.json.Decoder(_MessageEvent)
+
+
+def _kind(event: bytes) -> bytes:
+    """The name of an event: of its first line, or where it has none, of the data's `type`."""
+    if event.startswith(b"event: "):
+        return event[7 : event.find(b"\n", 7)].rstrip(b"\r")
+    for line in event.split(b"\n"):
+        if line.startswith(b"event:"):
+            return line[6:].strip()
+    data = data_of(event)
+    if data is None:
+        return b""
+    if data == b"[DONE]":
+        return data
+    found = _TYPE.search(data)
+    return found.group(1) if found else b"error" if data.startswith(b'{"error"') else b""
+
+
+class ResponsesTap(Tap):
+    """`response.created` … `response.completed`, whose response has the usage."""
+
+    __slots__ = ("_reading",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading = Reading()
+
+    @property
+    def reading(self) -> Reading:
+        return self._reading
+
+    def _event(self, event: bytes) -> bytes:
+        if event.startswith(b"event: response.output_text.delta\n"):
+            self.pieces += 1
+            return event
+        kind = _kind(event)
+        if kind in (b"response.completed", b"response.incomplete", b"response.failed"):
+            self._read(event)
+            self.engine_error = kind == b"response.failed"
+            return self._end(event)
+        if kind.endswith(b".delta"):
+            self.pieces += 1
+        elif kind == b"error":
+            self.engine_error = True
+        elif kind == b"[DONE]":
+            return self._end(event)
+        return event
+
+    def _read(self, event: bytes) -> None:
+        try:
+            response = _RESPONSE_EVENT.decode(data_of(event) or b"").response
+        except _BROKEN:
+            return
+        if response is not None:
+            self._reading = response.reading()
+
+
+class MessagesTap(Tap):
+    """`message_start` has the prompt's tokens, `message_delta` those of the answer so far, `message_stop` is the end."""
+
+    __slots__ = ("_delta", "_finish", "_start")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start: Usage | None = None
+        self._delta: MessagesUsage | None = None
+        self._finish: str | None = None
+
+    @property
+    def reading(self) -> Reading:
+        start, delta = self._start, self._delta
+        if delta is None:
+            if start is None:
+                return Reading(None, self._finish)
+            pieces = max(self.pieces, start.completion_tokens)
+            counted = Usage(start.prompt_tokens, pieces, start.cached_tokens)
+            return Reading(counted, self._finish, estimated=True)
+        usage = delta.usage()
+        if usage is None and start is not None and delta.output_tokens is not None:
+            usage = Usage(start.prompt_tokens, delta.output_tokens, start.cached_tokens)
+        return Reading(usage, self._finish)
+
+    def _event(self, event: bytes) -> bytes:
+        if event.startswith(b"event: content_block_delta\n"):
+            self.pieces += 1
+            return event
+        kind = _kind(event)
+        if kind in (b"message_start", b"message_delta"):
+            self._read(event)
+        elif kind == b"content_block_delta":
+            self.pieces += 1
+        elif kind in (b"message_stop", b"[DONE]"):
+            return self._end(event)
+        elif kind == b"error":
+            self.engine_error = True
+        return event
+
+    def _read(self, event: bytes) -> None:
+        try:
+            read = _MESSAGE_EVENT.decode(data_of(event) or b"")
+        except _BROKEN:
+            return
+        if read.type == "message_start" and read.message is not None and read.message.usage is not None:
+            self._start = read.message.usage.usage()
+        elif read.type == "message_delta":
+            self._delta = read.usage or self._delta
+            if read.delta is not None and read.delta.stop_reason is not None:
+                self._finish = finish_label(read.delta.stop_reason)

@@ -1,0 +1,256 @@
+"""Streams of server-sent events on their way to the client: usage is read, what was not asked for is cut out.
+
+Engines are asked for usage in every chunk, so that a stream that breaks off has a running count. Events are passed on byte
+for byte, however they were cut on their way here. A tap never raises anything but EngineFailed.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from router.inference.shapes.edit import fields, without_field
+from router.inference.shapes.usage import TOKENS_MAX, ChoicesUsage, Reading, Usage, finish_label
+from warehouse.base.errors import EngineFailed
+
+EVENT_BYTES_MAX = 4 * 1024 * 1024  # one server-sent event; a longer one is a fault of the engine
+_END = re.compile(rb"\n\r?\n")
+_LINE_END, _ARRAY, _ARRAY_END, _BRACE, _D = b"\n[]{d"
+_USAGE = b',"usage":'  # 9 bytes
+_FINISH = b'"finish_reason":"'  # 17 bytes
+_INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
+_ERRORS = (b'data: {"error"', b"event: error")
+_CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
+
+
+class Tap:
+    """What every stream has: events out of bytes. `_event` of each kind says what goes on for an event."""
+
+    __slots__ = ("_partial", "_searched", "done", "engine_error", "pieces", "tail")
+
+    def __init__(self) -> None:
+        self._partial: bytearray | None = None
+        self._searched = 0
+        self.done = False
+        """The engine has ended its stream as it should."""
+        self.engine_error = False
+        """The engine has told of an error inside the stream."""
+        self.tail = b""
+        """The end marker: held back until the row is on disk, so that the client does not have it before."""
+        self.pieces = 0
+        """Pieces of output in a stream without running counts."""
+
+    @property
+    def reading(self) -> Reading:
+        """Usage and finish reason so far; usage that cannot be read counts as none."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes to pass on for the bytes received. Raises: EngineFailed: an event without end."""
+        # One event, which is how tokens come: JSON has no line ends of its own, so the first one is the event's.
+        if self._partial is None and data.find(b"\n") == len(data) - 2 and data[-1] == _LINE_END and not self.done:
+            return self._event(data)
+        if self._partial is not None or b"\r" in data:
+            return self._feed(data)
+        events = data.split(b"\n\n")
+        self._hold(events.pop())
+        return b"".join([self._late(event + b"\n\n") if self.done else self._event(event + b"\n\n") for event in events])
+
+    def _hold(self, rest: bytes | bytearray) -> None:
+        """Keep the beginning of an event. Raises: EngineFailed: it is too long."""
+        if len(rest) > EVENT_BYTES_MAX:
+            raise EngineFailed(f"the engine sent an event of more than {EVENT_BYTES_MAX} bytes")
+        self._partial = bytearray(rest) if rest else None
+        # The next search begins where an end that is cut in two may begin, not at the start of a long event again.
+        self._searched = max(0, len(rest) - 2)
+
+    def _event(self, event: bytes) -> bytes:
+        """What goes on for one event, its blank line included."""
+        raise NotImplementedError
+
+    def _feed(self, data: bytes) -> bytes:
+        buffer: bytes | bytearray = data
+        if self._partial is not None:
+            self._partial += data
+            buffer = self._partial
+        passed, begin = [], 0
+        for found in _END.finditer(buffer, self._searched):
+            event = bytes(buffer[begin : found.end()])
+            begin = found.end()
+            passed.append(self._late(event) if self.done else self._event(event))
+        if begin or self._partial is None:
+            self._hold(buffer[begin:])
+        else:
+            if len(self._partial) > EVENT_BYTES_MAX:
+                raise EngineFailed(f"the engine sent an event of more than {EVENT_BYTES_MAX} bytes")
+            self._searched = max(0, len(self._partial) - 2)
+        return b"".join(passed)
+
+    def _late(self, event: bytes) -> bytes:
+        """After the end marker nothing is passed on before it."""
+        self.tail += event
+        if len(self.tail) > EVENT_BYTES_MAX:
+            raise EngineFailed("the engine goes on after the end of its stream")
+        return b""
+
+    def _end(self, event: bytes) -> bytes:
+        self.done, self.tail = True, event
+        return b""
+
+
+class ChoicesTap(Tap):
+    """Chat and text completions: chunks with `choices`, usage in each and in a last one without choices, then `[DONE]`."""
+
+    __slots__ = ("_choices", "_choices_per_prompt", "_finish", "_of_choices", "_usage", "_wants_running_usage", "_wants_usage")
+
+    def __init__(self, *, wants_usage: bool, wants_running_usage: bool, choices: int = 1, prompts: int = 1) -> None:
+        super().__init__()
+        self._choices, self._choices_per_prompt = choices, max(1, choices // prompts)
+        self._of_choices: dict[int, bytes] = {}
+        self._wants_usage, self._wants_running_usage = wants_usage, wants_running_usage
+        self._usage: bytes | None = None
+        self._finish: bytes | None = None
+
+    @property
+    def reading(self) -> Reading:
+        finish = None if self._finish is None else finish_label(self._finish.decode("latin-1"))
+        return Reading(self._sum() if self._of_choices else _usage_in(self._usage), finish)
+
+    def _sum(self) -> Usage | None:
+        """Running counts are those of one choice and its prompt: together they are what the engine has done so far."""
+        tokens, cached, reasoning = 0, 0, 0
+        prompts: dict[int, int] = {}
+        for index, stated in self._of_choices.items():
+            usage = _usage_in(stated)
+            if usage is not None:
+                tokens += usage.completion_tokens
+                reasoning += usage.reasoning_tokens
+                if index // self._choices_per_prompt not in prompts:
+                    cached += usage.cached_tokens
+                prompts[index // self._choices_per_prompt] = usage.prompt_tokens
+        prompt = sum(prompts.values())
+        if not prompts or max(prompt, tokens) > TOKENS_MAX:
+            return None
+        return Usage(prompt, tokens, min(cached, prompt), reasoning)
+
+    def _state(self, usage: bytes, event: bytes) -> None:
+        """Keep what is stated, unread until somebody asks."""
+        self._usage = usage
+        if self._choices > 1:
+            found = _INDEX.search(event)
+            if found is None:  # the usage chunk: of all together
+                self._of_choices.clear()
+            elif (index := int(found.group(1))) < self._choices:
+                self._of_choices[index] = usage
+
+    def _event(self, event: bytes) -> bytes:
+        usage = event.rfind(_USAGE)
+        if usage < 0 and event.startswith(b'data: {"') and b'usage"' not in event and not event.startswith(_ERRORS):
+            return self._without_usage(event)
+        # After the array of choices, as every engine that we know writes it; else it is looked for with care.
+        if usage < 0 or event[usage - 1] != _ARRAY_END or event[0] != _D:
+            return self._slow(event)
+        start = usage + 9
+        end = event.find(b"}", start) + 1
+        if event.find(b"{", start + 1, end) >= 0 or event[start] != _BRACE:
+            end = _object_end(event, start)
+        if end <= 0 or event[end] not in b",}":
+            return self._slow(event)
+        if event[start] == _BRACE:
+            self._state(event[start:end], event)
+        finish = event.find(_FINISH)
+        if finish > 0:
+            finish += 17
+            self._finish = event[finish : event.find(b'"', finish)]
+        if self._wants_running_usage:
+            return event
+        if event[usage - 2] == _ARRAY and event.endswith(b'"choices":[]', 0, usage):  # the usage chunk, after the last token
+            return event if self._wants_usage else b""
+        return event[:usage] + event[end:]
+
+    def _without_usage(self, event: bytes) -> bytes:
+        """A chunk of an engine that has no running counts."""
+        finish = event.find(_FINISH)
+        if finish > 0:
+            start = finish + 17
+            self._finish = event[start : event.find(b'"', start)]
+        elif b'"finish_reason":null' not in event:
+            return self._slow(event)
+        return event
+
+    def _slow(self, event: bytes) -> bytes:
+        """An event that is not written as vLLM writes them."""
+        data = data_of(event)
+        if data == b"[DONE]":
+            return self._end(event)
+        if event.startswith(_ERRORS):
+            self.engine_error = True
+        if data is None or b'"' not in data or not _is_object(data):
+            return event
+        values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
+        if "error" in values and values["error"] != b"null":
+            self.engine_error = True
+        self._note_finish(values.get("choices", b""))
+        stated = values.get("usage")
+        if stated is None:
+            return event
+        if stated.startswith(b"{"):
+            self._state(stated, values.get("choices", b""))
+        if self._wants_running_usage:
+            return event
+        if values.get("choices", b"")[1:-1].strip() == b"" and "choices" in values and stated != b"null":
+            return event if self._wants_usage else b""
+        at = event.find(data)
+        return event if at < 0 else event[:at] + without_field(data, "usage") + event[at + len(data) :]
+
+    def _note_finish(self, choices: bytes) -> None:
+        try:
+            for choice in _FINISHES.decode(choices or b"[]"):
+                if choice.finish_reason is not None:
+                    self._finish = choice.finish_reason.encode("latin-1", "replace")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+
+
+class _Finish(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+_FINISHES = msgspec.json.Decoder(list[_Finish])
+_OBJECT: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _usage_in(stated: bytes | None) -> Usage | None:
+    """None where it is not stated, or cannot be read."""
+    try:
+        return None if stated is None else _CHOICES_USAGE.decode(stated).usage()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The data of an event: of its only data line, or of several together; None without any."""
+    lines = [line for line in event.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data:")]
+    if not lines:
+        return None
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines).strip(b" ")
+
+
+def _is_object(data: bytes) -> bool:
+    try:
+        _OBJECT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _object_end(event: bytes, start: int) -> int:
+    """Where the object of numbers and objects, or the null, that starts here ends; -1: it is neither."""
+    if event[start] != _BRACE:
+        return start + 4 if event.startswith(b"null", start) else -1
+    end = event.find(b"}", start) + 1
+    closed = 1
+    while end > 0 and event.count(b"{", start, end) > closed:
+        end = event.find(b"}", end) + 1
+        closed += 1
+    return end or -1

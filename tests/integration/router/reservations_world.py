@@ -1,0 +1,136 @@
+"""Workers that reserve, settle and write rows on a real Redis and database, without HTTP and engines in between."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from router.inference.auth import Caller
+from router.inference.reservations.account import Hold
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.reservations import Reservations
+from router.inference.usage_sink import UsageSink
+from tests.factories import Tenant, usage_event
+from warehouse.base.clock import now
+from warehouse.base.ids import public_id, uuid7
+
+
+def caller_of(tenant: Tenant, **fields: Any) -> Caller:
+    """The caller that a tenant's key makes."""
+    values = {"user_id": None, "service_account_id": None, "models": None, "answers_kept_s": 0}
+    return Caller(tenant.api_key_id, tenant.org_id, tenant.project_id, **values | fields)
+
+
+def add_budget(
+    db: psycopg.Connection, tenant: Tenant, limit_picousd: int, *, period: str = "month", mode: str = "hard", **of: int
+) -> int:
+    """A budget of the organization, or of what `project_id`, `api_key_id`, `model_id` … name; its id."""
+    values = {
+        "public_id": public_id("budget"),
+        "org_id": tenant.org_id,
+        "period": period,
+        "limit_picousd": limit_picousd,
+        "mode": mode,
+    }
+    return _insert(db, "budgets", values | of)
+
+
+def add_limit(db: psycopg.Connection, tenant: Tenant, *, mode: str = "hard", **rates: int) -> int:
+    """A limit of the organization, or of what `project_id`, `api_key_id`, `model_id` name; its id."""
+    return _insert(db, "limits", {"public_id": public_id("limit"), "org_id": tenant.org_id, "mode": mode} | rates)
+
+
+def _insert(db: psycopg.Connection, table: str, values: dict[str, Any]) -> int:
+    columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+    row = db.execute(f"insert into control.{table} ({columns}) values ({places}) returning id", list(values.values())).fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One router's reservations with its journal and the writer behind it."""
+
+    reservations: Reservations
+    sink: UsageSink
+    pool: AsyncConnectionPool
+    model_id: int
+    price_id: int
+
+    async def call(
+        self,
+        tenant: Tenant,
+        hold: Bounds,
+        *,
+        cost: int,
+        seconds: float = 0.0,
+        caller: Caller | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """One request from admission to its row. Raises: what `reserve` raises."""
+        caller, at = caller or caller_of(tenant), at or now()
+        held = await self.reservations.reserve(caller, self.model_id, at, hold)
+        await asyncio.sleep(seconds)
+        self.record(tenant, held, caller, cost=cost, at=at)
+
+    async def connected(self) -> None:
+        """Until Redis is there."""
+        await self.reservations.accounts.line.connected.wait()
+
+    def record(self, tenant: Tenant, held: Hold | None, caller: Caller, *, cost: int, at: datetime) -> None:
+        """The row of a request that is at its end."""
+        row = usage_event(
+            tenant, 0, at, request_id=uuid7(), model_id=self.model_id, price_id=self.price_id, cost_picousd=cost,
+            charge_class="charged",
+            finished_at=at + timedelta(milliseconds=1), router_life=self.reservations.number_of(tenant.org_id),
+        )  # fmt: skip
+        attempt = self.sink.open(row)
+        self.reservations.settle_row(held, caller, row)
+        self.sink.close(attempt)
+        if held is not None:
+            self.reservations.settle(held)
+
+
+@contextlib.asynccontextmanager
+async def worker(
+    database_url: str, redis_url: str | None, journal: Path, model: tuple[int, int], *, wait_s: float = 10.0
+) -> AsyncIterator[Worker]:
+    """A worker that ends as a router does. Args: model: its id and that of its price."""
+    async with AsyncConnectionPool(database_url, min_size=1, max_size=4, open=False) as pool:
+        life = secrets.randbelow(2**31)
+        sink = UsageSink(
+            journal,
+            pool.connection,
+            journal_bytes_max=2**28,
+            flush_interval_s=0.05,
+            flush_rows_max=10_000,
+            worker_name="test",
+            life=life,
+        )
+        reservations = Reservations(
+            redis_url, life=life, connect=pool.connection, recorded=sink.recorded, budget_wait_s_max=wait_s
+        )
+        async with reservations.running():
+            writer = asyncio.create_task(sink.run())
+            yield Worker(reservations, sink, pool, *model)
+            await sink.stop(writer)
+
+
+def spread(chance: random.Random, most: int) -> int:
+    """A cost of at most that: often little, sometimes all."""
+    return chance.choice([0, 1, most, most - 1, chance.randint(0, most), chance.randint(0, most // 3 + 1)])
+
+
+def request_id(number: int) -> UUID:
+    """One that names itself."""
+    return UUID(int=(7 << 76) | (2 << 62) | number)

@@ -1,0 +1,125 @@
+"""A request that is sent twice with one Idempotency-Key is answered once and never charged twice."""
+
+import threading
+import time
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.integration.router.conftest import Stack
+from warehouse.identity.keys import ApiKeySecret
+
+
+@pytest.fixture
+def engine_flags() -> list[str]:
+    return ["--tokens-per-second", "100"]
+
+
+def _keep(stack: Stack, seconds: int) -> None:
+    stack.db.execute("update control.organizations set answers_kept_s = %s", [seconds])
+    stack.db.commit()
+    time.sleep(0.3)  # the router forgets what it knew of the organization's keys
+
+
+def _charged(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["charge_class"] for row in rows]
+
+
+def test_a_finished_answer_is_sent_again_to_the_byte_and_costs_nothing(stack: Stack, hello: dict[str, Any]) -> None:
+    _keep(stack, 3600)
+    key = {"idempotency-key": str(uuid4())}
+    first, second = stack.post(hello, headers=key), stack.post(hello, headers=key)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert second.content == first.content
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert second.headers["x-inferhouse-original-request-id"] == first.headers["x-request-id"]
+    assert second.headers["x-request-id"] != first.headers["x-request-id"]
+    rows = stack.rows(2)
+    assert _charged(rows) == ["charged", "free_replayed"]
+    assert (rows[1]["attempt"], rows[1]["cost_picousd"], rows[1]["output_tokens"]) == (0, 0, 0)
+    assert stack.ledger()["totals"]["calls"] == 1
+
+
+def test_without_keeping_answers_the_second_is_told_of_the_first(stack: Stack, hello: dict[str, Any]) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    first, second = stack.post(hello, headers=key), stack.post(hello, headers=key)
+    assert (second.status_code, second.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert first.headers["x-request-id"] in second.json()["error"]["message"]
+    assert _charged(stack.rows(2)) == ["charged", "free_refused"]
+    stored = stack.db.execute("select finished, answer from raw.idempotent_answers").fetchall()
+    assert stored == [(True, None)], "no answer's text is kept unless it was asked for"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_twice_at_the_same_time_is_once(stack: Stack, hello: dict[str, Any], stream: bool) -> None:
+    key, body, statuses = {"idempotency-key": str(uuid4())}, hello | {"stream": stream, "min_tokens": 20}, []
+
+    def post() -> None:
+        statuses.append(stack.post(body, headers=key).status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] + [409] * 7
+    assert sorted(_charged(stack.rows(8))) == ["charged"] + ["free_refused"] * 7
+
+
+def test_a_request_that_was_not_charged_gives_its_key_back(stack: Stack, hello: dict[str, Any]) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    assert stack.post(hello, headers=key | {"x-simulated-fault": "500"}).status_code == 502
+    assert stack.post(hello | {"model": "none"}, headers=key).status_code == 404
+    assert stack.post(hello, headers=key).status_code == 200
+
+
+def test_a_key_is_for_one_request_only(stack: Stack, hello: dict[str, Any]) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    assert stack.post(hello, headers=key).status_code == 200
+    answer = stack.post(hello | {"max_tokens": 3}, headers=key)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_that_is_no_key_is_refused(stack: Stack, hello: dict[str, Any], key: str) -> None:
+    assert stack.post(hello, headers={"idempotency-key": key}).status_code == 400
+
+
+def test_a_client_that_left_finds_its_answer_when_it_comes_back(stack: Stack, hello: dict[str, Any]) -> None:
+    _keep(stack, 3600)
+    key, body = {"idempotency-key": str(uuid4())}, hello | {"max_tokens": 60, "min_tokens": 60}
+    headers = {"authorization": f"Bearer {stack.api_key}"} | key
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{stack.base_url}/chat/completions", json=body, headers=headers, timeout=0.3)
+    assert stack.row()["status"] == "completed"
+    answer = stack.post(body, headers=key)
+    assert (answer.status_code, answer.headers["idempotent-replayed"]) == (200, "true")
+    assert _charged(stack.rows(2)) == ["charged", "free_replayed"]
+
+
+def test_a_router_that_died_after_its_answer_does_not_charge_again(stack: Stack, hello: dict[str, Any]) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    assert stack.post(hello, headers=key).status_code == 200
+    stack.row()
+    stack.db.execute("update raw.idempotent_answers set finished = false, expires_at = now() - interval '1 s'")
+    stack.db.commit()
+    assert stack.post(hello, headers=key).status_code == 409
+    stack.db.execute("update raw.idempotent_answers set request_id = gen_random_uuid()")  # and one that had charged nothing
+    stack.db.commit()
+    assert stack.post(hello, headers=key).status_code == 200
+
+
+def test_another_key_may_use_the_same_word(stack: Stack, hello: dict[str, Any]) -> None:
+    other = ApiKeySecret.generate()
+    stack.db.execute(
+        "insert into control.api_keys (public_id, secret_hash, kind, name, org_id, project_id)"
+        " select %s, %s, 'inference', 'another', org_id, id from control.projects limit 1",
+        [other.public_id, other.hash(stack.pepper)],
+    )
+    stack.db.commit()
+    key = {"idempotency-key": "the same word"}
+    assert stack.post(hello, headers=key).status_code == 200
+    assert stack.post(hello, headers=key, key=other.reveal()).status_code == 200

@@ -1,0 +1,152 @@
+"""A router that is told to stop finishes what it has begun; clients of the one beside it, or after it, lose nothing."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.router.conftest import Stack
+
+STREAMS = 20
+STREAM_TOKENS = 300
+STOPPED_S_MAX, REPLACED_S_MAX = 30, 90
+
+
+@pytest.fixture
+def engine_flags() -> list[str]:
+    """A stream takes three seconds."""
+    return ["--tokens-per-second", "100"]
+
+
+@pytest.fixture
+def router_env() -> dict[str, str]:
+    return {"ROUTER_WORKERS": "2"}
+
+
+@dataclass
+class Client:
+    """One that keeps its connections, and begins anew where none can be made."""
+
+    whole: int = 0
+    refused: int = 0
+    cut: list[str] = field(default_factory=list)
+
+    async def ask(self, stack: Stack, hello: dict[str, Any], until: asyncio.Event) -> None:
+        """One request after the other."""
+        headers = {"authorization": f"Bearer {stack.api_key}"}
+        async with httpx.AsyncClient(headers=headers, timeout=30) as client:
+            while not until.is_set():
+                try:
+                    answer = await client.post(f"{stack.base_url}/chat/completions", json=hello | {"max_tokens": 3})
+                except httpx.ConnectError:
+                    self.refused += 1
+                    await asyncio.sleep(0.05)
+                except httpx.HTTPError as error:
+                    self.cut.append(repr(error))
+                else:
+                    assert answer.status_code == 200, answer.text
+                    self.whole += 1
+
+
+async def stream(stack: Stack, hello: dict[str, Any], began: asyncio.Semaphore) -> str:
+    """All of a stream's bytes."""
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    body = hello | {"max_tokens": STREAM_TOKENS, "stream": True, "ignore_eos": True}
+    read = b""
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=60) as client,
+        client.stream("POST", f"{stack.base_url}/chat/completions", json=body) as answer,
+    ):
+        async for piece in answer.aiter_raw():
+            if not read:
+                began.release()
+            read += piece
+    return read.decode()
+
+
+def replace_workers(stack: Stack) -> None:
+    """SIGHUP: one worker after the other is replaced, and ends when its streams have."""
+    assert stack.router.process is not None
+    before = workers_of(stack)
+    stack.router.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + REPLACED_S_MAX
+    while before & workers_of(stack) or len(workers_of(stack)) < len(before):
+        assert time.monotonic() < deadline, stack.router.log.read_text()[-2000:]
+        time.sleep(0.2)
+
+
+def workers_of(stack: Stack) -> set[int]:
+    """Process ids of the workers that serve."""
+    assert stack.router.process is not None
+    parent = stack.router.process.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return {int(pid) for pid in children if b"multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def stop_and_start(stack: Stack) -> None:
+    """SIGTERM, and a new process when it has ended."""
+    began = time.monotonic()
+    stack.router.stop()
+    assert time.monotonic() - began < STOPPED_S_MAX
+    stack.router.start()
+
+
+@pytest.mark.parametrize("restarted", [replace_workers, stop_and_start])
+def test_a_restart_cuts_no_stream_and_no_answer(stack: Stack, hello: dict[str, Any], restarted: Callable[[Stack], None]) -> None:
+    clients = [Client() for _ in range(8)]
+
+    async def restart() -> list[str]:
+        until, began = asyncio.Event(), asyncio.Semaphore(0)
+        asking = [asyncio.create_task(client.ask(stack, hello, until)) for client in clients]
+        streams = [asyncio.create_task(stream(stack, hello, began)) for _ in range(STREAMS)]
+        for _ in range(STREAMS):
+            await began.acquire()
+        await asyncio.to_thread(restarted, stack)
+        read = await asyncio.gather(*streams)
+        before = sum(client.whole for client in clients)
+        await asyncio.sleep(1)
+        until.set()
+        await asyncio.gather(*asking)
+        assert sum(client.whole for client in clients) > before
+        return read
+
+    read = asyncio.run(restart())
+    assert all(text.endswith("data: [DONE]\n\n") for text in read)
+    assert [client.cut for client in clients] == [[]] * len(clients)
+    assert sum(client.refused for client in clients) == 0 or restarted is stop_and_start
+    whole = sum(client.whole for client in clients)
+    rows = stack.rows(whole + STREAMS)
+    assert {row["status"] for row in rows} == {"completed"}
+    assert sorted(row["output_tokens"] for row in rows)[-STREAMS:] == [STREAM_TOKENS] * STREAMS
+
+
+def test_liveness_touches_nothing_and_readiness_says_why(stack: Stack, database_line: Any, hello: dict[str, Any]) -> None:
+    stack.engine.stop()
+    deadline = time.monotonic() + 10
+    while (answer := httpx.get(stack.router.url + "/health/ready")).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.json()["reasons"] == {"engines": "none answers"}
+    database_line.cut()
+    assert stack.post(hello).status_code == 503
+    assert httpx.get(stack.router.url + "/health/live").json() == {"status": "live"}
+
+
+def test_workers_whose_parent_is_killed_finish_and_leave_the_port_to_the_next(stack: Stack, hello: dict[str, Any]) -> None:
+    left = workers_of(stack)
+    assert len(left) == 2
+    assert stack.post(hello).status_code == 200
+    stack.router.kill()
+    deadline = time.monotonic() + STOPPED_S_MAX
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    stack.router.start()
+    assert stack.post(hello).status_code == 200
+    stack.rows(2)

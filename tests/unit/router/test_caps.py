@@ -1,0 +1,51 @@
+"""What a key's requests may ask for at most, on every endpoint that has an output."""
+
+import pytest
+
+from router.inference.auth import Caller
+from router.inference.caps import CapExceeded, check_caps
+from router.inference.shapes import SHAPES
+
+
+def caller(choices_max: int | None = None, output_tokens_max: int | None = None) -> Caller:
+    """A caller whose key has these caps."""
+    return Caller(1, 1, 1, None, None, None, 0, choices_max, output_tokens_max)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (
+            "/v1/chat/completions",
+            b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_tokens":11}',
+            "max_completion_tokens",
+        ),
+        ("/v1/completions", b'{"model":"m","prompt":"a","max_tokens":11}', "max_tokens"),
+        ("/v1/completions", b'{"model":"m","prompt":"a"}', "max_tokens"),  # whose default is 16
+        ("/v1/responses", b'{"model":"m","input":"a","max_output_tokens":11}', "max_output_tokens"),
+        ("/v1/messages", b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_tokens":11}', "max_tokens"),
+    ],
+)
+def test_more_output_than_the_key_may_have_is_refused(path: str, body: bytes, field: str) -> None:
+    shape = SHAPES[path]
+    call = shape.parse(body)
+    with pytest.raises(CapExceeded, match="at most 10 output tokens") as refused:
+        check_caps(call, shape, caller(output_tokens_max=10))
+    assert (refused.value.status, refused.value.param) == (400, field)
+    check_caps(call, shape, caller(output_tokens_max=16))
+    check_caps(call, shape, caller())
+
+
+@pytest.mark.parametrize("field", [b"n", b"best_of"])
+def test_choices_are_those_of_one_prompt(field: bytes) -> None:
+    shape = SHAPES["/v1/completions"]
+    call = shape.parse(b'{"model":"m","prompt":["a","b","c"],"%b":3}' % field)
+    check_caps(call, shape, caller(choices_max=3))
+    with pytest.raises(CapExceeded, match="at most 2 choices, and 3 are asked for") as refused:
+        check_caps(call, shape, caller(choices_max=2))
+    assert refused.value.param == "n"
+
+
+def test_what_has_no_output_is_never_over_a_cap() -> None:
+    shape = SHAPES["/v1/embeddings"]
+    check_caps(shape.parse(b'{"model":"m","input":["a","b"]}'), shape, caller(1, 1))

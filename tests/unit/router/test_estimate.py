@@ -1,0 +1,75 @@
+"""The most that a request can cost: no way of using it costs more, and none of the bounds is looser than it must be."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.inference.reservations.estimate import bounds
+from router.inference.shapes import SHAPES, Call
+from warehouse.access.catalogue import Model, Price
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def model(context: int, *, call: int = 0, message: int = 0, tools: int = 0, media: int | None = None) -> Model:
+    """A model with so large a context, and what its template adds."""
+    return Model(1, "model", context, context, AT, call, message, tools, media)
+
+
+def price(input_picousd: int, output_picousd: int) -> Price:
+    """So much a token."""
+    return Price(1, 1, None, input_picousd, input_picousd // 2, output_picousd, AT, None)
+
+
+@given(
+    context=st.integers(1, 40), body=st.integers(1, 60), cap=st.none() | st.integers(0, 60), choices=st.integers(1, 4),
+    prices=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)  # fmt: skip
+def test_the_cost_is_that_of_the_dearest_way_to_use_it(
+    context: int, body: int, cap: int | None, choices: int, prices: tuple[int, int]
+) -> None:
+    most = bounds(Call("model", choices=choices), body, model(context), price(*prices), cap)
+    each_max = context if cap is None else min(cap, context)
+    dearest = max(
+        tokens_in * prices[0] + choices * tokens_out * prices[1]
+        for tokens_in in range(min(body, context) + 1)
+        for tokens_out in range(each_max + 1)
+        if tokens_in + tokens_out <= context
+    )
+    assert most.cost_picousd == dearest
+    assert (most.input_tokens, most.output_tokens) == (min(body, context), choices * each_max)
+
+
+def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
+    most = bounds(Call("model"), 10, model(100), None, 5)
+    assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (10, 5, 0)
+
+
+def test_what_the_template_adds_is_bounded_by_the_catalogue() -> None:
+    call = Call("model", messages=3, tools=True, media=2)
+    assert (
+        bounds(call, 100, model(10**6, call=7, message=5, tools=11, media=1000), None, 0).input_tokens == 200 + 7 + 15 + 11 + 2000
+    )
+    assert bounds(call, 100, model(5000), None, 0).input_tokens == 5000  # media of no known size: the context
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "tokens"),
+    [
+        ("/v1/embeddings", b'{"model":"model","input":["aaaa","bb"]}', 39),
+        ("/v1/completions", b'{"model":"model","prompt":["aaaa","bb"],"max_tokens":3}', 55),
+        ("/v1/rerank", b'{"model":"model","query":"q","documents":["a","b"]}', 51 * 3),
+        ("/v1/responses", b'{"model":"model","input":"a","previous_response_id":"resp_1"}', 8000),
+    ],
+)
+def test_every_endpoint_bounds_its_input(path: str, body: bytes, tokens: int) -> None:
+    call = SHAPES[path].parse(body)
+    assert bounds(call, len(body), model(8000), None, call.output_tokens_max).input_tokens == tokens
+
+
+def test_each_of_several_prompts_has_the_context_to_itself() -> None:
+    call = SHAPES["/v1/completions"].parse(b'{"model":"model","prompt":["a","b","c"],"n":2,"max_tokens":50}')
+    most = bounds(call, 10_000, model(100), price(1, 2), call.output_tokens_max)
+    assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (300, 300, 300 + 600)

@@ -1,0 +1,323 @@
+"""Choice of model and engine: balanced by load and weight, near the cache, never none because of breakers alone."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.inference.engine_set import EngineSet, EngineState
+from router.inference.routing import Dispatcher
+from router.inference.upstream import Timeouts
+from tests.routing_world import CALLER, World, engine, in_loop
+from warehouse.access.catalogue import Alias
+from warehouse.base.errors import EngineUnavailable, ModelNotFound, NotReady
+from warehouse.identity.sealed import Sealer
+
+
+def test_before_the_catalogue_is_read_nobody_is_told_that_there_is_no_such_model() -> None:
+    engines = EngineSet(Timeouts(1, 1, 1, 1), connections_max=1, health_interval_s=1)
+    with pytest.raises(NotReady):
+        Dispatcher(engines).plan("small", CALLER)
+
+
+def test_requests_are_spread_by_tokens_under_way() -> None:
+    world = World([engine(number) for number in range(1, 9)])
+    sizes = random.Random(1)
+    for _ in range(4000):
+        world.begin(sizes.choice([10, 100, 1000, 4000]))
+    loads = [state.tokens for state in world.set.states.values()]
+    assert max(loads) / min(loads) < 1.05
+
+
+def test_an_engine_gets_load_by_its_weight() -> None:
+    world = World([engine(1, weight=300, requests_at_once=None), engine(2, weight=100), engine(3, weight=100)])
+    for _ in range(5000):
+        world.begin()
+    assert world[1].tokens / world[2].tokens == pytest.approx(3, rel=0.1)
+
+
+def test_idle_engines_are_chosen_by_weight_as_well() -> None:
+    world = World([engine(1, weight=300), engine(2, weight=100)])
+    found = Counter(state.id for _ in range(4000) if (state := world.pick()))
+    assert found[1] / found[2] == pytest.approx(3, rel=0.15)
+
+
+def test_an_engine_of_weight_0_gets_nothing_new_and_ends_what_it_has() -> None:
+    world = World([engine(1), engine(2)])
+    state = world[1]
+    world.dispatcher.started(state, 50)
+    world.follow([engine(1, weight=0), engine(2)])
+    assert {found.id for _ in range(50) if (found := world.pick())} == {2}
+    assert world[1] is state
+    world.dispatcher.ended(state, 50, outcome="ok")
+    assert (state.requests, state.tokens) == (0, 0)
+
+
+def test_an_engine_is_asked_once_by_a_request() -> None:
+    world = World([engine(1), engine(2)])
+    assert {found.id for _ in range(20) if (found := world.pick(tried=(1,)))} == {2}
+    assert world.pick(tried=(1, 2)) is None
+
+
+def test_an_engine_that_is_down_is_not_asked() -> None:
+    world = World([engine(1), engine(2)])
+    world[1].failed(refused=True)
+    assert {found.id for _ in range(20) if (found := world.pick())} == {2}
+
+
+def test_a_busy_engine_is_left_alone_for_as_long_as_it_said() -> None:
+    world = World([engine(1), engine(2)])
+    state = world[1]
+    world.dispatcher.started(state, 1)
+    world.dispatcher.ended(state, 1, outcome="busy", retry_after_s=2)
+    assert {found.id for _ in range(20) if (found := world.pick())} == {2}
+    world.now_s += 2
+    assert {found.id for _ in range(50) if (found := world.pick())} == {1, 2}
+
+
+def test_an_engine_that_fails_is_left_out_and_heals_by_itself() -> None:
+    world = World([engine(1), engine(2)])
+    world.fail(world[1])
+    assert {found.id for _ in range(50) if (found := world.pick())} == {2}
+    world.now_s += 1.1
+    tries = 0
+    for _ in range(50):
+        state = world.begin()
+        tries += state.id == 1
+    assert tries == 1
+    world.dispatcher.ended(world[1], 100, outcome="ok")
+    assert {found.id for _ in range(200) if (found := world.pick())} >= {1}
+
+
+@given(st.lists(st.integers(0, 2), max_size=60), st.floats(0, 40))
+def test_breakers_never_leave_a_model_without_an_engine(failing: list[int], later_s: float) -> None:
+    world = World([engine(1), engine(2), engine(3)])
+    for index in failing:
+        world.fail(world[index + 1], 3)
+        assert world.pick() is not None
+    world.now_s += later_s
+    assert world.pick() is not None
+
+
+def test_of_engines_that_all_fail_the_nearest_to_its_next_try_is_asked() -> None:
+    world = World([engine(1), engine(2)])
+    world.fail(world[2])
+    world.now_s += 0.5
+    world.fail(world[1])
+    state = world.pick()
+    assert state is not None
+    assert state.id == 2
+
+
+@pytest.mark.parametrize("about", [{"session": "of somebody"}, {"prefix": b"x" * 300}])
+def test_what_belongs_together_goes_to_one_engine(about: dict[str, Any]) -> None:
+    world = World([engine(number) for number in range(1, 6)])
+    assert len({found.id for _ in range(50) if (found := world.pick(**about))}) == 1
+
+
+def test_sessions_stay_when_an_engine_is_added() -> None:
+    engines = [engine(number) for number in range(1, 5)]
+    world = World(engines)
+    before = {number: world.pick(session=f"s{number}") for number in range(400)}
+    shared = {state.id for state in before.values() if state}
+    assert shared == {1, 2, 3, 4}
+    fresh = World([*engines, engine(5)])
+    moved = [number for number in before if (state := fresh.pick(session=f"s{number}")) and state.id != before[number].id]  # type: ignore[union-attr]
+    new_homes = [fresh.pick(session=f"s{number}") for number in moved]
+    assert {state.id for state in new_homes if state} == {5}
+    assert 40 < len(moved) < 130
+    world.follow([*engines, engine(5)])
+    assert all(world.pick(session=f"s{number}") is state for number, state in before.items())
+
+
+def test_a_session_leaves_an_engine_that_is_above_its_share() -> None:
+    world = World([engine(1), engine(2), engine(3)])
+    found = Counter(world.begin(1000, session="busy").id for _ in range(120))
+    assert max(found.values()) <= 1.35 * 120 / 3
+
+
+def test_a_failure_ends_a_session_at_an_engine() -> None:
+    world = World([engine(1), engine(2), engine(3)])
+    plan = world.plan(session="mine")
+    home = world.dispatcher.pick(plan)
+    assert home is not None
+    world.dispatcher.started(home, 10)
+    world.dispatcher.ended(home, 10, outcome="failed", plan=plan)
+    new = {state.id for _ in range(20) if (state := world.pick(session="mine"))}
+    assert len(new) == 1
+    assert home.id not in new
+
+
+def test_affinity_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World([engine(1), engine(2)])
+    monkeypatch.setattr(world.dispatcher.affinity, "_entries_max", 100)
+    for number in range(1000):
+        world.pick(session=f"s{number}")
+    assert len(world.dispatcher.affinity) == 100
+
+
+def test_a_canary_gets_its_share() -> None:
+    world = World([engine(1), engine(2), engine(3, canary_percent=5)])
+    found = Counter(state.id for _ in range(20_000) if (state := world.pick()))
+    assert found[3] / 20_000 == pytest.approx(0.05, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("failed", "first_byte_s", "why"), [(0.3, 0.1, "requests failed"), (0.0, 0.5, "first byte"), (0.02, 0.11, None)]
+)
+def test_a_canary_that_is_worse_is_stopped(failed: float, first_byte_s: float, why: str | None) -> None:
+    world = World([engine(1), engine(2, canary_percent=20)])
+    chance = random.Random(3)
+    for _ in range(200):
+        for state, share, seconds in ((world[1], 0.01, 0.1), (world[2], failed, first_byte_s)):
+            world.dispatcher.started(state, 1)
+            outcome = "failed" if chance.random() < share else "ok"
+            world.dispatcher.ended(state, 1, outcome=outcome, first_byte_s=seconds)  # type: ignore[arg-type]
+    stopped = world.dispatcher.compare()
+    assert [state.id for state, _ in stopped] == ([2] if why else [])
+    if why:
+        assert why in stopped[0][1]
+        asked = {state.id for _ in range(200) if (state := world.pick())}
+        assert asked == {1}
+        assert world.dispatcher.compare() == []
+
+
+def test_too_few_requests_stop_no_canary() -> None:
+    world = World([engine(1), engine(2, canary_percent=20)])
+    for state in (world[1], world[2]):
+        world.fail(state, 20)
+    assert world.dispatcher.compare() == []
+
+
+ALIAS = Alias(None, "chat", [[{"model": "small", "weight": 3}, {"model": "large", "weight": 1}]], 1)
+FALLBACK = Alias(1, "best", [[{"model": "large", "weight": 1}], [{"model": "small", "weight": 1}]], 1)
+
+
+def test_an_alias_shares_requests_by_weight() -> None:
+    world = World([engine(1), engine(2, "large")], [ALIAS])
+    found = Counter(state.id for _ in range(8000) if (state := world.pick("chat")))
+    assert found[1] / found[2] == pytest.approx(3, rel=0.1)
+
+
+@in_loop
+async def test_an_alias_falls_back_to_its_next_model() -> None:
+    world = World([engine(1), engine(2, "large")], [FALLBACK])
+    plan = world.plan("best")
+    assert (await world.dispatcher.engine_for(plan, CALLER, 10)).id == 2
+    assert plan.model.name == "large"
+    assert (await world.dispatcher.engine_for(plan, CALLER, 10, {2})).id == 1
+    assert plan.model.name == "small"
+    with pytest.raises(EngineUnavailable):
+        await world.dispatcher.engine_for(plan, CALLER, 10, {1, 2})
+
+
+def test_a_list_of_models_has_the_alias_or_what_is_behind_it() -> None:
+    world = World([engine(1), engine(2, "large")], [ALIAS])
+    by_alias = replace(CALLER, models=frozenset({"chat"}))
+    by_model = replace(CALLER, models=frozenset({"large"}))
+    assert {model.model.name for model in world.plan("chat", by_alias).order} == {"small", "large"}
+    assert {model.model.name for model in world.plan("chat", by_model).order} == {"large"}
+    with pytest.raises(ModelNotFound, match=r"may use: chat$"):
+        world.plan("large", by_alias)
+    with pytest.raises(ModelNotFound, match=r"may use: none$"):
+        world.plan("chat", replace(CALLER, models=frozenset()))
+
+
+def test_an_organizations_own_alias_is_nobody_elses() -> None:
+    world = World([engine(1), engine(2, "large")], [FALLBACK])
+    with pytest.raises(ModelNotFound, match=r"may use: small, large$"):
+        world.plan("best", replace(CALLER, org_id=2))
+    assert list(world.dispatcher.usable(CALLER)) == ["small", "large", "best"]
+
+
+def test_the_name_of_a_model_is_no_alias() -> None:
+    taken = Alias(None, "small", [[{"model": "large", "weight": 1}]], 1)
+    world = World([engine(1), engine(2, "large")], [taken])
+    assert [model.model.name for model in world.plan("small").order] == ["small"]
+
+
+def test_a_retry_needs_another_engine_or_a_short_pause_of_a_busy_one() -> None:
+    world = World([engine(1), engine(2)])
+    ask = world.dispatcher.retry
+    plan = world.plan()
+    assert ask(plan, {1}, attempts=1, status=400, first_byte=False) is None
+    assert ask(plan, {1}, attempts=1, status=500, first_byte=True) is None
+    assert ask(plan, {1}, attempts=3, status=500, first_byte=False) is None
+    retry = ask(plan, {1}, attempts=1, status=500, first_byte=False)
+    assert retry is not None
+    assert (retry.pause_s, retry.same) == (0, False)
+    assert ask(plan, {1, 2}, attempts=1, status=500, first_byte=False) is None
+    busy = ask(plan, {1, 2}, attempts=1, status=429, first_byte=False, retry_after_s=2)
+    assert busy is not None
+    assert (busy.pause_s, busy.same) == (2, True)
+    assert ask(plan, {1, 2}, attempts=1, status=429, first_byte=False, retry_after_s=60) is None
+
+
+def test_retries_are_a_share_of_the_requests() -> None:
+    world = World([engine(1), engine(2)])
+    allowed = 0
+    for _ in range(1000):
+        plan = world.plan()
+        world.now_s += 0.005
+        allowed += world.dispatcher.retry(plan, {1}, attempts=1, status=None, first_byte=False) is not None
+    assert 150 <= allowed <= 200
+    world.now_s += 60
+    quiet = world.plan()
+    answers = [world.dispatcher.retry(quiet, {1}, attempts=1, status=None, first_byte=False) for _ in range(10)]
+    assert sum(answer is not None for answer in answers) == 3
+
+
+def test_a_providers_key_is_a_header_and_one_that_does_not_open_takes_the_engine_out(caplog: pytest.LogCaptureFixture) -> None:
+    sealed = Sealer(["the key of another time"]).seal("sk-provider", "engine-1")
+    hosted = engine(1, kind="openai", served_model='their "model"', sealed_key=sealed)
+    engines = EngineSet(
+        Timeouts(1, 1, 1, 1), connections_max=5, health_interval_s=1, sealer=Sealer(["now", "the key of another time"])
+    )
+    engines.replace([hosted])
+    assert engines.states[1].headers == b"authorization: Bearer sk-provider\r\n"
+    assert engines.states[1].model_json == b'"their \\"model\\""'
+    assert "sk-provider" not in repr(engines.states[1].engine)
+    for sealer in (Sealer(["now"]), None):
+        other = EngineSet(Timeouts(1, 1, 1, 1), connections_max=5, health_interval_s=1, sealer=sealer)
+        other.replace([hosted])
+        other.states[1].answered()
+        assert not other.states[1].able(0.0)
+        assert other.states[1].headers == b""
+    assert "the key of an engine cannot be opened" in caplog.text
+
+
+@in_loop
+async def test_a_stopped_canary_is_written_down_once() -> None:
+    world, written, was_written = World([engine(1), engine(2, canary_percent=20)]), [], asyncio.Event()
+
+    async def stop(state: EngineState, why: str) -> None:
+        written.append((state.id, why))
+        was_written.set()
+
+    for _ in range(60):
+        for number, outcome in ((1, "ok"), (2, "failed")):
+            world.dispatcher.started(world[number], 1)
+            world.dispatcher.ended(world[number], 1, outcome=outcome)  # type: ignore[arg-type]
+    task = asyncio.create_task(world.dispatcher.run(stop))
+    await asyncio.wait_for(was_written.wait(), 5)
+    world.now_s += 10
+    await asyncio.sleep(0.2)
+    task.cancel()
+    assert written == [(2, "100.0% of its requests failed, of the others' 0.0%")]
+    assert world.dispatcher.canaries_stopped == 1
+    world.follow([engine(1), engine(2, canary_percent=20, version=2)])
+    assert world.dispatcher.compare() == [], "a new version is a new trial"
+
+
+def test_queues_and_health_outlive_a_change_of_the_catalogue() -> None:
+    world = World([engine(1), engine(2)])
+    world.fail(world[1])
+    world.follow([engine(1, weight=5), engine(2)])
+    assert world[1].breaker.is_open
+    world.follow([replace(engine(1), base_url="http://127.0.0.1:99"), engine(2)])
+    assert not world[1].breaker.is_open, "another address is another server"

@@ -1,0 +1,223 @@
+"""Who waits for a full engine: fair between organizations, bounded in number and in time, and gone when it leaves."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.inference.breaker import PAUSE_S_MAX, Breaker
+from router.inference.queueing import FairQueue, QueueFull, QueueTimedOut, Waiter
+from router.inference.retries import retry_after_s
+from tests.routing_world import CALLER, World, engine, in_loop
+
+
+def _jain(values: list[float]) -> float:
+    return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@in_loop
+async def test_organizations_get_equal_tokens_however_much_they_send(seed: int) -> None:
+    chance, queue = random.Random(seed), FairQueue(100_000)
+    waiters: list[tuple[Waiter, int, int]] = []
+    for org_id in range(5):
+        for _ in range(200 * (org_id + 1)):
+            tokens = chance.choice([10, 100, 2000]) if org_id else 3000
+            waiters.append((queue.join(org_id, tokens), org_id, tokens))
+    chance.shuffle(waiters)
+    served: Counter[int] = Counter()
+    by_waiter = {id(waiter): (org_id, tokens) for waiter, org_id, tokens in waiters}
+    done: set[int] = set()
+    while sum(served.values()) < 300_000:
+        assert queue.call()
+        for waiter, _, _ in waiters:
+            if waiter.future.done() and id(waiter) not in done:
+                done.add(id(waiter))
+                org_id, tokens = by_waiter[id(waiter)]
+                served[org_id] += tokens
+    assert _jain([float(served[org_id]) for org_id in range(5)]) > 0.95
+
+
+@in_loop
+async def test_a_weight_counts() -> None:
+    queue = FairQueue()
+    waiters = [(queue.join(org_id, 100, weight=1 + 2 * org_id), org_id) for _ in range(100) for org_id in (0, 1)]
+    for _ in range(80):
+        queue.call()
+    served = Counter(org_id for waiter, org_id in waiters if waiter.future.done())
+    assert served[1] / served[0] == pytest.approx(3, rel=0.1)
+
+
+@in_loop
+async def test_a_full_queue_makes_room_for_who_has_fewer_waiting() -> None:
+    queue = FairQueue(10)
+    greedy = [queue.join(1, 10) for _ in range(10)]
+    with pytest.raises(QueueFull):
+        queue.join(1, 10)
+    modest = queue.join(2, 10)
+    assert queue.waiting == 10
+    assert isinstance(greedy[-1].future.exception(), QueueFull)
+    queue.call()
+    queue.call()
+    assert modest.future.done()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["join", "leave", "call"]), st.integers(0, 3), st.integers(1, 50)), max_size=200))
+def test_a_queue_counts_who_waits_whatever_happens(steps: list[tuple[str, int, int]]) -> None:
+    async def run() -> None:
+        queue, waiters = FairQueue(20), []
+        for what, org_id, number in steps:
+            if what == "call":
+                waiting = queue.waiting
+                assert queue.call() == bool(waiting)
+            elif what == "leave" and waiters:
+                queue.leave(waiters.pop(number % len(waiters)))
+            elif what == "join":
+                try:
+                    waiters.append(queue.join(org_id, number))
+                except QueueFull:
+                    assert queue.waiting == 20
+            assert queue.waiting == sum(not waiter.future.done() for waiter in waiters)
+        for waiter in waiters:
+            if waiter.future.done():
+                waiter.future.exception()
+        while queue.call():
+            pass
+        assert queue.waiting == 0
+
+    asyncio.run(run())
+
+
+@in_loop
+async def test_a_request_waits_for_a_place_and_takes_it() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    dispatcher, state = world.dispatcher, world[1]
+    dispatcher.started(state, 10)
+    plan = world.plan()
+    waiting = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10))
+    await asyncio.sleep(0)
+    assert dispatcher.waiting == 1
+    dispatcher.ended(state, 10, outcome="ok")
+    assert world.pick() is None, "who comes now stands behind who was called"
+    assert await waiting is state
+    dispatcher.started(state, 10)
+    assert dispatcher.waiting == 0
+    dispatcher.ended(state, 10, outcome="ok")
+    assert world.pick() is state
+
+
+@in_loop
+async def test_a_request_waits_no_longer_than_it_may() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    world.dispatcher.started(world[1], 10)
+    with pytest.raises(QueueTimedOut):
+        await world.dispatcher.engine_for(world.plan(), CALLER, 10)
+    assert world.dispatcher.waiting == 0
+
+
+@in_loop
+async def test_a_client_that_leaves_gives_its_place_to_the_next() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    dispatcher, state = world.dispatcher, world[1]
+    dispatcher.started(state, 10)
+    tasks = [asyncio.create_task(dispatcher.engine_for(world.plan(), replace(CALLER, org_id=org), 10)) for org in (1, 2, 3)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.sleep(0)
+    dispatcher.ended(state, 10, outcome="ok")  # calls the second, which leaves before it goes on
+    tasks[1].cancel()
+    assert await tasks[2] is state
+    assert [task.cancelled() for task in tasks] == [True, True, False]
+    dispatcher.started(state, 10)
+    dispatcher.ended(state, 10, outcome="ok")
+    assert world.pick() is state
+
+
+@in_loop
+async def test_never_more_requests_than_an_engine_may_have() -> None:
+    world, most, done = World([engine(1, requests_at_once=3), engine(2, requests_at_once=2)]), 0, 0
+
+    async def request(number: int) -> None:
+        nonlocal most, done
+        state = await world.dispatcher.engine_for(world.plan(), replace(CALLER, org_id=number % 4), 10)
+        world.dispatcher.started(state, 10)
+        assert state.requests <= state.bound
+        most = max(most, sum(each.requests for each in world.set.states.values()))
+        await asyncio.sleep(0.0001)
+        world.dispatcher.ended(state, 10, outcome="ok")
+        done += 1
+
+    await asyncio.gather(*(request(number) for number in range(200)))
+    assert (most, done) == (5, 200)
+
+
+def test_a_breaker_pauses_longer_each_time_and_heals() -> None:
+    breaker, now_s, pauses = Breaker(), 0.0, []
+    for _ in range(10):
+        breaker.failed(now_s)
+    for _ in range(8):
+        pauses.append(breaker.retry_at_s - now_s)
+        now_s = breaker.retry_at_s
+        assert breaker.able(now_s)
+        breaker.began(now_s)
+        assert not breaker.able(now_s)
+        breaker.failed(now_s)
+    assert pauses[:3] == [1, 2, 4]
+    assert max(pauses) == PAUSE_S_MAX
+    now_s = breaker.retry_at_s
+    breaker.began(now_s)
+    breaker.succeeded(now_s)
+    assert not breaker.is_open
+
+
+def test_few_failures_among_many_calls_open_nothing() -> None:
+    breaker = Breaker()
+    for number in range(1000):
+        (breaker.failed if number % 3 == 0 else breaker.succeeded)(number / 100)
+    assert not breaker.is_open
+
+
+def test_a_try_that_never_ends_keeps_nobody_out_for_good() -> None:
+    breaker = Breaker()
+    for _ in range(10):
+        breaker.failed(0.0)
+    breaker.began(1.0)
+    assert not breaker.able(5.0)
+    assert breaker.able(11.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"2", 2.0),
+        (b"0.5", 0.5),
+        (None, None),
+        (b"Wed, 21 Oct 2026 07:28:00 GMT", 3.0),
+        (b"Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
+        (b"Wed, 21 Oct 2026 07:28:00 -0000", None),
+        (b"soon", None),
+        (b"\xff", None),
+        (b"-1", None),
+        (b"inf", None),
+        (b"nan", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: bytes | None, seconds: float | None) -> None:
+    assert retry_after_s(value, datetime(2026, 10, 21, 7, 27, 57, tzinfo=UTC)) == seconds
+
+
+def test_a_try_that_begins_to_answer_closes_the_breaker() -> None:
+    world = World([engine(1), engine(2)])
+    world.fail(world[1])
+    world.now_s += 2
+    state = world.begin()
+    while state.id != 1:
+        state = world.begin()
+    assert world[1].breaker.is_open
+    world.dispatcher.answered(state)
+    assert not world[1].breaker.is_open

@@ -1,0 +1,351 @@
+"""Usage out of answers and streams of every shape, however the bytes are cut and whatever an engine sends."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.inference.shapes import SHAPES, Call, Reading, Tap, Usage
+from router.inference.shapes.tap import EVENT_BYTES_MAX
+from router.inference.shapes.usage import TOKENS_MAX, finish_label
+from warehouse.base.errors import EngineFailed
+
+CHAT, RESPONSES, MESSAGES = (SHAPES[path] for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"))
+STREAMING = [shape for shape in SHAPES.values() if shape.make_tap is not None]
+USAGE = {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+DONE = b"data: [DONE]\n\n"
+CUTS = st.lists(st.integers(0, 5000), max_size=8)
+COMPACT = {"separators": (",", ":")}
+
+
+def tap_of(shape: Any, **wants: Any) -> Tap:
+    tap = shape.tap(Call("m", stream=True, **wants))
+    assert tap is not None
+    return tap  # type: ignore[no-any-return]
+
+
+def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    edges = [0, *sorted({at for at in cuts if 0 < at < len(data)}), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+def passed(tap: Tap, parts: Sequence[bytes]) -> bytes:
+    return b"".join(map(tap.feed, parts))
+
+
+def chunk(text: str, finish: str | None = None, usage: object = "absent", choices: bool = True) -> dict[str, object]:
+    delta = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+    made: dict[str, object] = {"id": "c", "object": "chat.completion.chunk", "choices": [delta] if choices else []}
+    return made if usage == "absent" else made | {"usage": usage}
+
+
+def chunks(made: Sequence[dict[str, object]], end: bytes = DONE, newline: bytes = b"\n", **style: Any) -> bytes:
+    style = style or COMPACT
+    events = b"".join(b"data: " + json.dumps(each, **style).encode() + b"\n\n" for each in made) + end
+    return events.replace(b"\n", newline)
+
+
+def named(events: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in events)
+
+
+@given(
+    texts=st.lists(st.text(), min_size=1, max_size=6), cuts=CUTS, crlf=st.booleans(), comments=st.booleans(), spaced=st.booleans()
+)
+def test_a_stream_loses_only_the_usage_that_was_not_asked_for(
+    texts: list[str], cuts: list[int], crlf: bool, comments: bool, spaced: bool
+) -> None:
+    newline = b"\r\n" if crlf else b"\n"
+    style = {"separators": (", ", ": ")} if spaced else COMPACT
+    comment = (b": still here" + newline * 2) if comments else b""
+    asked = [chunk(text, usage={"prompt_tokens": 9, "completion_tokens": n}) for n, text in enumerate(texts)]
+    data = comment + chunks([*asked, chunk("", "stop", USAGE), chunk("", usage=USAGE, choices=False)], newline=newline, **style)
+    expected = comment + chunks([*(chunk(text) for text in texts), chunk("", "stop")], newline=newline, **style)
+    tap = tap_of(CHAT)
+    assert passed(tap, cut(data, cuts)) + tap.tail == expected
+    assert tap.done
+    assert tap.reading == Reading(Usage(9, 3, 4), "stop")
+
+
+@given(cuts=CUTS, crlf=st.booleans())
+def test_usage_that_was_asked_for_stays_byte_for_byte(cuts: list[int], crlf: bool) -> None:
+    data = chunks([chunk("a", usage=USAGE), chunk("", usage=USAGE, choices=False)], newline=b"\r\n" if crlf else b"\n")
+    tap = tap_of(CHAT, wants_usage=True, wants_running_usage=True)
+    assert passed(tap, cut(data, cuts)) + tap.tail == data
+
+
+def test_usage_asked_for_the_end_only_is_at_the_end_only() -> None:
+    last = chunk("", usage=USAGE, choices=False)
+    tap = tap_of(CHAT, wants_usage=True)
+    assert tap.feed(chunks([chunk("a", usage=USAGE), last])) == chunks([chunk("a"), last], end=b"")
+    assert tap.tail == DONE
+
+
+@pytest.mark.parametrize("usage", [None, {}, USAGE])
+def test_usage_is_cut_out_wherever_it_stands(usage: object) -> None:
+    for made in ({"usage": usage, "choices": [{"index": 0}]}, {"choices": [{"index": 0}], "usage": usage, "a": [1]}):
+        left = {name: value for name, value in made.items() if name != "usage"}
+        assert tap_of(CHAT).feed(chunks([made], end=b"")) == chunks([left], end=b"")
+
+
+def test_a_stream_that_breaks_off_has_its_last_running_count() -> None:
+    tap = tap_of(CHAT)
+    for tokens in (1, 2):
+        tap.feed(chunks([chunk("a", usage={"prompt_tokens": 9, "completion_tokens": tokens})], end=b""))
+    tap.feed(b'data: {"id":"c","usage":{"prompt_tokens":9,"completion_to')
+    assert not tap.done
+    assert tap.reading.usage == Usage(9, 2)
+
+
+@pytest.mark.parametrize("style", [COMPACT, {"separators": (", ", ": ")}], ids=["compact", "spaced"])
+def test_running_counts_of_several_choices_are_added_up(style: dict[str, Any]) -> None:
+    """Two prompts with two choices each: the prompt of each counts once, the tokens of each choice."""
+
+    def piece(index: int, prompt_tokens: int, tokens: int) -> dict[str, Any]:
+        return {"choices": [{"index": index}], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}}
+
+    tap = SHAPES["/v1/completions"].tap(Call("m", stream=True, choices=4, messages=2))
+    assert tap is not None
+    tap.feed(chunks([piece(0, 5, 1), piece(1, 5, 1), piece(2, 7, 1), piece(0, 5, 2), piece(9, 9, 9)], end=b"", **style))
+    assert tap.reading.usage == Usage(12, 4)
+    tap.feed(chunks([{"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 6}}], **style))
+    assert tap.reading.usage == Usage(12, 6)
+
+
+def test_text_that_looks_like_usage_is_text() -> None:
+    text = '"}]},"usage":{"completion_tokens":999},"finish_reason":"stop"'
+    data = chunks([chunk(text)], end=b"")
+    tap = tap_of(CHAT)
+    assert tap.feed(data) == data
+    assert tap.reading == Reading()
+
+
+@pytest.mark.parametrize(
+    ("shape", "event"),
+    [
+        (CHAT, b'data: {"error":{"message":"out of memory"}}\n\n'),
+        (CHAT, b'data: {"x": 1, "error": {"message":"out of memory"}}\n\n'),
+        (CHAT, b'event: error\ndata: {"message":"out of memory"}\n\n'),
+        (RESPONSES, b'event: error\ndata: {"type":"error"}\n\n'),
+        (RESPONSES, b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n'),
+        (MESSAGES, b'event: error\ndata: {"type":"error"}\n\n'),
+        (MESSAGES, b'data: {"type":"error"}\n\n'),
+    ],
+)
+def test_an_error_inside_a_stream_is_seen(shape: Any, event: bytes) -> None:
+    tap = tap_of(shape)
+    assert tap.feed(event) + tap.tail == event
+    assert tap.engine_error
+
+
+def response_events(status: str = "completed", **more: Any) -> list[dict[str, Any]]:
+    usage = {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12, "input_tokens_details": {"cached_tokens": 4}}
+    usage["output_tokens_details"] = {"reasoning_tokens": 1}
+    return [
+        {"type": "response.created", "response": {"status": "in_progress", "usage": None}},
+        {"type": "response.output_text.delta", "delta": "hello"},
+        {"type": "response.output_text.delta", "delta": "response.completed"},
+        {"type": "response.completed", "response": {"status": status, "usage": usage, "output": [], **more}},
+    ]
+
+
+def message_events(**usage: Any) -> list[dict[str, Any]]:
+    return [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 0, "cache_read_input_tokens": 4}}},
+        {"type": "content_block_start", "index": 0},
+        {"type": "content_block_delta", "index": 0, "delta": {"text": "message_stop"}},
+        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 3, **usage}},
+        {"type": "message_stop"},
+    ]
+
+
+@given(cuts=CUTS, crlf=st.booleans(), names=st.booleans())
+def test_named_events_pass_unchanged_and_the_last_is_held_back(cuts: list[int], crlf: bool, names: bool) -> None:
+    for shape, events, reading in (
+        (RESPONSES, response_events(), Reading(Usage(9, 3, 4, 1), "stop")),
+        (MESSAGES, message_events(), Reading(Usage(9, 3, 4), "length")),
+    ):
+        data, last = named(events), named(events[-1:])
+        if not names:
+            data, last = (
+                b"\n".join(line for line in part.split(b"\n") if not line.startswith(b"event")) for part in (data, last)
+            )
+        if crlf:
+            data, last = data.replace(b"\n", b"\r\n"), last.replace(b"\n", b"\r\n")
+        tap = tap_of(shape)
+        assert passed(tap, cut(data, cuts)) == data.removesuffix(last)
+        assert (tap.tail, tap.done, tap.reading) == (last, True, reading)
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "finish"),
+    [
+        ("incomplete", {"incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ("incomplete", {"incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        ("completed", {"output": [{"type": "reasoning"}, {"type": "function_call"}]}, "tool_calls"),
+        ("failed", {}, "error"),
+    ],
+)
+def test_why_a_response_ended(status: str, more: dict[str, Any], finish: str) -> None:
+    events = response_events(status, **more)
+    tap = tap_of(RESPONSES)
+    tap.feed(named(events))
+    assert tap.reading.finish_reason == finish
+    assert RESPONSES.read(json.dumps(events[-1]["response"]).encode()) == tap.reading
+
+
+def test_what_a_message_read_from_the_cache_is_part_of_its_prompt() -> None:
+    tap = tap_of(MESSAGES)
+    tap.feed(named(message_events(input_tokens=2, cache_read_input_tokens=6, cache_creation_input_tokens=1)))
+    assert tap.reading == Reading(Usage(9, 3, 6), "length")
+
+
+def test_streams_without_running_counts_are_estimated_by_their_pieces() -> None:
+    tap = tap_of(MESSAGES)
+    tap.feed(named(message_events()[:3]))
+    assert tap.reading == Reading(Usage(9, 1, 4), None, estimated=True)
+    tap = tap_of(RESPONSES)
+    tap.feed(named(response_events()[:3]))
+    assert (tap.pieces, tap.done, tap.reading) == (2, False, Reading())
+
+
+@pytest.mark.parametrize("shape", STREAMING, ids=lambda shape: shape.endpoint)
+def test_an_event_without_end_is_a_fault_not_memory(shape: Any) -> None:
+    tap = tap_of(shape)
+    tap.feed(b"x" * EVENT_BYTES_MAX)
+    with pytest.raises(EngineFailed):
+        tap.feed(b"x")
+
+
+def test_a_long_event_in_small_pieces_costs_linear_time() -> None:
+    event = b"data: {" + b"x" * 1_000_000 + b"}\n\n"
+    tap = tap_of(CHAT)
+    assert passed(tap, [event[at : at + 16] for at in range(0, len(event), 16)]) == event
+
+
+def test_nothing_is_passed_on_after_the_end() -> None:
+    tap = tap_of(CHAT)
+    assert tap.feed(DONE) == b""
+    assert tap.feed(DONE) == b""
+    assert tap.tail == DONE + DONE
+    tap.feed(b": " + b"x" * (EVENT_BYTES_MAX // 2) + b"\n\n")
+    with pytest.raises(EngineFailed):
+        tap.feed(b": " + b"x" * (EVENT_BYTES_MAX // 2) + b"\n\n")
+
+
+FRAGMENTS = st.sampled_from(
+    (
+        *(
+            b"data: ",
+            b"data:",
+            b"event: error",
+            b"event: message_start",
+            b"event: response.completed",
+            b"\n",
+            b"\n\n",
+            b"\r\n",
+            b"\r",
+        ),
+        *(
+            b"{",
+            b"}",
+            b"[]",
+            b'"choices":',
+            b'],"usage":',
+            b',"usage":',
+            b'"usage":{',
+            b"null",
+            b'"prompt_tokens":',
+            b"-1",
+            b"1e400",
+        ),
+        *(b"99999999999999999999", b'"finish_reason":"', b'"', b"[DONE]", b": ", b",", b"\\", b"\xff", b"[" * 3000),
+        b'{"type":"message_start","message":',
+        b'"usage":{"input_tokens":',
+        b'data: {"choices":[],"usage":{"prompt_tokens":-5}}\n\n',
+        b'data: {"choices":null,"usage":{"prompt_tokens":5}}\n\n',
+        b'data: {"choices":[{}],"usage":{"a":"}"}}\n\n',
+        b'data: {"choices":[7],"usage":null}\n\n',
+    )
+)
+
+
+@pytest.mark.parametrize("shape", STREAMING, ids=lambda shape: shape.endpoint)
+@given(fragments=st.lists(FRAGMENTS | st.binary(max_size=8), max_size=30), cuts=CUTS, wants=st.booleans())
+def test_no_stream_raises_and_how_it_is_cut_makes_no_difference(
+    shape: Any, fragments: list[bytes], cuts: list[int], wants: bool
+) -> None:
+    data = b"".join(fragments)
+    one, other = (tap_of(shape, wants_usage=wants, choices=1 + wants) for _ in range(2))
+    assert one.feed(data) == passed(other, cut(data, cuts))
+    assert (one.tail, one.done, one.engine_error, one.pieces) == (other.tail, other.done, other.engine_error, other.pieces)
+    assert one.reading == other.reading
+    if one.reading.usage is not None:
+        assert 0 <= one.reading.usage.cached_tokens <= one.reading.usage.prompt_tokens <= TOKENS_MAX
+
+
+GOOD: list[tuple[str, dict[str, Any], Reading]] = [
+    (
+        "/v1/chat/completions",
+        {"usage": USAGE, "choices": [{"finish_reason": "tool_calls"}]},
+        Reading(Usage(9, 3, 4), "tool_calls"),
+    ),
+    ("/v1/completions", {"usage": USAGE, "choices": None}, Reading(Usage(9, 3, 4))),
+    ("/v1/embeddings", {"usage": {"prompt_tokens": 9, "total_tokens": 9, "completion_tokens": 0}}, Reading(Usage(9))),
+    ("/rerank", {"usage": {"total_tokens": 9}}, Reading(Usage(9))),
+    ("/v1/score", {"usage": {"prompt_tokens": 9, "total_tokens": 9}}, Reading(Usage(9))),
+    ("/tokenize", {"count": 9, "tokens": [1]}, Reading(Usage(9))),
+    ("/detokenize", {"prompt": "hello"}, Reading(Usage(9))),
+    ("/v1/messages/count_tokens", {"input_tokens": 9}, Reading(Usage(9))),
+    (
+        "/v1/messages",
+        {"usage": {"input_tokens": 5, "output_tokens": 3, "cache_read_input_tokens": 4}, "stop_reason": "end_turn"},
+        Reading(Usage(9, 3, 4), "stop"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "answer", "reading"), GOOD, ids=[path for path, _, _ in GOOD])
+def test_whole_answers_are_read(path: str, answer: dict[str, Any], reading: Reading) -> None:
+    assert SHAPES[path].read(json.dumps(answer).encode(), Call("m", messages=9)) == reading
+
+
+@pytest.mark.parametrize("path", list(SHAPES))
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"\xff",
+        b"null",
+        b'{"choices":[]}',
+        b'{"usage":null}',
+        b'{"usage":{}}',
+        b'{"usage":{"prompt_tokens":-1,"input_tokens":-1,"output_tokens":1},"count":-1,"input_tokens":-1}',
+        b'{"usage":{"prompt_tokens":99999999999,"input_tokens":99999999999,"output_tokens":1},"count":99999999999}',
+        b'{"usage":{"input_tokens":2147483647,"output_tokens":1,"cache_read_input_tokens":2147483647},"status":5}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_without_sound_usage_is_no_answer(path: str, body: bytes) -> None:
+    with pytest.raises(EngineFailed):
+        SHAPES[path].read(body)
+
+
+def test_more_cached_or_reasoned_than_there_is_counts_as_all_of_it() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 7}}
+    usage["completion_tokens_details"] = {"reasoning_tokens": 3}
+    assert CHAT.read(json.dumps({"usage": usage}).encode()).usage == Usage(5, 2, 5, 2)
+
+
+def test_only_streams_have_a_tap() -> None:
+    assert all(shape.tap(Call("m")) is None for shape in SHAPES.values())
+    assert SHAPES["/v1/embeddings"].tap(Call("m", stream=True)) is None
+
+
+def test_an_unknown_finish_reason_is_other() -> None:
+    assert [finish_label(reason) for reason in (None, "stop", "repetition")] == [None, "stop", "other"]
