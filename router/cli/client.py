@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import httpx
 
-from router.cli.operations import NULL, OPERATIONS, Operation
+from router.cli.operation import NULL, Operation
+from router.cli.operations import OPERATIONS
 
 TIMEOUT_S = 60.0
 TRIES_MAX = 3

@@ -25,7 +25,7 @@ _RATES = {
     "requests_at_once": "number",
 }
 _BUDGET = {"period!": "text", "limit_usd!": "usd", "mode": "text", "alert_percents": ["number"], "model": "text"}
-_LIMIT = {**_RATES, "model": "text"}
+_LIMIT = {**_RATES, "mode": "text", "model": "text"}
 _PERSON = {"email!": "text", "role!": "text"}
 SHAPE: Shape = {
     "organization": {
@@ -36,6 +36,8 @@ SHAPE: Shape = {
         "key_models": ["text"],
         "key_cidrs": ["text"],
         "totp_required": "boolean",
+        "answers_kept_s": "number",
+        "when_redis_is_down": "text",
     },
     "members": [_PERSON],
     "projects": [

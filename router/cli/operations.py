@@ -3,152 +3,44 @@
 A test compares this table with the routes, so that nothing of the API is missing here.
 """
 
-import re
-from dataclasses import dataclass, field
-from typing import Literal
-from urllib.parse import quote
-
-Type = Literal["text", "number", "flag", "instant", "texts", "numbers", "roles", "boolean"]
-"""`instant`: Unix seconds, typed as a date, a time or +30d. `texts`, `numbers`: an option that may be repeated. `roles`:
-PROJECT:ROLE, repeated."""
-
-NULL = object()
-"""A value that is sent as null: it takes away what is there. None is not sent at all."""
-ORG_ROLES, PROJECT_ROLES = "owner, admin, billing, member or auditor", "admin, member or viewer"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A value that is sent. `option` is how it is typed, where that differs from the API's name."""
-
-    name: str
-    help: str = ""
-    type: Type = "text"
-    required: bool = False
-    option: str = ""
-    can_clear: bool = False
-    """Whether `none` takes the value away."""
-
-    @property
-    def flag(self) -> str:
-        """`--name-of-it`."""
-        return "--" + (self.option or self.name.removesuffix("[]")).replace("_", "-")
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route. `many`: a list in pages. `buckets`: a report in pages of buckets. `destroys`: what is asked before."""
-
-    noun: str
-    verb: str
-    method: str
-    path: str
-    help: str
-    body: tuple[Field, ...] = ()
-    query: tuple[Field, ...] = ()
-    many: bool = False
-    buckets: bool = False
-    creates: bool = False
-    destroys: str = ""
-    columns: tuple[str, ...] = field(default=())
-    proof: str = ""
-    """Name of the value that proves who asks: with it, no session and no key is sent."""
-    hidden: bool = False
-    """Called by a command of its own instead of one made of this row."""
-
-    @property
-    def ids(self) -> list[str]:
-        """Names of the ids in the path, in order."""
-        return re.findall(r"{(\w+)}", self.path)
-
-    @property
-    def sends_body(self) -> bool:
-        """Whether it has a JSON body."""
-        return self.method == "POST" and (bool(self.body) or self.creates)
-
-    def filled(self, ids: dict[str, str] | object) -> str:
-        """The path with ids in it."""
-        return re.sub(r"{(\w+)}", lambda match: quote(str(ids[match[1]]), safe=""), self.path)  # type: ignore[index]
-
-
-def _list(noun: str, path: str, help_: str, *query: Field, verb: str = "list", columns: str = "") -> Operation:
-    return Operation(noun, verb, "GET", path, help_, query=query, many=True, columns=tuple(columns.split()))
-
-
-def _get(noun: str, path: str, help_: str = "") -> Operation:
-    return Operation(noun, "get", "GET", path, help_ or f"One {noun}.")
-
-
-def _create(noun: str, path: str, help_: str, *body: Field) -> Operation:
-    return Operation(noun, "create", "POST", path, help_, body=body, creates=True)
-
-
-def _update(noun: str, path: str, help_: str, *body: Field) -> Operation:
-    return Operation(noun, "update", "POST", path, help_, body=body)
-
-
-def _post(noun: str, verb: str, path: str, help_: str, *body: Field, destroys: str = "") -> Operation:
-    return Operation(noun, verb, "POST", path, help_, body=body, destroys=destroys)
-
-
-def _delete(noun: str, verb: str, path: str, help_: str, destroys: str, *query: Field) -> Operation:
-    return Operation(noun, verb, "DELETE", path, help_, query=query, destroys=destroys)
-
-
-NAME = Field("name", "What people read.", required=True)
-NEW_NAME = Field("name", "What people read.")
-ZONE = Field("time_zone", "As Europe/Berlin; days and months of budgets and invoices are in it.")
-ROLE = Field("role", ORG_ROLES + ".", required=True)
-PROJECT_ROLE = Field("role", PROJECT_ROLES + ".", required=True)
-MODELS = Field(
-    "models", "A model that it may use; repeat it for more. Without: every model.", "texts", option="model", can_clear=True
+from router.cli.fields import (
+    ALERTS,
+    CAPS,
+    CIDRS,
+    CODE,
+    EXPIRES,
+    LIMIT_MODE,
+    LIMIT_USD,
+    LOG,
+    MODE,
+    MODELS,
+    NAME,
+    NEW_NAME,
+    ORG_ROLES,
+    PRICES,
+    PROJECT_ROLE,
+    RAISE,
+    RATES,
+    REPORT,
+    REVOKED,
+    ROLE,
+    ROUTING,
+    SCOPE,
+    SCOPE_OF_BUDGET,
+    SCOPES,
+    STAGES,
+    TEMPLATE,
+    WEBHOOK,
+    WEBHOOK_URL,
+    ZONE,
 )
-CIDRS = Field("cidrs", "A network that it works from, as 10.0.0.0/8; repeat it for more.", "texts", option="cidr", can_clear=True)
-EXPIRES = Field("expires_at", "When it ends: a date, a time, or +30d.", "instant", option="expires", can_clear=True)
-SCOPES = Field("scopes", "inference, usage.read or admin; repeat it for more.", "texts", option="scope")
-REVOKED = Field("include_revoked", "Those that were revoked, too.", "flag", option="revoked")
-SCOPE = (
-    Field("project_id", "Only of this project.", option="project"),
-    Field("api_key_id", "Only of this key.", option="key"),
-    Field("model", "Only of this model."),
-)
-SCOPE_OF_BUDGET = (
-    Field("user_id", "Only of this user.", option="user"),
-    Field("service_account_id", "Only of this service account.", option="service-account"),
-)
-RATES = (
-    Field("requests_per_minute", "", "number", can_clear=True),
-    Field("input_tokens_per_minute", "", "number", can_clear=True),
-    Field("output_tokens_per_minute", "", "number", can_clear=True),
-    Field("requests_at_once", "", "number", can_clear=True),
-)
-LIMIT_USD = Field("limit_usd", "USD, as 250 or 0.50; exact.", option="usd")
-MODE = Field("mode", "hard, soft or shadow.")
-ALERTS = Field("alert_percents", "Tell at this share of the limit; repeat it for more.", "numbers", option="alert-at")
-PRICES = tuple(
-    Field(f"{kind}_usd_per_million", f"USD for a million {said} tokens, as 0.25.", required=True, option=f"{kind}_usd")
-    for kind, said in (("input", "input"), ("cached_input", "cached input"), ("output", "output"))
-)
-REPORT = (
-    Field("start_time", "From: a date, a time, or -7d.", "instant", required=True, option="from"),
-    Field("end_time", "Until, not part of it; without it, now.", "instant", option="until"),
-    Field("bucket_width", "1h or 1d.", option="width"),
-    Field("group_by[]", "project_id, user_id, api_key_id or model; repeat it for more.", "texts"),
-    Field("project_ids[]", "Only this project; repeat it for more.", "texts", option="project"),
-    Field("user_ids[]", "Only this user; repeat it for more.", "texts", option="user"),
-    Field("api_key_ids[]", "Only this key; repeat it for more.", "texts", option="key"),
-    Field("models[]", "Only this model; repeat it for more.", "texts", option="model"),
-)
-LOG = (
-    Field("event_types[]", "Only this type, as api_key.created; repeat it for more.", "texts", option="event"),
-    Field("actor_ids[]", "Only by this user or key; repeat it for more.", "texts", option="actor"),
-    Field("actor_emails[]", "Only by who has this address; repeat it for more.", "texts", option="email"),
-    Field("resource_ids[]", "Only about this thing; repeat it for more.", "texts", option="resource"),
-    Field("project_ids[]", "Only in this project; repeat it for more.", "texts", option="project"),
-    Field("effective_at[gte]", "From: a date, a time, or -7d.", "instant", option="from"),
-    Field("effective_at[lt]", "Until, not part of it.", "instant", option="until"),
-)
-CODE = Field("code", "A code of the authenticator.", required=True)
+from router.cli.operation import Field, Operation
+from router.cli.operation import create_ as _create
+from router.cli.operation import delete_ as _delete
+from router.cli.operation import get_ as _get
+from router.cli.operation import list_ as _list
+from router.cli.operation import post_ as _post
+from router.cli.operation import update_ as _update
 
 _P, _O = "/organization/projects/{project_id}", "/organization"
 _KEYS, _ACCOUNTS, _MEMBERS = f"{_P}/api_keys", f"{_P}/service_accounts", f"{_P}/users"
@@ -199,6 +91,10 @@ OPERATIONS: tuple[Operation, ...] = (
             Field("key_models", "A model that keys may use; repeat it for more.", "texts", option="key-model", can_clear=True),
             Field("key_cidrs", "A network that keys work from; repeat it for more.", "texts", option="key-cidr", can_clear=True),
             Field("totp_required", "Members need a second factor: true or false.", "boolean", option="second-factor"),
+            Field(
+                "answers_kept_s", "Seconds for which answers to requests with an Idempotency-Key are kept; 0 for none.", "number"
+            ),
+            Field("when_redis_is_down", "What budgets and limits do then: refuse or share."),
         ),
     ),
     _list(
@@ -304,11 +200,12 @@ OPERATIONS: tuple[Operation, ...] = (
         SCOPES,
         MODELS,
         CIDRS,
+        *CAPS,
         EXPIRES,
         Field("service_account_id", "For this service account; without it, your own.", option="service-account"),
     ),
     _get("key", f"{_KEYS}/{{key_id}}"),
-    _update("key", f"{_KEYS}/{{key_id}}", "Change what is named.", NEW_NAME, SCOPES, MODELS, CIDRS, EXPIRES),
+    _update("key", f"{_KEYS}/{{key_id}}", "Change what is named.", NEW_NAME, SCOPES, MODELS, CIDRS, *CAPS, EXPIRES),
     _post(
         "key",
         "rotate",
@@ -347,6 +244,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("id", "Its name.", required=True),
         Field("context_tokens_max", "", "number", required=True, option="context-tokens"),
         Field("output_tokens_max", "", "number", required=True, option="output-tokens"),
+        *TEMPLATE,
     ),
     _get("model", "/platform/models/{model_id}"),
     _update(
@@ -355,11 +253,28 @@ OPERATIONS: tuple[Operation, ...] = (
         "Change its bounds.",
         Field("context_tokens_max", "", "number", option="context-tokens"),
         Field("output_tokens_max", "", "number", option="output-tokens"),
+        *TEMPLATE,
     ),
     _post(
         "model", "retire", "/platform/models/{model_id}/retire", "No request uses it any more; its rows stay.", destroys="retire"
     ),
     _post("model", "restore", "/platform/models/{model_id}/restore", "It can be used again."),
+    _list("alias", f"{_O}/aliases", "Your organization's own names for models.", columns="id name stages"),
+    _create("alias", f"{_O}/aliases", "Make a name that stands for models.", Field("name", "The name.", required=True), STAGES),
+    _get("alias", f"{_O}/aliases/{{alias_id}}"),
+    _update("alias", f"{_O}/aliases/{{alias_id}}", "Other models behind the name.", STAGES),
+    _delete("alias", "delete", f"{_O}/aliases/{{alias_id}}", "Requests for it are refused at once.", "delete"),
+    _list("platform-alias", "/platform/aliases", "Everybody's names for models, for platform admins.", columns="id name stages"),
+    _create(
+        "platform-alias",
+        "/platform/aliases",
+        "Make a name for everybody.",
+        Field("name", "The name.", required=True),
+        STAGES,
+    ),
+    _get("platform-alias", "/platform/aliases/{alias_id}"),
+    _update("platform-alias", "/platform/aliases/{alias_id}", "Other models behind the name.", STAGES),
+    _delete("platform-alias", "delete", "/platform/aliases/{alias_id}", "Requests for it are refused at once.", "delete"),
     Operation(
         "engine", "list", "GET", f"{_O}/engines", "Engines and their health.", columns=("name", "model", "kind", "healthy")
     ),
@@ -370,25 +285,27 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("model", "Only of this model."),
         Field("enabled", "true or false.", "boolean"),
         verb="catalogue",
-        columns="id kind base_url model enabled version",
+        columns="id kind base_url model weight enabled version",
     ),
     _create(
         "engine",
         "/platform/engines",
         "Add an engine.",
         Field("id", "Its name.", required=True),
-        Field("kind", "vllm or simulated.", required=True),
+        Field("kind", "vllm, sglang, openai (a hosted provider) or simulated.", required=True),
         Field("base_url", "Where it is.", required=True, option="url"),
         Field("model", "What it serves.", required=True),
+        *ROUTING,
     ),
     _get("engine", "/platform/engines/{engine_id}"),
     _update(
         "engine",
         "/platform/engines/{engine_id}",
         "Change what is named.",
-        Field("kind", "vllm or simulated."),
+        Field("kind", "vllm, sglang, openai (a hosted provider) or simulated."),
         Field("base_url", "Where it is.", option="url"),
         Field("model", "What it serves."),
+        *ROUTING,
     ),
     _post("engine", "enable", "/platform/engines/{engine_id}/enable", "It gets requests again."),
     _post(
@@ -444,8 +361,54 @@ OPERATIONS: tuple[Operation, ...] = (
         *SCOPE_OF_BUDGET,
     ),
     _get("budget", f"{_O}/budgets/{{budget_id}}"),
-    _update("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, MODE, ALERTS),
+    _update("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, *RAISE, MODE, ALERTS),
     _delete("budget", "delete", f"{_O}/budgets/{{budget_id}}", "Take a budget away.", "delete"),
+    _list("webhook", f"{_O}/webhooks", "Where events are sent.", columns="id name url event_types enabled"),
+    _create(
+        "webhook",
+        f"{_O}/webhooks",
+        "Send events to an address; the secret that signs them is shown once.",
+        NAME,
+        Field("url", WEBHOOK_URL.help, required=True),
+        *WEBHOOK,
+    ),
+    _get("webhook", f"{_O}/webhooks/{{webhook_id}}"),
+    _update("webhook", f"{_O}/webhooks/{{webhook_id}}", "Change what is named.", NEW_NAME, WEBHOOK_URL, *WEBHOOK),
+    _delete("webhook", "delete", f"{_O}/webhooks/{{webhook_id}}", "Send nothing there any more.", "delete"),
+    _post(
+        "webhook",
+        "rotate",
+        f"{_O}/webhooks/{{webhook_id}}/rotate",
+        "Another secret, shown once.",
+        Field("grace_seconds", "For so long the secret before signs, too.", "number", option="grace-seconds"),
+        destroys="replace the secret of",
+    ),
+    _post("webhook", "test", f"{_O}/webhooks/{{webhook_id}}/test", "Send a test event there."),
+    _list(
+        "alert",
+        f"{_O}/alerts",
+        "What the organization was told of.",
+        Field("type", "Only of this type, as budget.exhausted."),
+        columns="id type created_at deliveries",
+    ),
+    _get("alert-recipients", f"{_O}/alerts/recipients", "Who gets mail."),
+    _update(
+        "alert-recipients",
+        f"{_O}/alerts/recipients",
+        "Change what is named.",
+        Field("roles", f"Members who are {ORG_ROLES}; repeat it for more.", "texts", option="role"),
+        Field("emails", "A further address; repeat it for more.", "texts", option="email"),
+    ),
+    _list(
+        "delivery",
+        f"{_O}/deliveries",
+        "What came of each event at each receiver.",
+        Field("status", "waiting, delivered or failed."),
+        Field("webhook_id", "Only of this webhook.", option="webhook"),
+        Field("event_id", "Only of this event.", option="event"),
+        columns="id event_type webhook_id email status tries error",
+    ),
+    _post("delivery", "resend", f"{_O}/deliveries/{{delivery_id}}/resend", "Send it again."),
     _list(
         "limit",
         f"{_O}/limits",
@@ -454,9 +417,17 @@ OPERATIONS: tuple[Operation, ...] = (
         columns="id requests_per_minute input_tokens_per_minute "
         "output_tokens_per_minute requests_at_once project_id api_key_id model",
     ),
-    _create("limit", f"{_O}/limits", "How fast the organization or a part of it may go.", *RATES, *SCOPE),
+    _create("limit", f"{_O}/limits", "How fast the organization or a part of it may go.", *RATES, LIMIT_MODE, *SCOPE),
     _get("limit", f"{_O}/limits/{{limit_id}}"),
-    _update("limit", f"{_O}/limits/{{limit_id}}", "Change what is named.", *RATES),
+    _update("limit", f"{_O}/limits/{{limit_id}}", "Change what is named.", *RATES, LIMIT_MODE),
+    _list(
+        "limit",
+        f"{_O}/shadow_refusals",
+        "What budgets and limits on trial would have refused.",
+        Field("days", "How far back, today included.", "number"),
+        verb="trials",
+        columns="day budget_id limit_id requests",
+    ),
     _delete("limit", "delete", f"{_O}/limits/{{limit_id}}", "Take a limit away.", "delete"),
     Operation(
         "usage",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from router.cli.client import ApiError, Client
 from router.cli.declaration import Invalid
-from router.cli.operations import NULL
+from router.cli.operation import NULL
 
 NOT_FOUND = 404
 _NARROWER = ("user_id", "service_account_id", "api_key_id")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from router.cli.operations import NULL, Field
+from router.cli.operation import NULL, Field
 
 _SPAN = re.compile(r"([+-])(\d{1,6})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -65,10 +65,23 @@ def _roles(_: Field, said: list[str]) -> list[dict[str, str]]:
     return [{"id": project, "role": role} for project, _, role in found]
 
 
+def _stages(field: Field, said: list[str]) -> list[list[dict[str, Any]]]:
+    return [[_share(field, entry) for entry in part.split(",")] for part in said]
+
+
+def _share(field: Field, said: str) -> dict[str, Any]:
+    name, equals, weight = said.rpartition("=")
+    model = name if equals else weight
+    if not model:
+        raise ValueError("MODEL=WEIGHT is wanted, with commas between")
+    return {"model": model, "weight": _number(field, weight) if equals else 1}
+
+
 _READINGS: Mapping[str, Callable[[Field, Any], Any]] = {
     "instant": _instant,
     "number": _number,
     "numbers": _numbers,
     "boolean": _boolean,
     "roles": _roles,
+    "stages": _stages,
 }

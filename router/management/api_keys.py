@@ -24,11 +24,13 @@ from router.management.changes import (
 )
 from router.management.key_rules import (
     GRACE_S_MAX,
+    Choices,
     Cidrs,
     Effective,
     Instant,
     Models,
     Name,
+    OutputTokens,
     check,
     check_count,
     check_scopes,
@@ -98,6 +100,8 @@ def told(row: KeyRow) -> dict[str, Any]:
         "scopes": row.scopes,
         "models": row.models,
         "cidrs": row.cidrs,
+        "choices_max": row.choices_max,
+        "output_tokens_max": row.output_tokens_max,
         "expires_at": seconds(row.expires_at),
         "rotated_at": seconds(row.rotated_at),
         "previous_secret_until": seconds(row.previous_secret_until),
@@ -192,6 +196,8 @@ class KeyShape(BaseModel):
     scopes: list[str]
     models: list[str] | None
     cidrs: list[str] | None
+    choices_max: int | None
+    output_tokens_max: int | None
     expires_at: int | None
     revoked_at: int | None
     rotated_at: int | None
@@ -215,6 +221,8 @@ class KeyShape(BaseModel):
             scopes=row.scopes,
             models=row.models,
             cidrs=row.cidrs,
+            choices_max=row.choices_max,
+            output_tokens_max=row.output_tokens_max,
             expires_at=seconds(row.expires_at),
             revoked_at=seconds(row.revoked_at),
             rotated_at=seconds(row.rotated_at),
@@ -248,6 +256,8 @@ class KeyBody(BaseModel):
     scopes: list[Literal["inference", "usage.read", "admin"]] = Field(default=["inference"], min_length=1, max_length=3)
     models: Models | None = None
     cidrs: Cidrs | None = None
+    choices_max: Choices | None = None
+    output_tokens_max: OutputTokens | None = None
     expires_at: Instant | None = None
     service_account_id: OwnerId = Field(default=None, description="For this service account instead of for oneself.")
 
@@ -260,6 +270,8 @@ class KeyChange(BaseModel):
     scopes: Annotated[list[Literal["inference", "usage.read", "admin"]], Field(min_length=1, max_length=3)] | None = None
     models: Models | None = None
     cidrs: Cidrs | None = None
+    choices_max: Choices | None = None
+    output_tokens_max: OutputTokens | None = None
     expires_at: Instant | None = None
 
 
@@ -328,6 +340,8 @@ async def create_project_api_key(
             service_account_id=account_id,
             models=body.models and sorted(set(body.models)),
             cidrs=networks(body.cidrs),
+            choices_max=body.choices_max,
+            output_tokens_max=body.output_tokens_max,
             expires_at=instant(body.expires_at),
         )
         minted = await mint(creation.changing, key)
@@ -430,6 +444,8 @@ def _changed(row: KeyRow, body: KeyChange) -> NewKey:
         scopes=sorted(set(body.scopes or row.scopes)),
         models=(body.models and sorted(set(body.models))) if "models" in named else row.models,
         cidrs=networks(body.cidrs) if "cidrs" in named else row.cidrs,
+        choices_max=body.choices_max if "choices_max" in named else row.choices_max,
+        output_tokens_max=body.output_tokens_max if "output_tokens_max" in named else row.output_tokens_max,
         expires_at=instant(body.expires_at) if "expires_at" in named else row.expires_at,
     )
 

@@ -9,6 +9,8 @@ from fastapi.routing import APIRoute
 from router.management import (
     accept_invite,
     admin_api_keys,
+    alerts,
+    aliases,
     api_keys,
     audit_logs,
     budgets,
@@ -29,9 +31,11 @@ from router.management import (
     projects,
     service_accounts,
     sessions,
+    shadow_refusals,
     sql_access,
     usage,
     users,
+    webhooks,
 )
 from router.management.access import Needs
 from router.management.document import document
@@ -57,10 +61,14 @@ MODULES = (
     platform_health,
     audit_logs,
     budgets,
+    alerts,
+    webhooks,
     costs,
     limits,
     models,
+    aliases,
     prices,
+    shadow_refusals,
     sql_access,
     usage,
 )

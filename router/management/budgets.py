@@ -1,5 +1,6 @@
 """`/v1/organization/budgets`: what may be spent in a period, by an organization or a part of it."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -9,16 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management.access import Access, Needs
 from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
 from router.management.pages import Listed, Paged
+from router.management.parameters import LAST_SECOND
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import NOTE, OfAnybody, bare_key, resolve, shown_key
 from warehouse.access import budgets
 from warehouse.access.budgets import Budget
+from warehouse.base.clock import now
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 from warehouse.base.money import picousd, usd
 
 router = APIRouter(prefix="/organization/budgets", tags=["budgets"])
 ALERTS_MAX = 10
+RAISED_DAYS_MAX = 366
 Period = Literal["day", "week", "month", "lifetime"]
 Mode = Literal["hard", "soft", "shadow"]
 Usd = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$", description="USD as a decimal, exact.")]
@@ -41,6 +45,9 @@ class BudgetShape(BaseModel):
     model: str | None
     period: str
     limit_usd: str
+    raised_limit_usd: str | None = Field(description="The limit until `raised_until`, where it is the higher one.")
+    raised_until: int | None = Field(description="Unix seconds.")
+    limit_in_force_usd: str = Field(description="The one that holds now.")
     mode: str
     alert_percents: list[int]
     created_at: int
@@ -58,6 +65,9 @@ class BudgetShape(BaseModel):
             model=row.model,
             period=row.period,
             limit_usd=usd(int(row.limit_picousd)),
+            raised_limit_usd=None if row.raised_limit_picousd is None else usd(int(row.raised_limit_picousd)),
+            raised_until=None if row.raised_until is None else int(row.raised_until.timestamp()),
+            limit_in_force_usd=usd(int(row.limit_in_force_picousd)),
             mode=row.mode,
             alert_percents=row.alert_percents,
             created_at=int(row.created_at.timestamp()),
@@ -80,6 +90,8 @@ class BudgetChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     limit_usd: Usd | None = None
+    raised_limit_usd: Usd | None = Field(default=None, description="Both of a raise or none; null takes it away.")
+    raised_until: Annotated[int, Field(ge=1, le=LAST_SECOND, strict=True)] | None = None
     mode: Mode | None = None
     alert_percents: Percents | None = None
 
@@ -169,12 +181,13 @@ async def update_budget(
             budget_id,
             limit_picousd=before.limit_picousd if body.limit_usd is None else Decimal(picousd(body.limit_usd)),
             mode=body.mode or before.mode,
+            **_raise(body, before),
             alert_percents=before.alert_percents if body.alert_percents is None else _distinct(body.alert_percents),
         )
-        was, now = BudgetShape.of(before), BudgetShape.of(row)
-        await change.record("budget.updated", budget_id, before=was, after=now, project_id=row.home_project_id)
+        was, shape = BudgetShape.of(before), BudgetShape.of(row)
+        await change.record("budget.updated", budget_id, before=was, after=shape, project_id=row.home_project_id)
     tell_version(response, row.version)
-    return now
+    return shape
 
 
 @router.delete("/{budget_id}", response_model=BudgetDeleted)
@@ -188,6 +201,22 @@ async def delete_budget(
         await budgets.remove(change.conn, access.org.id, budget_id)
         await change.record("budget.deleted", budget_id, before=BudgetShape.of(before), project_id=before.home_project_id)
     return BudgetDeleted(id=budget_id)
+
+
+def _raise(body: BudgetChange, before: Budget) -> dict[str, Any]:
+    """The raise as it is to be. Raises: InvalidRequest: half of one, one that is over, or one for too long."""
+    named = {"raised_limit_usd", "raised_until"} & body.model_fields_set
+    if not named:
+        return {"raised_limit_picousd": before.raised_limit_picousd, "raised_until": before.raised_until}
+    if (body.raised_limit_usd is None) != (body.raised_until is None):
+        missing = "raised_until" if body.raised_until is None else "raised_limit_usd"
+        raise InvalidRequest("a raise is a limit and its end: give both, or null for both", param=missing)
+    if body.raised_limit_usd is None or body.raised_until is None:
+        return {"raised_limit_picousd": None, "raised_until": None}
+    until, at = datetime.fromtimestamp(body.raised_until, UTC), now()
+    if not at < until <= at + timedelta(days=RAISED_DAYS_MAX):
+        raise InvalidRequest(f"a raise ends at an instant to come, at most {RAISED_DAYS_MAX} days from now", param="raised_until")
+    return {"raised_limit_picousd": Decimal(picousd(body.raised_limit_usd)), "raised_until": until}
 
 
 def _distinct(percents: list[int]) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from router.inference.engine_set import EngineState
 from router.inference.state import InferenceState
@@ -20,6 +20,7 @@ from router.management.changes import (
     creating,
     tell_version,
 )
+from router.management.fields import NO_CONTROL
 from router.management.models import NAME as MODEL
 from router.management.models import locked_model
 from router.management.pages import Listed, Paged
@@ -33,8 +34,28 @@ HOST_CHARACTERS_MAX = 253
 LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _URL = re.compile(rf"https?://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?P<port>[0-9]{{1,5}}))?/?")
+COLUMNS = (
+    "kind", "base_url", "enabled", "weight", "requests_at_once", "served_model", "sealed_key", "canary_percent",
+)  # fmt: skip
+CAN_CLEAR = frozenset({"requests_at_once", "served_model", "api_key", "canary_percent"})
 EngineId = Annotated[str, Path(pattern=NAME)]
-Kind = Literal["vllm", "simulated"]
+Kind = Literal["vllm", "simulated", "sglang", "openai"]
+WEIGHT_MAX = 1000
+CANARY_PERCENT_MAX = 50
+KEY_CHARACTERS_MAX = 1000
+Weight = Annotated[
+    int, Field(ge=0, le=WEIGHT_MAX, strict=True, description="Relative to the model's other engines; 0 drains it.")
+]
+AtOnce = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True, description="Requests of each worker; null: no bound of its own.")]
+CanaryPercent = Annotated[
+    int, Field(ge=1, le=CANARY_PERCENT_MAX, strict=True, description="Of the model's requests; null: it is no canary.")
+]
+ServedModel = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=NO_CONTROL, description="What the engine calls the model.")
+]
+ProviderKey = Annotated[
+    SecretStr, Field(min_length=1, max_length=KEY_CHARACTERS_MAX, description="A hosted provider's key. Never shown again.")
+]
 BaseUrl = Annotated[str, Field(max_length=300, description="Scheme, host and port, such as http://10.0.0.7:8000.")]
 
 
@@ -63,6 +84,7 @@ class EngineHealth(BaseModel):
     status: Literal["healthy", "unreachable", "unknown"]
     since: int | None
     in_flight: int
+    breaker: Literal["closed", "open"] = Field(default="closed", description="Open: its calls failed; it is tried now and then.")
 
     @classmethod
     def of(cls, state: EngineState | None) -> "EngineHealth":
@@ -70,7 +92,16 @@ class EngineHealth(BaseModel):
         if state is None or state.since is None:
             return cls(status="unknown", since=None, in_flight=0)
         status: Literal["healthy", "unreachable"] = "healthy" if state.healthy else "unreachable"
-        return cls(status=status, since=int(state.since.timestamp()), in_flight=state.pool.in_flight)
+        breaker: Literal["closed", "open"] = "open" if state.breaker.is_open else "closed"
+        return cls(status=status, since=int(state.since.timestamp()), in_flight=state.requests, breaker=breaker)
+
+
+class Canary(BaseModel):
+    """An engine on trial. `stopped_at`: when a router found it worse than the others; a change of the share starts it anew."""
+
+    percent: int
+    stopped_at: int | None
+    stopped_why: str | None
 
 
 class EngineShape(BaseModel):
@@ -82,6 +113,11 @@ class EngineShape(BaseModel):
     base_url: str
     model: str
     enabled: bool
+    weight: int
+    requests_at_once: int | None
+    served_model: str | None
+    has_api_key: bool
+    canary: Canary | None
     created_at: int
     version: int
     health: EngineHealth
@@ -95,15 +131,25 @@ class EngineBody(BaseModel):
     kind: Kind
     base_url: BaseUrl
     model: str = Field(pattern=MODEL)
+    weight: Weight = 100
+    requests_at_once: AtOnce | None = None
+    served_model: ServedModel | None = None
+    api_key: ProviderKey | None = None
+    canary_percent: CanaryPercent | None = None
 
 
 class EngineChange(BaseModel):
-    """What is left out stays."""
+    """What is left out stays, null takes away. `canary_percent`, said again, lets a canary that was stopped go on."""
 
     model_config = ConfigDict(extra="forbid")
     kind: Kind | None = None
     base_url: BaseUrl | None = None
     model: str | None = Field(default=None, pattern=MODEL)
+    weight: Weight | None = None
+    requests_at_once: AtOnce | None = None
+    served_model: ServedModel | None = None
+    api_key: ProviderKey | None = None
+    canary_percent: CanaryPercent | None = None
 
 
 @router.get("/organization/engines", response_model=SeenEngines)
@@ -117,7 +163,7 @@ async def get_engines(request: Request, access: Annotated[Access, Depends(Needs(
                 model=state.engine.model,
                 healthy=state.healthy,
                 since=int(state.since.timestamp()) if state.since else None,
-                in_flight=state.pool.in_flight,
+                in_flight=state.requests,
             )
             for state in _inference(request).engines.states.values()
         ]
@@ -152,7 +198,18 @@ async def create_engine(
             return creation.known
         model = await locked_model(creation.conn, body.model, param="model")
         try:
-            row = await engines.add(creation.conn, body.id, body.kind, base_url, model.id)
+            row = await engines.add(
+                creation.conn,
+                body.id,
+                kind=body.kind,
+                base_url=base_url,
+                model_id=model.id,
+                weight=body.weight,
+                requests_at_once=body.requests_at_once,
+                served_model=body.served_model,
+                sealed_key=_sealed(request, body.id, body.api_key),
+                canary_percent=body.canary_percent,
+            )
         except UniqueViolation as error:
             raise AlreadyExists(f"there is an engine {body.id!r}", param="id") from error
         shape = _shape(request, row)
@@ -183,11 +240,16 @@ async def update_engine(
     if_match: IfMatch = None,
 ) -> EngineShape:
     """Change an engine; calls under way to its old address run to their end."""
-    base_url = None if body.base_url is None else _checked(body.base_url)
+    values = {name: getattr(body, name) for name in body.model_fields_set}
+    values = {name: value for name, value in values.items() if value is not None or name in CAN_CLEAR}
+    if body.base_url is not None:
+        values["base_url"] = _checked(body.base_url)
+    if "api_key" in values:
+        values["sealed_key"] = _sealed(request, engine_id, values.pop("api_key"))
     async with changing(access) as change:
         before = _there(await engines.lock(change.conn, engine_id))
         check_version(if_match, before.version)
-        row = await _change(change.conn, before, kind=body.kind, base_url=base_url, model=body.model)
+        row = await _change(change.conn, before, **values)
         await change.record("engine.updated", row.name, before=_kept(before), after=_kept(row))
     tell_version(response, row.version)
     return _shape(request, row)
@@ -232,18 +294,24 @@ async def _switch(
     return _shape(request, row)
 
 
-async def _change(
-    conn: AsyncConnection,
-    before: EngineRow,
-    *,
-    kind: str | None = None,
-    base_url: str | None = None,
-    model: str | None = None,
-    enabled: bool | None = None,
-) -> EngineRow:
-    found = await locked_model(conn, model or before.model, param="model")
-    on = before.enabled if enabled is None else enabled
-    return await engines.change(conn, before.name, kind or before.kind, base_url or before.base_url, found.id, enabled=on)
+async def _change(conn: AsyncConnection, before: EngineRow, **values: Any) -> EngineRow:
+    """The engine with other values by the names of its columns; `model` by its name."""
+    found = await locked_model(conn, values.pop("model", before.model), param="model")
+    said = {name: getattr(before, name) for name in COLUMNS} | values
+    return await engines.change(conn, before.name, canary_said="canary_percent" in values, model_id=found.id, **said)
+
+
+def _sealed(request: Request, engine_id: str, key: SecretStr | None) -> bytes | None:
+    """A provider's key as it is stored. Raises: InvalidRequest: it is no header's value, or nothing can be sealed here."""
+    if key is None:
+        return None
+    value = key.get_secret_value()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidRequest("a key is printable ASCII without spaces", param="api_key")
+    sealer = _inference(request).settings.sealer
+    if sealer is None:
+        raise InvalidRequest("this installation can keep no keys: whoever runs it sets ROUTER_SEALING_KEY", param="api_key")
+    return sealer.seal(value, engine_id)
 
 
 def _checked(base_url: str) -> str:
@@ -258,7 +326,8 @@ def _checked(base_url: str) -> str:
 
 def _kept(row: EngineRow) -> dict[str, Any]:
     """What the audit log keeps of an engine."""
-    return {"id": row.name, "kind": row.kind, "base_url": row.base_url, "model": row.model, "enabled": row.enabled}
+    kept = ("kind", "base_url", "model", "enabled", "weight", "requests_at_once", "served_model", "canary_percent")
+    return {"id": row.name, "has_api_key": row.sealed_key is not None} | {name: getattr(row, name) for name in kept}
 
 
 def _inference(request: Request) -> InferenceState:
@@ -274,10 +343,22 @@ def _shape(request: Request, row: EngineRow) -> EngineShape:
         base_url=row.base_url,
         model=row.model,
         enabled=row.enabled,
+        weight=row.weight,
+        requests_at_once=row.requests_at_once,
+        served_model=row.served_model,
+        has_api_key=row.sealed_key is not None,
+        canary=_canary(row),
         created_at=int(row.created_at.timestamp()),
         version=row.version,
         health=EngineHealth.of(_inference(request).engines.states.get(row.id) if row.enabled else None),
     )
+
+
+def _canary(row: EngineRow) -> Canary | None:
+    if row.canary_percent is None:
+        return None
+    stopped_at = int(row.canary_stopped_at.timestamp()) if row.canary_stopped_at else None
+    return Canary(percent=row.canary_percent, stopped_at=stopped_at, stopped_why=row.canary_stopped_why)
 
 
 def _there(row: EngineRow | None) -> EngineRow:

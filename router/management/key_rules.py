@@ -16,6 +16,7 @@ from warehouse.identity.policy import Scope, policy
 
 MODELS_MAX = 100
 CIDRS_MAX = 100
+CAP_MAX = 2**31 - 1
 GRACE_S_MAX = 7 * 24 * 3600
 NEW_S_MIN = 1
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -26,6 +27,11 @@ Models = Annotated[
 Cidrs = Annotated[
     list[Annotated[str, Field(min_length=2, max_length=49, pattern=r"^[0-9A-Fa-f.:/]+$")]],
     Field(min_length=1, max_length=CIDRS_MAX, description="Networks that the key works from; null means from everywhere."),
+]
+Choices = Annotated[int, Field(ge=1, le=CAP_MAX, strict=True, description="The largest `n` of a request; null is no cap.")]
+OutputTokens = Annotated[
+    int,
+    Field(ge=1, le=CAP_MAX, strict=True, description="The most output tokens per choice that a request may ask for, and gets."),
 ]
 Instant = Annotated[int, Field(ge=1, le=LAST_SECOND, strict=True, description="Unix seconds.")]
 _ADMIN_KEYS = "make an admin key for that: POST /v1/organization/admin_api_keys"

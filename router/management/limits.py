@@ -18,6 +18,7 @@ from warehouse.base.ids import public_id
 router = APIRouter(prefix="/organization/limits", tags=["limits"])
 RATE_MAX = 10**15  # a number that JSON readers keep exactly
 Rate = Annotated[int, Field(ge=0, le=RATE_MAX, strict=True)] | None
+Mode = Literal["hard", "shadow"]
 LimitId = Annotated[str, Path(max_length=64)]
 RATES = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "requests_at_once")
 
@@ -39,6 +40,7 @@ class LimitShape(Rates):
     project_id: str | None
     api_key_id: str | None
     model: str | None
+    mode: str
     created_at: int
     version: int
 
@@ -50,6 +52,7 @@ class LimitShape(Rates):
             project_id=row.project,
             api_key_id=shown_key(row.api_key),
             model=row.model,
+            mode=row.mode,
             created_at=int(row.created_at.timestamp()),
             version=row.version,
             **{rate: getattr(row, rate) for rate in RATES},
@@ -60,12 +63,14 @@ class LimitBody(OfKey, Rates):
     """A new limit, with at least one rate."""
 
     model_config = ConfigDict(extra="forbid")
+    mode: Mode = "hard"
 
 
 class LimitChange(Rates):
     """What is left out stays, null takes a bound away. What a limit is about stays in any case: make another one."""
 
     model_config = ConfigDict(extra="forbid")
+    mode: Mode | None = None
 
 
 class LimitDeleted(BaseModel):
@@ -105,7 +110,7 @@ async def create_limit(
         if creation.known is not None:
             return creation.known
         scope = await resolve(creation.conn, access.org.id, body)
-        row = await limits.add(creation.conn, access.org.id, public_id("limit"), scope, **rates)
+        row = await limits.add(creation.conn, access.org.id, public_id("limit"), scope, mode=body.mode, **rates)
         shape = LimitShape.of(row)
         await creation.changing.record("limit.created", row.public_id, after=shape, project_id=row.home_project_id)
         await creation.keep(shape)
@@ -137,7 +142,7 @@ async def update_limit(
         before = _there(await limits.lock(change.conn, access.org.id, limit_id))
         check_version(if_match, before.version)
         rates = {rate: getattr(body if rate in body.model_fields_set else before, rate) for rate in RATES}
-        row = await limits.change(change.conn, access.org.id, limit_id, **_some(rates))
+        row = await limits.change(change.conn, access.org.id, limit_id, mode=body.mode or before.mode, **_some(rates))
         was, now = LimitShape.of(before), LimitShape.of(row)
         await change.record("limit.updated", limit_id, before=was, after=now, project_id=row.home_project_id)
     tell_version(response, row.version)

@@ -18,7 +18,7 @@ from router.management.changes import (
     tell_version,
 )
 from router.management.pages import Listed, Paged
-from warehouse.access import models
+from warehouse.access import aliases, models
 from warehouse.access.models import ModelRow, OfferedModel
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import usd_per_million
@@ -27,6 +27,12 @@ router = APIRouter(tags=["models"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 VERBS = ("/retire", "/restore")  # ends of paths: a model's own name must not end so
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
+Template = Annotated[
+    int,
+    Field(
+        ge=0, le=2**31 - 1, strict=True, description="At most that the chat template adds: part of the bound of a call's cost."
+    ),
+]
 ModelId = Annotated[str, Path(pattern=NAME, description="The model's name; it may have slashes.")]
 
 
@@ -37,6 +43,10 @@ class ModelShape(BaseModel):
     id: str
     context_tokens_max: int
     output_tokens_max: int
+    template_tokens_per_call: int
+    template_tokens_per_message: int
+    template_tokens_for_tools: int
+    media_tokens_max: int | None = Field(description="Of an image, a sound or a film; null: as many as the context has.")
     created_at: int
     retired_at: int | None
     status: Literal["active", "retired"]
@@ -47,8 +57,7 @@ class ModelShape(BaseModel):
         """The shape of a row."""
         return cls(
             id=row.name,
-            context_tokens_max=row.context_tokens_max,
-            output_tokens_max=row.output_tokens_max,
+            **{name: getattr(row, name) for name in models.LIMITS},
             created_at=int(row.created_at.timestamp()),
             retired_at=int(row.retired_at.timestamp()) if row.retired_at else None,
             status="retired" if row.retired_at else "active",
@@ -63,14 +72,22 @@ class ModelBody(BaseModel):
     id: str = Field(pattern=NAME)
     context_tokens_max: Tokens
     output_tokens_max: Tokens
+    template_tokens_per_call: Template = 256
+    template_tokens_per_message: Template = 16
+    template_tokens_for_tools: Template = 512
+    media_tokens_max: Template | None = None
 
 
 class ModelChange(BaseModel):
-    """Other limits; what is left out stays."""
+    """Other limits; what is left out stays. Null is for `media_tokens_max` only."""
 
     model_config = ConfigDict(extra="forbid")
     context_tokens_max: Tokens | None = None
     output_tokens_max: Tokens | None = None
+    template_tokens_per_call: Template | None = None
+    template_tokens_per_message: Template | None = None
+    template_tokens_for_tools: Template | None = None
+    media_tokens_max: Template | None = None
 
 
 class PriceInForce(BaseModel):
@@ -148,14 +165,16 @@ async def create_model(
     access: Annotated[Access, Depends(Needs("models.write"))],
     idempotency_key: IdempotencyKey = None,
 ) -> ModelShape | dict[str, Any]:
-    """A new model. Raises: AlreadyExists: there is one of this name, perhaps retired."""
+    """A new model. Raises: AlreadyExists: a model has this name, perhaps retired, or an alias."""
     if body.id.endswith(VERBS):
         raise InvalidRequest(f"a model's name cannot end in {' or '.join(VERBS)}", param="id")
     async with creating(access, request, body, idempotency_key) as creation:
         if creation.known is not None:
             return creation.known
+        if (await aliases.taken(creation.conn, body.id)).is_alias:
+            raise AlreadyExists(f"there is an alias {body.id!r}: a model needs a name of its own", param="id")
         try:
-            row = await models.add(creation.conn, body.id, body.context_tokens_max, body.output_tokens_max)
+            row = await models.add(creation.conn, body.id, **{name: getattr(body, name) for name in models.LIMITS})
         except UniqueViolation as error:
             raise AlreadyExists(f"there is a model {body.id!r}; if it is retired, restore it", param="id") from error
         shape = ModelShape.of(row)
@@ -222,9 +241,11 @@ async def update_model(
     async with changing(access) as change:
         before = await locked_model(change.conn, model_id)
         check_version(if_match, before.version)
-        context = before.context_tokens_max if body.context_tokens_max is None else body.context_tokens_max
-        output = before.output_tokens_max if body.output_tokens_max is None else body.output_tokens_max
-        row = await models.change(change.conn, before.id, context, output)
+        limits = {name: getattr(before, name) for name in models.LIMITS}
+        for name in body.model_fields_set:
+            if getattr(body, name) is not None or name == "media_tokens_max":
+                limits[name] = getattr(body, name)
+        row = await models.change(change.conn, before.id, **limits)
         await change.record("model.updated", row.name, before=ModelShape.of(before), after=ModelShape.of(row))
     tell_version(response, row.version)
     return ModelShape.of(row)

@@ -17,8 +17,19 @@ from warehouse.base.errors import InvalidRequest
 router = APIRouter(prefix="/organization", tags=["organization"])
 KEY_DAYS_MAX = 3650
 KEYS_PER_MEMBER_MAX = 10_000
-POLICY = ("name", "time_zone", "key_days_max", "keys_per_member_max", "key_models", "key_cidrs", "totp_required")
-_NEVER_NULL = frozenset({"name", "time_zone", "totp_required"})
+POLICY = (
+    "name",
+    "time_zone",
+    "key_days_max",
+    "keys_per_member_max",
+    "key_models",
+    "key_cidrs",
+    "totp_required",
+    "answers_kept_s",
+    "when_redis_is_down",
+)
+_NEVER_NULL = frozenset({"name", "time_zone", "totp_required", "answers_kept_s", "when_redis_is_down"})
+ANSWERS_KEPT_S_MAX = 7 * 86_400
 
 
 class OwnOrganization(BaseModel):
@@ -35,6 +46,12 @@ class OwnOrganization(BaseModel):
     key_models: list[str] | None = Field(description="Models that keys may use, whatever a key says itself.")
     key_cidrs: list[str] | None = Field(description="Networks that keys work from, whatever a key says itself.")
     totp_required: bool = Field(description="Whether members see nothing here without a second factor.")
+    answers_kept_s: int = Field(
+        description="Seconds for which answers to requests with an Idempotency-Key are kept, to be sent again; 0 keeps none."
+    )
+    when_redis_is_down: Literal["refuse", "share"] = Field(
+        description="What budgets and limits do then: refuse requests, or let each router admit its share of what was left."
+    )
     keys_above_days_max: int = Field(description="Keys in force that live longer than key_days_max; they stay as they are.")
     members_above_keys_max: int = Field(description="Members with more keys than keys_per_member_max; they keep them.")
     version: int
@@ -65,6 +82,8 @@ class OwnOrganizationChange(BaseModel):
     key_models: Models | None = None
     key_cidrs: Cidrs | None = None
     totp_required: Annotated[bool, Field(strict=True)] | None = None
+    answers_kept_s: Annotated[int, Field(ge=0, le=ANSWERS_KEPT_S_MAX, strict=True)] | None = None
+    when_redis_is_down: Literal["refuse", "share"] | None = None
 
 
 def _policy(row: OwnOrganizationRow) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from router.app import create_api
-from router.cli.operations import OPERATIONS, Operation
+from router.cli.operation import Operation
+from router.cli.operations import OPERATIONS
 from router.management.app import operations
 from router.settings import RouterSettings
 from tests.architecture.test_routes import SETTINGS
