@@ -7,6 +7,8 @@ import dagster as dg
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
 from orchestration.defs.forecast.assets import spend_forecast
+from orchestration.defs.outbox.outlet import outlet_of
+from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
 from orchestration.defs.transform.assets import dbt_models, tables_of
 from orchestration.defs.transform.project import DBT, QuickDbt, dbt_project, version_of_models
 from orchestration.defs.transform.sensors import refresh_sensor
@@ -57,7 +59,11 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         assets=[models, spend_forecast, draft_certificate],
         asset_checks=[draft_lines_add_up],
         jobs=[refresh, whole, verify, forecast, upkeep],
-        sensors=[refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models())],
+        sensors=[
+            refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
+            *delivery_sensors(outlet_of(settings)),
+            watch_budgets,
+        ],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),

@@ -1,12 +1,13 @@
 """Settings of the Dagster processes, read from ORCHESTRATION_*."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr
+from pydantic import SecretStr, field_validator, model_validator
 
 from warehouse.base.settings import Settings
+from warehouse.identity.networks import parse_networks
 
 DBT_PROJECT = Path(__file__).resolve().parents[1] / "dbt"
 
@@ -22,6 +23,49 @@ class OrchestrationSettings(Settings):
     """Connection string of role inferhouse_dagster; dagster.yaml reads it too."""
     dbt_target_dir: Path = Path("/tmp/inferhouse-dbt")  # noqa: S108  # the runtime gives each instance its own
     """Folder for what dbt compiles: the manifest and one run's SQL."""
+
+    webhook_key: SecretStr | None = None
+    """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
+    webhook_networks: str = ""
+    """Networks beside the internet that webhooks may go to, in plain HTTP too, as `10.0.0.0/8,fd00::/8`."""
+    smtp_host: str | None = None
+    """Mail server for alerts; without it, deliveries by mail fail at once."""
+    smtp_port: int = 587
+    """Usually 587 with `starttls`, 465 with `tls`."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls`, `tls` or `none`."""
+    smtp_user: str | None = None
+    """Who signs in at the mail server; without it nobody does."""
+    smtp_password: SecretStr | None = None
+    """The password of that user."""
+    smtp_sender: str | None = None
+    """Sender of the mails, as `Inferhouse <alerts@example.org>`."""
+
+    @field_validator("webhook_key", "smtp_host", "smtp_user", "smtp_password", "smtp_sender", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """A container's environment has a variable that nobody set as an empty one."""
+        return None if value == "" else value
+
+    @field_validator("webhook_key")
+    @classmethod
+    def _is_a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(bytes.fromhex(key.get_secret_value())) != 32:
+            raise ValueError("it has 64 hexadecimal digits")
+        return key
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        text = text.replace(" ", "")
+        parse_networks(part for part in text.split(",") if part)
+        return text
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Self:
+        if self.smtp_host is not None and "@" not in (self.smtp_sender or ""):
+            raise ValueError("with ORCHESTRATION_SMTP_HOST, ORCHESTRATION_SMTP_SENDER is an address")
+        return self
 
     def dbt_environment(self) -> dict[str, str]:
         """The variables that dbt/profiles.yml reads."""

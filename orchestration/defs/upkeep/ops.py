@@ -1,8 +1,10 @@
-"""Old runs are removed, so that Dagster's storage does not grow for ever."""
+"""Old runs and old events are removed, so that storage does not grow for ever."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+
+from orchestration.defs.outbox.sensors import forget_old_events
 
 KEPT = timedelta(days=14)
 REMOVED_AT_ONCE_MAX = 5000
@@ -18,7 +20,8 @@ def remove_old_runs(context: dg.OpExecutionContext) -> None:
     context.log.info("removed %s runs", len(records))
 
 
-@dg.job(description="Keeps Dagster's storage bounded.")
+@dg.job(description="Keeps Dagster's storage and the outbox bounded.")
 def upkeep() -> None:
     """Once a day."""
     remove_old_runs()
+    forget_old_events()

@@ -1,0 +1,1 @@
+"""What organizations are told of: webhooks and mail, delivered from the outbox."""
