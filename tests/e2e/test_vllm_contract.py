@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from engines.load import parse_load
+from router.inference.shapes import SHAPES, Call, Reading, Tap
+from router.inference.shapes.call import JSON_DEPTH_MAX
 from tests.processes import running, simulated_engine
 from tests.services import free_port
 
@@ -38,6 +40,26 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("other model", {"model": "no-such-model"}),
     ("prompt above the context", {"messages": [{"role": "user", "content": "many words " * 2000}]}),
 ]
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+SCHEMA = {"type": "object", "properties": {"sky": {"type": "string", "enum": ["blue", "grey"]}}, "required": ["sky"]}
+SKY = {"type": "json_schema", "json_schema": {"name": "sky", "schema": SCHEMA}}
+# (what is asked for, path, body)
+ASKED: list[tuple[str, str, dict[str, Any]]] = [
+    ("chat", "/v1/chat/completions", {"messages": HELLO}),
+    ("capped chat", "/v1/chat/completions", {"messages": HELLO, "max_tokens": 4}),
+    ("two choices", "/v1/chat/completions", {"messages": HELLO, "n": 2, "temperature": 1}),
+    ("tools at hand", "/v1/chat/completions", {"messages": HELLO, "tools": [TOOL], "tool_choice": "none"}),
+    ("json_schema", "/v1/chat/completions", {"messages": HELLO, "response_format": SKY, "max_tokens": 40}),
+    ("log-probabilities", "/v1/chat/completions", {"messages": HELLO, "logprobs": True, "top_logprobs": 2}),
+    ("completion", "/v1/completions", {"prompt": "hello, whole world"}),
+    ("two prompts, two choices", "/v1/completions", {"prompt": ["hello", "whole world"], "n": 2, "temperature": 1}),
+    ("log-probabilities of a completion", "/v1/completions", {"prompt": "hello", "logprobs": 2, "echo": True}),
+    ("response", "/v1/responses", {"input": "hello, whole world"}),
+    ("response to messages", "/v1/responses", {"input": HELLO, "instructions": "be brief", "max_output_tokens": 4}),
+    ("message", "/v1/messages", {"messages": HELLO, "max_tokens": 4, "system": "be brief"}),
+    ("message without a cap", "/v1/messages", {"messages": HELLO, "max_tokens": None}),
+]
+CAP_TOKENS = 7
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +189,149 @@ def test_vllm_stops_generating_when_the_client_leaves(vllm: tuple[str, str], tmp
         settled = load
     assert load.running == 0
     assert seen <= load.generation_tokens - before.generation_tokens < seen + 100
+
+
+def ask(engine: tuple[str, str], path: str, body: Mapping[str, Any]) -> tuple[Call, httpx.Response]:
+    """The engine's answer to a body as the router would send it: under another model's name, capped, usage asked for."""
+    shape = SHAPES[path]
+    sent = json.dumps({"model": "an alias", **body, "x_unknown": "passes"}).encode()[:-1] + b',"x_number":1e400}'
+    call = shape.parse(sent)
+    prepared = shape.prepare(sent, call, model=engine[1], output_tokens_max=CAP_TOKENS)
+    headers = {"content-type": "application/json"}
+    return call, httpx.post(engine[0] + path, content=prepared, headers=headers, timeout=120)
+
+
+def counters(engine: tuple[str, str]) -> tuple[float, float]:
+    load = parse_load(httpx.get(f"{engine[0]}/metrics").raise_for_status().text)
+    return load.prompt_tokens, load.generation_tokens
+
+
+def assert_counted(engine: tuple[str, str], before: tuple[float, float], reading: Reading) -> None:
+    """What was read is what the engine says in its metrics that it has done."""
+    assert reading.usage is not None
+    prompt, generated = (now - then for now, then in zip(counters(engine), before, strict=True))
+    assert (reading.usage.prompt_tokens, reading.usage.completion_tokens) == (prompt, generated)
+
+
+@pytest.mark.parametrize(("what", "path", "body"), ASKED, ids=[what for what, _, _ in ASKED])
+def test_whole_answers_of_vllm_are_read_as_it_counts(vllm: tuple[str, str], what: str, path: str, body: dict[str, Any]) -> None:
+    before = counters(vllm)
+    call, answer = ask(vllm, path, body)
+    assert answer.status_code == 200, answer.text
+    reading = SHAPES[path].read(answer.content, call)
+    assert reading.finish_reason in {"stop", "length"}
+    if call.output_tokens_max is None:
+        assert reading.usage is not None
+        assert reading.usage.completion_tokens <= CAP_TOKENS * call.choices
+    if call.choices == 1:  # of several choices vLLM's metrics count the prompt of each, its usage that of one
+        assert_counted(vllm, before, reading)
+
+
+@pytest.mark.parametrize(("what", "path", "body"), ASKED, ids=[what for what, _, _ in ASKED])
+def test_streams_of_vllm_are_read_as_it_counts(vllm: tuple[str, str], what: str, path: str, body: dict[str, Any]) -> None:
+    before = counters(vllm)
+    call, answer = ask(vllm, path, {**body, "stream": True})
+    assert answer.status_code == 200, answer.text
+    tap, broken = (SHAPES[path].tap(call) for _ in range(2))
+    assert tap is not None
+    assert broken is not None
+    passed = tap.feed(answer.content)
+    assert tap.done
+    assert not tap.engine_error
+    assert tap.reading.finish_reason in {"stop", "length"}
+    if call.choices == 1:
+        assert_counted(vllm, before, tap.reading)
+    if SHAPES[path].has_options:
+        assert b'"usage"' not in passed
+        assert tap.tail == b"data: [DONE]\n\n"
+        # Without its last two events, the usage of all and the end, the running counts say the same.
+        broken.feed(b"".join(event + b"\n\n" for event in answer.content.split(b"\n\n")[:-3]))
+        assert not broken.done
+        assert_same_tokens(broken, tap)
+    else:
+        assert passed + tap.tail == answer.content
+        assert tap.reading.usage is not None
+        # A piece for each token, but for those without text, as the last one often is.
+        assert 0 < tap.pieces <= tap.reading.usage.completion_tokens
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/tokenize"])
+def test_messages_and_counts_have_the_same_keys(vllm: tuple[str, str], simulated: tuple[str, str], path: str) -> None:
+    body = {"messages": HELLO} | ({"max_tokens": 4} if path == "/v1/messages" else {})
+    ours, real = (ask(engine, path, body)[1].raise_for_status().json() for engine in (simulated, vllm))
+    for answer in (ours, real):
+        if "tokens" in answer:
+            assert len(answer["tokens"]) == answer["count"]
+            del answer["tokens"]
+    assert shape(ours) == shape(real)
+
+
+def test_streams_of_messages_have_the_same_events(vllm: tuple[str, str], simulated: tuple[str, str]) -> None:
+    def kinds(engine: tuple[str, str]) -> list[object]:
+        text = ask(engine, "/v1/messages", {"messages": HELLO, "max_tokens": 4, "stream": True})[1].text
+        events = [event.partition("\ndata: ") for event in text.split("\n\n") if event]
+        return [kind for kind, _ in itertools.groupby((name, shape(json.loads(data))) for name, _, data in events)]
+
+    assert kinds(simulated) == kinds(vllm)
+
+
+def assert_same_tokens(one: Tap, other: Tap) -> None:
+    readings = one.reading.usage, other.reading.usage
+    tokens = [usage and (usage.prompt_tokens, usage.completion_tokens) for usage in readings]
+    assert tokens[0] == tokens[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"prompt": "hello, whole world"}),
+        ("/tokenize", {"messages": HELLO}),
+        ("/detokenize", {"tokens": [9690, 198, 2683]}),
+        ("/v1/messages/count_tokens", {"messages": HELLO}),
+    ],
+)
+def test_what_is_only_counted_is_read_and_never_reaches_the_model(vllm: tuple[str, str], path: str, body: dict[str, Any]) -> None:
+    before = counters(vllm)
+    call, answer = ask(vllm, path, body)
+    assert answer.status_code == 200, answer.text
+    usage = SHAPES[path].read(answer.content, call).usage
+    assert usage is not None
+    assert usage.prompt_tokens > 0
+    assert usage.completion_tokens == 0
+    assert counters(vllm) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "hello"}),
+        ("/v1/rerank", {"query": "hello", "documents": ["whole", "world"]}),
+        ("/v1/score", {"text_1": "hello", "text_2": "world"}),
+    ],
+)
+def test_vllm_has_no_such_path_for_a_model_that_generates(vllm: tuple[str, str], path: str, body: dict[str, Any]) -> None:
+    _, answer = ask(vllm, path, body)
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+
+
+def test_tool_calls_need_a_parser_that_this_model_has_not(vllm: tuple[str, str]) -> None:
+    for choice in ("auto", {"type": "function", "function": {"name": "weather"}}):
+        _, answer = ask(vllm, "/v1/chat/completions", {"messages": HELLO, "tools": [TOOL], "tool_choice": choice})
+        assert answer.status_code == 400
+        assert "--tool-call-parser" in answer.json()["error"]["message"]
+
+
+def test_errors_of_the_messages_api_are_anthropics(vllm: tuple[str, str]) -> None:
+    _, answer = ask(vllm, "/v1/messages", {"messages": HELLO, "max_tokens": 10**6})
+    assert answer.status_code == 400
+    assert shape(answer.json()) == {"type": "text", "error": {"type": "text", "message": "text"}}
+
+
+def test_json_as_deep_as_we_let_through_is_no_fault_of_vllm(vllm: tuple[str, str]) -> None:
+    """A body that made an engine fail would open its breaker, and one client could shut out all others."""
+    deep: Any = 1
+    for _ in range(JSON_DEPTH_MAX - 1):
+        deep = [deep]
+    for path, field in (("/v1/chat/completions", "x"), ("/v1/chat/completions", "tools"), ("/v1/responses", "text")):
+        body = {"messages": HELLO, "input": "hello", "max_tokens": 1, "max_output_tokens": 1, field: deep}
+        assert ask(vllm, path, body)[1].status_code < 500

@@ -1,0 +1,94 @@
+"""The routers beside ours, each set up as its own documents say for one worker and one engine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.router.install import node_peer, python_peer
+from tests.services import free_port
+
+OURS = "inferhouse"
+_LITELLM = """\
+model_list:
+  - model_name: m
+    litellm_params:
+      model: openai/m
+      api_base: http://127.0.0.1:{upstream}/v1
+      api_key: sk-none
+litellm_settings:
+  telemetry: false
+  num_retries: 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """How one router is started. `argv(folder, port, upstream port)`; `headers(upstream port)` beside the usual ones.
+
+    `no_streams`: why it is left out where streams are measured.
+    """
+
+    name: str
+    version: str
+    written_in: str
+    install: Callable[[], Path]
+    argv: Callable[[Path, int, int], list[str]]
+    files: Callable[[int], Mapping[str, str]] = lambda upstream: {}
+    headers: Callable[[int], Mapping[str, str]] = lambda upstream: {}
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    no_streams: str | None = None
+
+
+def _rust(program: list[str], *more: str) -> Callable[[Path, int, int], list[str]]:
+    def argv(home: Path, port: int, upstream: int) -> list[str]:
+        return [
+            str(home / "bin" / program[0]), *program[1:], "--worker-urls", f"http://127.0.0.1:{upstream}",
+            "--host", "127.0.0.1", "--port", str(port), "--policy", "round_robin", "--log-level", "error",
+            *(word.format(prometheus=free_port()) for word in more),
+        ]  # fmt: skip
+
+    return argv
+
+
+def _litellm(home: Path, port: int, upstream: int) -> list[str]:
+    return [
+        str(home / "bin" / "litellm"), "--config", "litellm.yaml", "--host", "127.0.0.1", "--port", str(port),
+        "--num_workers", "1",
+    ]  # fmt: skip
+
+
+def _portkey(home: Path, port: int, upstream: int) -> list[str]:
+    server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    return ["node", str(server), f"--port={port}", "--headless"]
+
+
+PEERS: Mapping[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "vllm-router", "0.1.17", "Rust", lambda: python_peer("vllm-router"),
+            _rust(["vllm-router"], "--prometheus-host", "127.0.0.1", "--prometheus-port", "{prometheus}"),
+        ),
+        Peer(
+            "smg", "1.13.0", "Rust", lambda: python_peer("smg"),
+            _rust(["smg", "launch"], "--prometheus-host", "127.0.0.1", "--prometheus-port", "{prometheus}"),
+        ),
+        Peer(
+            "portkey", "1.15.2", "Node", node_peer, _portkey, needs=("node", "npm"),
+            no_streams="answers every stream with 500 (`TypeError: immutable`, Portkey-AI/gateway#1389)",
+            headers=lambda upstream: {
+                "x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1"
+            },
+        ),
+        Peer(
+            "litellm", "1.106.2", "Python", lambda: python_peer("litellm"), _litellm,
+            files=lambda upstream: {"litellm.yaml": _LITELLM.format(upstream=upstream)},
+            # Without a key or a database it has less to do than ours. Its price list would be fetched from the network.
+            env={
+                "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+            },
+        ),
+    )
+}  # fmt: skip
