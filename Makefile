@@ -8,8 +8,12 @@ NAME ?=
 FOLLOW ?=
 YES ?=
 FUZZ_S ?= 900
+# Options of the router's benchmark: `make bench-router BENCH='--only non-stream --peers vllm-router'`.
+BENCH ?= --write
+# Options of the faults: `make faults FAULTS='--first 7 --seeds 1'`.
+FAULTS ?= --seeds 200
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router faults schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,12 +56,19 @@ test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev
 	@$(LOCAL) test-services
 
-fuzz: test-services  ## schemathesis over the management API for FUZZ_S seconds (default 900)
-	@FUZZ_S=$(FUZZ_S) $(PYTHON) -m pytest -s tests/integration/router/test_schema.py
+fuzz: test-services  ## schemathesis over both APIs for FUZZ_S seconds (default 900)
+	@FUZZ_S=$(FUZZ_S) $(PYTHON) -m pytest -s tests/integration/router/test_schema.py tests/integration/router/test_schema_inference.py
 
-bench: test-services  ## how long keys, lists and filters take with 10,000 organizations; about 5 minutes
+bench: test-services  ## keys, lists and filters with 10,000 organizations, and the router beside others; 20 minutes
 	@$(PYTHON) -m tests.bench.keys
 	@$(PYTHON) -m tests.bench.tenancy
+	@$(PYTHON) -m tests.bench.router $(BENCH)
+
+bench-router: test-services  ## the router beside others alone; about 15 minutes, BENCH='--only ...' for a part
+	@$(PYTHON) -m tests.bench.router $(BENCH)
+
+faults: test-services  ## 200 seeds of faults under load, half an hour; FAULTS='--seeds 5' for fewer
+	@$(PYTHON) -m tests.bench.faults $(FAULTS)
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

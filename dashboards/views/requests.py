@@ -10,6 +10,7 @@ WHY_FREE = {
     "free_refused": "Not charged: it was refused before any work was done, or by the engine as a wrong request.",
     "free_engine_failed": "Not charged: the engine failed.",
     "free_timed_out": "Not charged: the engine took too long.",
+    "free_replayed": "Not charged: the answer of an earlier request with the same Idempotency-Key, sent again.",
     "free_router_lost": "Not charged: the router stopped before it knew how the call ended.",
 }
 

@@ -4,6 +4,8 @@
 """
 
 import argparse
+import hashlib
+import hmac
 import json
 import secrets
 import string
@@ -33,6 +35,7 @@ def gpu_profiles() -> dict[str, str]:
 def new_env(engine: str, profile: str) -> dict[str, str]:
     """Every variable that docker-compose.yml asks for; `profile` is for `gpu` only."""
     roles = {role: text() for role in ROLES}
+    pepper = text()
     real = {
         "simulated": [],
         "cpu": ["vllm-cpu=vllm:smollm2-135m-instruct@http://engine-cpu:8100"],
@@ -47,7 +50,9 @@ def new_env(engine: str, profile: str) -> dict[str, str]:
         **{f"STACK_{role.upper()}_PASSWORD": password for role, password in roles.items()},
         "STACK_ROLE_PASSWORDS": json.dumps({f"inferhouse_{role}": password for role, password in roles.items()}),
         "STACK_REDIS_PASSWORD": text(),
-        "STACK_KEY_PEPPER": text(),
+        "STACK_KEY_PEPPER": pepper,
+        # As warehouse.identity.webhooks.webhook_key makes it; a test compares.
+        "STACK_WEBHOOK_KEY": hmac.digest(pepper.encode(), b"webhooks\0", hashlib.sha256).hex(),
         "STACK_SESSION_SECRET": text(),
         "STACK_ORGANIZATION": f"org_{text(20, PUBLIC_ID_LETTERS)}",
         "STACK_PROJECT": f"proj_{text(20, PUBLIC_ID_LETTERS)}",

@@ -8,6 +8,7 @@ from deploy.local.instance import ENGINES, Instance
 from deploy.local.launch import GUARDIAN
 from deploy.local.program import Program, code_stamp
 from engines import launch
+from warehouse.identity.webhooks import webhook_key
 
 # Started in this order, stopped in the reverse one.
 STORES, ENGINE, ROUTER, CODE, PEOPLE, WATCH = 10, 20, 30, 35, 40, 50
@@ -29,6 +30,7 @@ MANAGED = {
     "ORCHESTRATION_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "ORCHESTRATION_DAGSTER_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "ORCHESTRATION_DBT_TARGET_DIR": "set INFERHOUSE_STATE_DIR for another folder",
+    "ORCHESTRATION_WEBHOOK_KEY": _BY_THE_RUNTIME,
     "PORTAL_API_URL": _BY_THE_RUNTIME,
     "PORTAL_PLATFORM_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
     "PORTAL_DATABASE_URL": "set INFERHOUSE_DATABASE_URL for another database",
@@ -129,6 +131,7 @@ def dagster(instance: Instance) -> list[Program]:
         # Dagster's tables are in a schema of their own.
         "ORCHESTRATION_DAGSTER_DATABASE_URL": f"{database}?options=-csearch_path%3Ddagster",
         "ORCHESTRATION_DBT_TARGET_DIR": str(work / "dagster-code" / "dbt"),
+        "ORCHESTRATION_WEBHOOK_KEY": webhook_key(instance.credentials.key_pepper.encode()).hex(),
     }
     env = {**_handed(instance, "ORCHESTRATION_"), **env}
     programs = instance.layout.python.parent
