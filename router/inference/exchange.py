@@ -106,7 +106,11 @@ class Exchange:
             JournalFull and JournalFailed.
         """
         sink = self.shared.sink
-        self.attempt = sink.begin(self.row) if self.row.queue_us is None else sink.open(self.row)
+        try:
+            self.attempt = sink.begin(self.row) if self.row.queue_us is None else sink.open(self.row)
+        except BaseException:
+            self.connection.close()  # it has carried nothing, and counts among the engine's until it is given back
+            raise
         # What holds if nothing else gets to speak: the task was cancelled because the process is stopping.
         status, http_status, error_code = "router_lost", 500, "router_stopped"
         try:
@@ -133,7 +137,8 @@ class Exchange:
             status, http_status, error_code = error.row()
             raise
         except InferhouseError as error:
-            self.outcome = "failed"
+            if not self.attempt.row:  # otherwise the engine had done its part, and the disk of the journal has not
+                self.outcome = "failed"
             status = "timed_out" if isinstance(error, EngineTimedOut) else "engine_failed"
             http_status, error_code = error.status, error.code
             if not self.answering:
