@@ -1,6 +1,7 @@
 """One metered endpoint: admission, one or more exchanges with engines, and a row for what was refused before any."""
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
 from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
 _PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
@@ -72,7 +74,8 @@ class MeteredEndpoint:
             if idempotency_key is None or not await self._is_replayed(request, idempotency_key, body):
                 await self._ask_engines(request, body)
         except ClientGone:
-            return
+            if not request.attempts:
+                await self._record_departure(request)
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
@@ -129,6 +132,10 @@ class MeteredEndpoint:
                     connection.close()
                     shared.dispatcher.ended(engine, tokens, outcome="gone")
                     raise
+            if request.client_gone:  # while the engine was connected to, or what is kept was looked for
+                connection.close()
+                shared.dispatcher.ended(engine, tokens, outcome="gone")
+                raise ClientGone
             request.attempts += 1
             row = request.row()
             row.model_id, row.engine_id = model.id, engine.id
@@ -185,7 +192,6 @@ class MeteredEndpoint:
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
-            await self._record_departure(request)
             raise ClientGone from None
         finally:
             request.queued = None
@@ -261,12 +267,10 @@ class MeteredEndpoint:
                 dispatcher.ended(engine, tokens, outcome="failed")
             else:
                 break
+            if request.client_gone:
+                raise ClientGone
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
-        if request.client_gone:
-            connection.close()
-            dispatcher.ended(engine, tokens, outcome="gone")
-            raise ClientGone
         return engine, connection
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
@@ -278,7 +282,6 @@ class MeteredEndpoint:
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
-            await self._record_departure(request)
             raise ClientGone from None
         finally:
             request.queued = None
@@ -326,12 +329,13 @@ class MeteredEndpoint:
         return error
 
     async def _record_departure(self, request: Request) -> None:
-        """The row of a request whose client left before any engine took it."""
+        """The row of a request whose client left before any engine took it; there is nobody to be told where it has none."""
         row = request.row()
         row.status, row.charge_class = "client_closed", "free_refused"
         row.error_code, row.http_status = "client_closed", CLIENT_CLOSED_STATUS
         row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
-        await self._record(request, row)
+        with contextlib.suppress(JournalFull, JournalFailed):
+            await self._record(request, row)
 
     async def _record(self, request: Request, row: UsageEvent) -> None:
         """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""
