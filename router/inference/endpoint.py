@@ -17,7 +17,7 @@ from router.inference.reservations.estimate import bounds
 from router.inference.responses import error_headers, header_lines
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
-from router.inference.shapes import Shape
+from router.inference.shapes import Call, Shape
 from router.inference.state import InferenceState
 from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
@@ -136,15 +136,8 @@ class MeteredEndpoint:
                 connection.close()
                 shared.dispatcher.ended(engine, tokens, outcome="gone")
                 raise ClientGone
-            request.attempts += 1
-            row = request.row()
-            row.model_id, row.engine_id = model.id, engine.id
-            row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
-            price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
-            exchange = request.exchange = Exchange(
-                shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
-                request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
-            )  # fmt: skip
+            exchange = self._exchange(request, call, engine, connection, model)
+            row = exchange.row
             message = self._message(request, engine, body)
             refusal: InferhouseError | None = None
             try:
@@ -166,6 +159,22 @@ class MeteredEndpoint:
                 break
         if refusal is not None:
             self._give_up(exchange, refusal)
+
+    def _exchange(
+        self, request: Request, call: Call, engine: EngineState, connection: EngineConnection, model: Model
+    ) -> Exchange:
+        """The next attempt."""
+        shared = self._shared
+        request.attempts += 1
+        row = request.row()
+        row.model_id, row.engine_id = model.id, engine.id
+        row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
+        price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        request.exchange = Exchange(
+            shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
+            request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
+        )  # fmt: skip
+        return request.exchange
 
     async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
         """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
