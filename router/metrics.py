@@ -75,7 +75,9 @@ class InferenceCollector(Collector):
         yield GaugeMetricFamily("inferhouse_journal_bytes", "Bytes that the database does not have yet.", sink.journal.bytes)
         yield GaugeMetricFamily("inferhouse_usage_rows_waiting", "Closed rows not committed yet.", sink.rows_waiting)
         yield CounterMetricFamily("inferhouse_usage_rows_written", "Rows committed.", sink.rows_written)
-        yield CounterMetricFamily("inferhouse_usage_rows_refused", "Rows the database refused.", sink.rows_quarantined)
+        yield CounterMetricFamily(
+            "inferhouse_usage_rows_refused", "Rows set aside as refused, kept files included.", sink.rows_quarantined
+        )
         up = GaugeMetricFamily("inferhouse_engine_up", "1 where the engine answers its probe.", labels=["engine"])
         in_flight = GaugeMetricFamily("inferhouse_engine_in_flight", "Requests under way.", labels=["engine"])
         for state in shared.engines.states.values():

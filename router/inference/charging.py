@@ -15,17 +15,19 @@ CHARGE_CLASS: Mapping[str, str] = {
     "timed_out": "free_timed_out",
     "router_lost": "free_router_lost",
 }
+COST_PICOUSD_MAX = 2**63 - 1  # what the column holds: 9 million dollars
 
 
 def apply(event: UsageEvent, price: Price | None) -> None:
     """Set class, price and exact cost of a row whose status and tokens are known.
 
     A charged row without a price or without counts has cost None: the marts count it and no invoice becomes final;
-    it is never 0 by mistake.
+    it is never 0 by mistake. So has one whose cost no row can hold: its engine has stated nonsense.
     """
     event.charge_class = CHARGE_CLASS[event.status]
     if event.charge_class != "charged":
         event.cost_picousd = 0
     elif price is not None and (event.token_source != "none" or event.status == "client_closed"):
-        event.price_id = price.id
-        event.cost_picousd = price.cost_picousd(event.input_tokens, event.cached_input_tokens, event.output_tokens)
+        cost_picousd = price.cost_picousd(event.input_tokens, event.cached_input_tokens, event.output_tokens)
+        if cost_picousd <= COST_PICOUSD_MAX:
+            event.price_id, event.cost_picousd = price.id, cost_picousd

@@ -1,6 +1,7 @@
 """One metered endpoint: admission, one or more exchanges with engines, and a row for what was refused before any."""
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from router.inference.reservations.estimate import bounds
 from router.inference.responses import error_headers, header_lines
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
-from router.inference.shapes import Shape
+from router.inference.shapes import Call, Shape
 from router.inference.state import InferenceState
 from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
@@ -24,6 +25,7 @@ from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
 from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
 _PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
@@ -72,7 +74,8 @@ class MeteredEndpoint:
             if idempotency_key is None or not await self._is_replayed(request, idempotency_key, body):
                 await self._ask_engines(request, body)
         except ClientGone:
-            return
+            if not request.attempts:
+                await self._record_departure(request)
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
@@ -129,15 +132,12 @@ class MeteredEndpoint:
                     connection.close()
                     shared.dispatcher.ended(engine, tokens, outcome="gone")
                     raise
-            request.attempts += 1
-            row = request.row()
-            row.model_id, row.engine_id = model.id, engine.id
-            row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
-            price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
-            exchange = request.exchange = Exchange(
-                shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
-                request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
-            )  # fmt: skip
+            if request.client_gone:  # while the engine was connected to, or what is kept was looked for
+                connection.close()
+                shared.dispatcher.ended(engine, tokens, outcome="gone")
+                raise ClientGone
+            exchange = self._exchange(request, call, engine, connection, model)
+            row = exchange.row
             message = self._message(request, engine, body)
             refusal: InferhouseError | None = None
             try:
@@ -159,6 +159,22 @@ class MeteredEndpoint:
                 break
         if refusal is not None:
             self._give_up(exchange, refusal)
+
+    def _exchange(
+        self, request: Request, call: Call, engine: EngineState, connection: EngineConnection, model: Model
+    ) -> Exchange:
+        """The next attempt."""
+        shared = self._shared
+        request.attempts += 1
+        row = request.row()
+        row.model_id, row.engine_id = model.id, engine.id
+        row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
+        price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        request.exchange = Exchange(
+            shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
+            request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
+        )  # fmt: skip
+        return request.exchange
 
     async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
         """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
@@ -185,7 +201,6 @@ class MeteredEndpoint:
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
-            await self._record_departure(request)
             raise ClientGone from None
         finally:
             request.queued = None
@@ -261,12 +276,10 @@ class MeteredEndpoint:
                 dispatcher.ended(engine, tokens, outcome="failed")
             else:
                 break
+            if request.client_gone:
+                raise ClientGone
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
-        if request.client_gone:
-            connection.close()
-            dispatcher.ended(engine, tokens, outcome="gone")
-            raise ClientGone
         return engine, connection
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
@@ -278,7 +291,6 @@ class MeteredEndpoint:
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
-            await self._record_departure(request)
             raise ClientGone from None
         finally:
             request.queued = None
@@ -326,12 +338,13 @@ class MeteredEndpoint:
         return error
 
     async def _record_departure(self, request: Request) -> None:
-        """The row of a request whose client left before any engine took it."""
+        """The row of a request whose client left before any engine took it; there is nobody to be told where it has none."""
         row = request.row()
         row.status, row.charge_class = "client_closed", "free_refused"
         row.error_code, row.http_status = "client_closed", CLIENT_CLOSED_STATUS
         row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
-        await self._record(request, row)
+        with contextlib.suppress(JournalFull, JournalFailed):
+            await self._record(request, row)
 
     async def _record(self, request: Request, row: UsageEvent) -> None:
         """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""

@@ -105,8 +105,7 @@ class Exchange:
         Raises: EngineHungUp, EngineFailed, EngineTimedOut, EngineRefused (only while not `answering`), ClientGone,
             JournalFull and JournalFailed.
         """
-        sink = self.shared.sink
-        self.attempt = sink.begin(self.row) if self.row.queue_us is None else sink.open(self.row)
+        self.attempt = self._begin()
         # What holds if nothing else gets to speak: the task was cancelled because the process is stopping.
         status, http_status, error_code = "router_lost", 500, "router_stopped"
         try:
@@ -133,7 +132,8 @@ class Exchange:
             status, http_status, error_code = error.row()
             raise
         except InferhouseError as error:
-            self.outcome = "failed"
+            # Once the row is closed the engine had done its part, and the disk of the journal has not.
+            self.outcome = self.outcome if self.attempt.row else "failed"
             status = "timed_out" if isinstance(error, EngineTimedOut) else "engine_failed"
             http_status, error_code = error.status, error.code
             if not self.answering:
@@ -146,6 +146,15 @@ class Exchange:
                 self.client.source = None
             self.connection.close()
             self._close_row(status, http_status, error_code)
+
+    def _begin(self) -> Attempt:
+        """The open record. Raises: JournalFull, JournalFailed."""
+        sink = self.shared.sink
+        try:
+            return sink.begin(self.row) if self.row.queue_us is None else sink.open(self.row)
+        except BaseException:
+            self.connection.close()  # it has carried nothing, and counts among the engine's until it is given back
+            raise
 
     def pulse(self) -> None:
         """Tell a client that has heard nothing for long that its answer is still being made."""

@@ -34,6 +34,7 @@ from warehouse.base.errors import NotReady
 _LOG = logging.getLogger(__name__)
 DATABASE_WAIT_S = 2.0  # for a connection of the pool; a request never waits longer for the database
 CONNECTIONS_MAX = 4  # per worker: the usage rows, and look-ups of unknown keys
+BURY_S = 5.0  # between two tries to write that dead workers are dealt with
 RECONNECT_S = 1.0
 LOOK_S = 0.02
 LOOK_S_MAX = 2.0  # for which a worker that starts waits for its first look at catalogue and engines
@@ -202,8 +203,10 @@ class InferenceState:
         """What routers that died held is free as soon as what they had answered is in the database."""
         await self.sink.replayed.wait()
         await self.reservations.accounts.bury(self.sink.lives_before)
-        self.sink.buried()
-        await asyncio.Event().wait()
+        while True:
+            with contextlib.suppress(OSError):  # a full disk, which is no reason to stop
+                self.sink.buried()
+            await asyncio.sleep(BURY_S)
 
     def _followers(self) -> list[asyncio.Task[None]]:
         """What keeps keys and catalogue true."""

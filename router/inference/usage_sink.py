@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,9 @@ HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
 RETRY_S_MAX = 5.0  # between two tries while the database is away
 REPLAY_ROWS = 10_000
 LIFE_FILE = "life"
+REFUSED = ".refused"
 RECORDED_S = 0.005  # between two looks at whether rows are committed
+POSITION_ROWS_MAX = 50_000  # behind a batch: their starts are looked through in 5 ms; with more of them the position stays
 _BAD_ROW = (CheckViolation, DataError, IntegrityError, NumericValueOutOfRange)
 
 Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
@@ -37,7 +40,8 @@ Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
 class Attempt(msgspec.Struct, eq=False):
     """One attempt under way: its row so far, and its place in the journal."""
 
-    event: UsageEvent
+    event: UsageEvent | None
+    """None once it is closed: a long outage keeps millions of rows in memory, each as `row` only."""
     beginning: bytes
     life: int | None
     """`router_life` in its beginning; the account of the organization may have been opened anew since."""
@@ -70,16 +74,18 @@ class UsageSink:
         """Workers that died, and whose rows are in the database once `replayed` is set."""
         self.replayed = asyncio.Event()
         self._life = life
-        self._note_lives([*self.lives_before, life])
         self._worker_name = worker_name
-        self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max)
+        lives = [*self.lives_before, life]
+        # On a disk that is full already both fail, and are tried again together: no record without it.
+        self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=lambda: self._note_lives(lives))
         self.journal.make_room()
         self._open: dict[Attempt, None] = {}
         self._closed: list[Attempt] = []
         self._wake = asyncio.Event()
         self._stopping = False
         self.rows_written = 0
-        self.rows_quarantined = 0
+        self.rows_quarantined = sum(len(list(slot.directory.glob(f"*{REFUSED}"))) for slot, _ in self._recovered)
+        """Rows that lie in files of their own, those of earlier lives included: they are in no sum until somebody acts."""
         self.database_error: str | None = None
 
     @property
@@ -109,9 +115,12 @@ class UsageSink:
         """Record how it ended: `attempt.event` is the row. A second call does nothing. Raises: JournalFailed."""
         if attempt.row:
             return
-        if attempt.event.router_life != attempt.life:
-            attempt.beginning = usage_rows.beginning(attempt.event)
-        attempt.row = attempt.beginning + usage_rows.ending(attempt.event)
+        event = attempt.event
+        assert event is not None
+        if event.router_life != attempt.life:
+            attempt.beginning = usage_rows.beginning(event)
+        attempt.row = attempt.beginning + usage_rows.ending(event)
+        attempt.event, attempt.beginning = None, b""
         del self._open[attempt]
         self._closed.append(attempt)
         if len(self._closed) >= self._flush_rows_max:
@@ -151,9 +160,10 @@ class UsageSink:
             await asyncio.sleep(RECORDED_S)
 
     def buried(self) -> None:
-        """What `lives_before` held is free: nobody has to know of them any more."""
-        self.lives_before = []
-        self._note_lives([self._life])
+        """What `lives_before` held is free: nobody has to know of them any more. Raises: OSError: then call it again."""
+        if self.lives_before:
+            self._note_lives([self._life])
+            self.lives_before = []
 
     async def stop(self, task: asyncio.Task[None]) -> None:
         """Write what is left if the database is there; otherwise the journal keeps it for the next start."""
@@ -165,7 +175,7 @@ class UsageSink:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(self._slot))
             if not self.lives_before:
-                (self._slot.directory / LIFE_FILE).unlink()
+                (self._slot.directory / LIFE_FILE).unlink(missing_ok=True)
         self.journal.shut()
         self._slot.release()
 
@@ -178,40 +188,54 @@ class UsageSink:
                 async with self._connect() as conn, conn.transaction():
                     if batch:
                         await usage_events.add(conn, [attempt.row for attempt in batch])
-                    await usage_events.report_position(conn, self._position_name(self._slot), complete_to)
+                    if complete_to is not None:
+                        await usage_events.report_position(conn, self._position_name(self._slot), complete_to)
             except _BAD_ROW:
-                await self._add_one_by_one([attempt.row for attempt in batch])
+                await self._add_sound([attempt.row for attempt in batch], self._slot)
             del self._closed[: len(batch)]
             self.rows_written += len(batch)
             self.journal.committed(attempt.ticket for attempt in batch)
             if not self._closed:
                 return
 
-    async def _add_one_by_one(self, rows: list[bytes]) -> None:
-        """A row that the database refuses must not hold up the others; it is kept in a file of its own, and counted."""
-        for row in rows:
-            try:
-                async with self._connect() as conn, conn.transaction():
-                    await usage_events.replay(conn, [row])
-            except _BAD_ROW as error:
-                self.rows_quarantined += 1
-                event = usage_rows.decode(row)
-                path = self._slot.directory / f"{event.request_id}-{event.attempt}.refused"
-                path.write_bytes(msgspec.json.encode(event))
-                _LOG.exception("the database refuses a usage row", extra={"file": path.name, "error": type(error).__name__})
+    async def _add_sound(self, rows: Sequence[bytes], slot: Slot) -> None:
+        """Add rows of which the database refuses some: those must not hold up the others. Halves of halves are tried."""
+        try:
+            async with self._connect() as conn, conn.transaction():
+                await usage_events.replay(conn, rows)
+        except _BAD_ROW as error:
+            if len(rows) == 1:
+                self._set_aside(rows[0], slot, type(error).__name__)
+                return
+            middle = len(rows) // 2
+            await self._add_sound(rows[:middle], slot)
+            await self._add_sound(rows[middle:], slot)
+
+    def _set_aside(self, row: bytes, slot: Slot, why: str) -> None:
+        """Keep a row that cannot be added in a file of its own, on the disk before its record is trimmed."""
+        if usage_rows.is_whole(row):
+            event = usage_rows.decode(row)
+            name, text = f"{event.request_id}-{event.attempt}", msgspec.json.encode(event).decode()
+        else:
+            name, text = f"unreadable-{zlib.crc32(row):08x}", row.hex()
+        path = slot.directory / f"{name}{REFUSED}"
+        is_known = path.exists()  # set aside already, by a life that did not come to trim its record
+        write_whole(path, text)
+        self.rows_quarantined += not is_known
+        _LOG.error("the database refuses a usage row", extra={"file": path.name, "why": why})
 
     async def _replay(self) -> None:
         """Rows of an earlier life of this worker, and of workers that do not come back."""
         while self._recovered:
             slot, found = self._recovered[0]
-            rows = [*found.closed, *found.lost]
+            rows = []
+            for row in (*found.closed, *found.lost):
+                if usage_rows.is_whole(row):
+                    rows.append(row)
+                else:
+                    self._set_aside(row, slot, "no row of any version before this one")
             for start in range(0, len(rows), REPLAY_ROWS):
-                batch = rows[start : start + REPLAY_ROWS]
-                try:
-                    async with self._connect() as conn, conn.transaction():
-                        await usage_events.replay(conn, batch)
-                except _BAD_ROW:
-                    await self._add_one_by_one(batch)
+                await self._add_sound(rows[start : start + REPLAY_ROWS], slot)
             found.discard()
             self._recovered.pop(0)
             if slot is not self._slot:
@@ -223,12 +247,13 @@ class UsageSink:
                 _LOG.info("replayed the journal", extra={"rows": len(rows), "without_end": len(found.lost)})
         self.replayed.set()
 
-    def _complete_to(self, batch_rows: int) -> datetime:
-        """The start of the oldest attempt that is not in this batch, or this instant."""
-        waiting = self._closed[batch_rows:]
-        starts = [attempt.event.started_at for attempt in waiting]
+    def _complete_to(self, batch_rows: int) -> datetime | None:
+        """The start of the oldest attempt that is not in this batch, or this instant. None: too many to look through."""
+        if len(self._closed) - batch_rows > POSITION_ROWS_MAX:
+            return None
+        starts = [usage_rows.started_at(attempt.row) for attempt in self._closed[batch_rows:]]
         oldest = next(iter(self._open), None)
-        if oldest is not None:
+        if oldest is not None and oldest.event is not None:
             starts.append(oldest.event.started_at)
         return min(starts, default=now())
 

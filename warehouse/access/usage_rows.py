@@ -182,6 +182,24 @@ def width(row: bytes) -> int:
     return int.from_bytes(row[:2], "big")
 
 
+def started_at(row: bytes) -> datetime:
+    """Of a row of `encode`, without reading the rest of it."""
+    return _instant(row[_STARTED_AT][4:])
+
+
+def is_whole(row: bytes) -> bool:
+    """Whether the bytes are a row, of this version or of one before it, from its first byte to its last."""
+    fields, position = width(row), 2
+    if not 0 < fields <= len(COLUMNS):
+        return False
+    for _ in range(fields):
+        if position + 4 > len(row):
+            return False
+        (length,) = _LENGTH.unpack_from(row, position)
+        position += 4 + max(length, 0)
+    return position == len(row)
+
+
 def decode(row: bytes) -> UsageEvent:
     """The row of a tuple; columns that it does not have are None."""
     values: list[bytes | None] = []

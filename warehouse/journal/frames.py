@@ -31,6 +31,7 @@ class Frame(NamedTuple):
     payload: bytes
 
 
+_NUMBERS = frozenset(Kind)
 _KINDS = tuple(bytes([kind]) for kind in range(len(Kind) + 1))
 
 
@@ -50,6 +51,8 @@ def decode(data: bytes) -> Iterator[Frame]:
         length, checksum = _HEAD.unpack_from(data, position)
         body = data[position + _HEAD.size : position + _HEAD.size + length]
         if not KEY_BYTES < length <= FRAME_BYTES_MAX or len(body) < length or zlib.crc32(body) != checksum:
+            return
+        if body[0] not in _NUMBERS:
             return
         yield Frame(Kind(body[0]), body[1 : 1 + KEY_BYTES], body[1 + KEY_BYTES :])
         position += _HEAD.size + length

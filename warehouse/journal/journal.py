@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -71,8 +71,20 @@ class Ticket:
 class Journal:
     """Appends to files of `directory`, which this process owns. Not thread-safe: it belongs to one event loop."""
 
-    def __init__(self, directory: Path, *, bytes_max: int, segment_bytes: int = 4 * 1024 * 1024) -> None:
-        """Args: bytes_max: size of all records at which `open` refuses.  segment_bytes: size of a file, allocated at once."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        bytes_max: int,
+        segment_bytes: int = 4 * 1024 * 1024,
+        first: Callable[[], None] | None = None,
+    ) -> None:
+        """Args:
+        bytes_max: size of all records at which `open` refuses.
+        segment_bytes: size of a file, allocated at once.
+        first: puts on the disk what must be there before any record. OSError from it is a disk without room.
+        """
+        self._first = first
         self._directory, self._bytes_max, self._segment_bytes = directory, bytes_max, segment_bytes
         self.bytes = 0
         self.error: str | None = None
@@ -165,6 +177,9 @@ class Journal:
         size = max(self._segment_bytes, bytes_min)
         fd = -1
         try:
+            if self._first is not None:
+                self._first()
+                self._first = None
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.posix_fallocate(fd, 0, size)
             pages = mmap.mmap(fd, size)

@@ -1,5 +1,6 @@
 """What a worker that died had promised: read from its files, handed over, and the files removed when the rows are safe."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,19 @@ class Recovered:
     closed: list[bytes]
     lost: list[bytes]
     files: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    """Those of `files` in which something that is no record stands behind the last whole one."""
 
     def discard(self) -> None:
-        """Remove the files; only after every row is committed."""
+        """Remove the files, only after every row is committed. A damaged one is kept under a name that nobody reads again:
+        where it was not torn at its end, as by a loss of power, it has records that only a person can still get out.
+        """
         for path in self.files:
-            path.unlink(missing_ok=True)
+            if path in self.damaged:
+                with contextlib.suppress(FileNotFoundError):  # the name is a number: the next life may come to it again
+                    path.rename(path.with_name(f"{path.stem}-{path.stat().st_mtime_ns}.damaged"))
+            else:
+                path.unlink(missing_ok=True)
 
 
 def recover(directory: Path) -> Recovered:
@@ -31,12 +40,18 @@ def recover(directory: Path) -> Recovered:
     """
     opened: dict[bytes, bytes] = {}
     closed: dict[bytes, bytes] = {}
+    damaged: list[Path] = []
     files = sorted(directory.glob("*.journal"))
     for path in files:
         data, read = path.read_bytes(), 0
         for frame in decode(data):
-            (opened if frame.kind is Kind.OPEN else closed)[frame.key] = frame.payload
             read += frame_bytes(frame)
+            if frame.kind is Kind.CLOSE:
+                closed[frame.key] = frame.payload
+                opened.pop(frame.key, None)  # a long outage leaves millions of them, and memory is needed for one of the two
+            elif frame.key not in closed:
+                opened[frame.key] = frame.payload
         if data[read : read + len(END)].strip(b"\0"):
-            _LOG.warning("journal file is damaged", extra={"file": path.name, "read_bytes": read})
-    return Recovered(list(closed.values()), [payload for key, payload in opened.items() if key not in closed], files)
+            damaged.append(path)
+            _LOG.error("journal file is damaged", extra={"file": path.name, "read_bytes": read})
+    return Recovered(list(closed.values()), list(opened.values()), files, damaged)

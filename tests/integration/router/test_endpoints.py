@@ -109,14 +109,14 @@ def test_tags_that_are_too_many_are_refused(stack: Stack) -> None:
 class Call:
     """A request on a socket of its own, so that it can be left at any point."""
 
-    def __init__(self, stack: Stack, path: str, body: dict[str, Any]) -> None:
+    def __init__(self, stack: Stack, path: str, body: dict[str, Any], headers: str = "") -> None:
         content = json.dumps({"model": "simulated"} | body).encode()
         host, port = stack.router.url.removeprefix("http://").split(":")
         self.line = socket.create_connection((host, int(port)), timeout=10)
         self.said = b""
         self.line.sendall(
             f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stack.api_key}\r\n"
-            f"content-length: {len(content)}\r\n\r\n".encode()
+            f"{headers}content-length: {len(content)}\r\n\r\n".encode()
             + content
         )
 

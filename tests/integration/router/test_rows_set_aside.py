@@ -1,0 +1,185 @@
+"""What the database refuses, or nobody can read, is set aside where it is seen; everything else goes in."""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from router.inference import usage_sink
+from router.inference.usage_sink import UsageSink
+from tests.factories import Tenant, usage_event
+from warehouse.access.usage_rows import UsageEvent, encode
+from warehouse.base.clock import now
+from warehouse.journal import JournalFailed
+from warehouse.journal import frames as form
+
+ROWS = 1000
+BAD = (0, 499, 500, 999)
+TENANT = Tenant(1, 1, 1, "")
+
+
+class Counting:
+    """The pool's connections, and how many were asked for."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool, self.asked = pool, 0
+
+    def __call__(self) -> Any:
+        self.asked += 1
+        return self._pool.connection()
+
+
+@asynccontextmanager
+async def _sink(url: str, journal: Path) -> AsyncIterator[tuple[UsageSink, Counting]]:
+    async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+        connect = Counting(pool)
+        sink = UsageSink(
+            journal, connect, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=10_000, worker_name="test", life=7
+        )
+        writer = asyncio.create_task(sink.run())
+        yield sink, connect
+        await sink.stop(writer)
+
+
+def _event(number: int, **fields: Any) -> UsageEvent:
+    return usage_event(TENANT, number, now() - timedelta(seconds=1), cost_picousd=0, **fields)
+
+
+def _count(db: psycopg.Connection) -> int:
+    row = db.execute("select count(*) from raw.usage_events").fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.fixture
+def url(role_url: Callable[..., str]) -> str:
+    return role_url("inferhouse_router")
+
+
+def test_rows_that_cannot_be_true_are_set_aside_and_the_others_go_in(url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, connect):
+            attempts = [
+                sink.open(_event(number, cached_input_tokens=5 if number in BAD else 0, end_user="nul\0 \ud800"))
+                for number in range(ROWS)
+            ]
+            asked = connect.asked
+            for attempt in attempts:
+                sink.close(attempt)
+            await sink.recorded()
+            assert connect.asked - asked < 100, "a row that is refused must not cost a transaction for each of the others"
+            assert (sink.rows_quarantined, sink.database_error) == (len(BAD), None)
+            sink.close(sink.open(_event(ROWS)))
+            await sink.recorded()
+        async with _sink(url, tmp_path) as (sink, _):
+            assert sink.rows_quarantined == len(BAD), "a restart does not make it unseen"
+
+    asyncio.run(run())
+    assert _count(db) == ROWS - len(BAD) + 1
+    kept = [json.loads(path.read_text()) for path in tmp_path.glob("0/*.refused")]
+    assert sorted(int(row["request_id"][-4:], 16) for row in kept) == list(BAD)
+    assert {row["cached_input_tokens"] for row in kept} == {5}
+    assert not list(tmp_path.glob("0/*.journal"))
+
+
+def test_a_journal_that_cannot_be_read_whole_holds_up_nothing_and_is_kept(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    folder = tmp_path / "0"
+    folder.mkdir()
+    events = [_event(number) for number in range(3)]
+    keys = [event.request_id.bytes + b"\1\0" for event in events]
+    frames = [form.encode(form.Kind.CLOSE, key, encode(event)) for key, event in zip(keys, events, strict=True)]
+    strange = form.encode(form.Kind.CLOSE, bytes(18), b"\xff\xff no row")
+    flipped = bytes([*frames[1][:40], frames[1][40] ^ 1, *frames[1][41:]])
+    unknown = bytearray(form.encode(form.Kind.CLOSE, bytes(18), b"of a later version"))
+    unknown[8] = 9
+    unknown[4:8] = form.zlib.crc32(unknown[8:]).to_bytes(4, "little")
+    (folder / "000000000001.journal").write_bytes(frames[0] + flipped + frames[2])
+    (folder / "000000000002.journal").write_bytes(strange + frames[2] + bytes(unknown))
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _):
+            async with asyncio.timeout(10):
+                await sink.replayed.wait()
+            assert (sink.rows_quarantined, sink.database_error) == (1, None)
+            sink.close(sink.open(_event(7)))
+            await sink.recorded()
+
+    asyncio.run(run())
+    assert _count(db) == 3
+    assert [bytes.fromhex(path.read_text()) for path in folder.glob("unreadable-*.refused")] == [b"\xff\xff no row"]
+    damaged = sorted(path.read_bytes() for path in folder.glob("*.damaged"))
+    assert damaged == sorted([frames[0] + flipped + frames[2], strange + frames[2] + bytes(unknown)])
+    assert not list(folder.glob("*.journal"))
+
+
+def test_a_long_line_of_rows_waits_as_rows_only_and_says_nothing_of_how_far_it_is(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_sink, "POSITION_ROWS_MAX", 10)
+
+    async def run() -> None:
+        async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+            sink = UsageSink(
+                tmp_path, pool.connection, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=5,
+                worker_name="test", life=7,
+            )  # fmt: skip
+            attempts = [sink.open(_event(number)) for number in range(100)]
+            for attempt in attempts:
+                sink.close(attempt)
+            assert [(attempt.event, attempt.beginning) for attempt in attempts] == [(None, b"")] * 100
+            assert sink._complete_to(5) is None
+            behind = sink._complete_to(95)
+            assert behind is not None
+            assert behind < now() - timedelta(seconds=0.9)
+            writer = asyncio.create_task(sink.run())
+            await sink.recorded()
+            assert _count(db) == 100
+            await sink.stop(writer)
+
+    asyncio.run(run())
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    """No file of this process can be made larger, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_without_any_room_at_the_start_is_told_and_ends(url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+            with _no_room():
+                sink = UsageSink(
+                    tmp_path, pool.connection, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=10,
+                    worker_name="test", life=7,
+                )  # fmt: skip
+                assert "ROUTER_JOURNAL_DIR" in (sink.journal.error or "")
+                with pytest.raises(JournalFailed, match="cannot grow"):
+                    sink.open(_event(1))
+                assert not (tmp_path / "0" / "life").exists()
+            writer = asyncio.create_task(sink.run())
+            while sink.journal.error:  # noqa: ASYNC110 - of a thing that tells nobody
+                await asyncio.sleep(0.01)
+            assert (tmp_path / "0" / "life").read_text() == "7"
+            sink.close(sink.open(_event(1)))
+            await sink.recorded()
+            await sink.stop(writer)
+
+    asyncio.run(run())
+    assert _count(db) == 1
