@@ -222,6 +222,17 @@ begin
 end
 $_$;
 
+CREATE FUNCTION control.hold_budget_anew() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (old.mode = 'soft' or old.deleted_at is not null) and new.mode <> 'soft' and new.deleted_at is null then
+        new.hold_version := old.hold_version + 1;
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION control.note_budget_alerts() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -496,6 +507,7 @@ CREATE TABLE control.budgets (
     deleted_at timestamp with time zone,
     raised_limit_picousd numeric(38,0),
     raised_until timestamp with time zone,
+    hold_version integer DEFAULT 1 NOT NULL,
     CONSTRAINT budgets_check CHECK ((num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)),
     CONSTRAINT budgets_limit_picousd_check CHECK ((limit_picousd >= (0)::numeric)),
     CONSTRAINT budgets_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'soft'::text, 'shadow'::text]))),
@@ -507,6 +519,7 @@ CREATE TABLE control.budgets (
 
 COMMENT ON TABLE control.budgets IS 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
 COMMENT ON COLUMN control.budgets.raised_until IS 'Until then raised_limit_picousd is the limit, where it is the higher one.';
+COMMENT ON COLUMN control.budgets.hold_version IS 'Another one whenever it begins to be held again, after it was soft or deleted: its windows are then summed up anew.';
 
 ALTER TABLE control.budgets ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.budgets_id_seq
@@ -1412,6 +1425,7 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.organizations FOR EAC
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 

@@ -28,6 +28,8 @@ class Account:
         """The rules have changed, or were never read."""
         self.generation = 0
         """Of the account in Redis that this worker's holds are in; 0: none is known."""
+        self.rules_told: Rules | None = None
+        """Those by which what this worker holds was told in `generation`."""
         self.told = self.joined = 0
         """The last generation that was told what this worker holds, and the last one in which it has done its part."""
         self.doubtful = False

@@ -5,12 +5,14 @@ Redis is a cache of the truth. An account is opened in a new *generation*:
 1. One router begins it. Every router that lives learns of it with its next beat.
 2. Each reads the rules anew, and at one instant (between two turns of its event loop) gives the rows that it closes from then
    on another number, and tells Redis what its requests under way hold. What it settles from then on is told to Redis.
-3. When all rows that it closed before are in the database, it says so, with its new number.
+3. When all rows that it closed before are in the database, it says so, with its new number and the budgets that it knows.
+   Where the routers do not know the same ones, the next generation begins.
 4. The last one sums up the rows of all windows without those of the new numbers, adds the sums, and the account is open.
 
-So each row counts once: in the sum, or in what was told. A window that begins after its account did begins with nothing, and
-nothing has to happen at midnight. A new budget, a flushed Redis, a lost connection, a router that died and the journal of a
-router that came back are all the same case: the next generation.
+So each row counts once: in the sum, or in what was told. A window that begins after its account did begins with nothing, if its
+budget was summed up then, and nothing has to happen at midnight. A new budget, one that was soft meanwhile, another time zone, a
+flushed Redis, a lost connection, a router that died and the journal of a router that came back are all the same case: the next
+generation.
 """
 
 import asyncio
@@ -124,6 +126,7 @@ class Accounts:
                 generation, opened = await line.ask("begin", org_id, generation), 0
             if account.generation != generation and opened:
                 account.generation = account.joined = generation  # opened while this worker had nothing to tell
+                account.rules_told = account.rules
             if account.generation != generation:
                 await asyncio.shield(self._once(account, "joining", self._join, account, generation))
             if opened:
@@ -136,11 +139,13 @@ class Accounts:
             await self._read(account)
             await self._tell_holds(account, generation)
         await self._recorded()
+        rules = account.rules_told
+        assert rules is not None
         while True:
-            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number)
+            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number, rules.budgets_digest)
             account.joined = generation
             if answer[0] == 1:
-                await self._sum_up(account, generation, answer[1:])
+                await self._sum_up(account, generation, rules, answer[1:])
             if answer[0]:
                 return
             await asyncio.sleep(AGAIN_S)
@@ -151,6 +156,7 @@ class Accounts:
         if not self.line.up:
             raise RedisAway
         account.generation = account.told = generation
+        account.rules_told = account.rules
         account.number, account.doubtful = new_number(), False
         amounts: dict[str, int] = {}
         running: dict[int, int] = {}
@@ -165,10 +171,10 @@ class Accounts:
         flat = [value for limit_and_count in running.items() for value in limit_and_count]
         await self.line.ask("join", account.org_id, generation, _flat(amounts), flat)
 
-    async def _sum_up(self, account: Account, generation: int, numbers: Collection[int]) -> None:
-        assert account.rules is not None
+    async def _sum_up(self, account: Account, generation: int, rules: Rules, numbers: Collection[int]) -> None:
+        """Of the budgets that every router has held since it joined; one that is newer is for the next generation."""
         at = now()
-        windows = account.rules.windows_at([at, at - LATE])
+        windows = rules.windows_at([at, at - LATE])
         amounts: dict[str, int] = {}
         if windows:
             async with self._connect() as conn:

@@ -81,7 +81,7 @@ class Reservations:
             if hold.queue is not None:
                 self._leave_queue(hold)
         self.counts["admitted"] += 1
-        return hold
+        return hold if hold.match else None
 
     async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime) -> Match:
         """Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends."""
@@ -99,7 +99,14 @@ class Reservations:
     async def _take(self, hold: Hold) -> None:
         """Raises: as `reserve`, RedisAway."""
         account, began_s, again = hold.account, time.monotonic(), 0
+        rules = account.rules
         while True:
+            if account.stale or account.rules is not rules:  # who waits is bound by what holds now
+                await self.accounts.of(account.org_id)
+                rules = account.rules
+                hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+                if not hold.match:
+                    return
             if hold.match.needs_account and not account.generation:
                 await self.accounts.open(account)
             if account.queues and hold.queue is None:
