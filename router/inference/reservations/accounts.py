@@ -42,7 +42,7 @@ OPEN_S_MAX = 3.0  # for which a request waits for its account to be opened
 ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those without holds are forgotten
 LOOK_S = 0.02
 AGAIN_S = 0.1  # after which a step that nobody has finished is taken again
-READ_S = 1.0  # between two tries to read rules while the database is away
+READ_S = 1.0  # between two tries to read rules while the database is away, and for which a request waits for them
 LATE = timedelta(hours=1)  # a request under way may be of the window before
 _AWAY = (Error, PoolTimeout, OSError)
 
@@ -86,27 +86,31 @@ class Accounts:
     def changed(self, org_id: int | None) -> None:
         """The rules of an organization, or of any, may have changed."""
         for account in self._of.values() if org_id is None else filter(None, [self._of.get(org_id)]):
-            account.stale, account.read_s = True, 0.0
+            account.stale, account.failed_s = True, 0.0
+            account.changes += 1
 
     async def _read_once(self, account: Account) -> None:
-        """Raises: NotReady."""
-        if account.rules is not None and time.monotonic() - account.read_s < READ_S:
+        """Until the rules are those that were announced last. Raises: NotReady."""
+        known = account.rules is not None
+        if known and account.reading is None and time.monotonic() - account.failed_s < READ_S:
             return  # the database is away: the rules are used as they were
         try:
-            await asyncio.shield(self._once(account, "reading", self._read, account))
+            async with asyncio.timeout(READ_S if known else None):
+                while account.stale or account.rules is None:
+                    await asyncio.shield(self._once(account, "reading", self._read, account))
         except _AWAY as error:
             if account.rules is None:
                 raise NotReady("the database that knows the budgets and limits cannot be reached", retry_after_s=1) from error
 
     async def _read(self, account: Account) -> None:
-        account.read_s = time.monotonic()
-        account.stale = False  # a change that is announced from here on makes it so again
+        changes = account.changes
         try:
             async with self._connect() as conn:
                 account.rules = Rules(await spend_rules.of_organization(conn, account.org_id))
         except BaseException:
-            account.stale = True
+            account.failed_s = time.monotonic()
             raise
+        account.stale = account.changes != changes  # until then nobody goes by the rules of before
 
     async def open(self, account: Account) -> None:
         """Wait until the account is open, opening it if nobody else does. Raises: LimitsUnavailable, RedisAway."""

@@ -135,3 +135,22 @@ async def test_who_waits_is_bound_by_the_budget_as_it_is_now(
         await running
         assert one.reservations.waiting == 0
     assert spent_by_rows(db, tenant) == (1 if how == "lowered" else 2) * USD
+
+
+@in_loop
+async def test_nobody_goes_by_the_rules_of_before_while_new_ones_are_read(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    budget = add_budget(db, tenant, 0)
+    async with workers() as (one,):
+        with pytest.raises(BudgetExceeded):
+            await one.call(tenant, most(USD), cost=0)
+        await change(db, tenant, [one], "update control.budgets set limit_picousd = %s where id = %s", 100 * USD, budget)
+        asking = asyncio.create_task(one.call(tenant, most(USD), cost=USD))
+        await asyncio.sleep(0)  # it reads them
+        await asyncio.gather(*(one.call(tenant, most(USD), cost=USD) for _ in range(50)))
+        await change(db, tenant, [one], "update control.budgets set deleted_at = now() where id = %s", budget)
+        await change(db, tenant, [one], "update control.budgets set deleted_at = null, limit_picousd = 0 where id = %s", budget)
+        answers = await asyncio.gather(*(one.call(tenant, most(USD), cost=USD) for _ in range(50)), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {BudgetExceeded}
+        await asking
