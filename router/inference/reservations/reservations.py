@@ -16,7 +16,7 @@ from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.leases import TICK_S, Leases
 from router.inference.reservations.line import RedisAway
 from router.inference.reservations.rate_headers import rate_headers
-from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
+from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, ModelUnpriced, RateLimited
 from router.inference.reservations.rules import PICOUSD_PER_USD, Match, NoCalendar, Window
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
@@ -57,7 +57,7 @@ class Reservations:
     async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
-        Raises: RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable, NotReady. Then nothing is taken.
+        Raises: RateLimited, BudgetExceeded, BudgetHeld, ModelUnpriced, LimitsUnavailable, NotReady. Then nothing is taken.
         """
         account = self.accounts.get(caller.org_id)
         if account is None or account.stale or account.rules is None:
@@ -65,6 +65,9 @@ class Reservations:
         match = await self._match(account, caller, model_id, at)
         if not match:
             return None
+        if not most.is_priced and (held := next((window for window in match.windows if not window.rule.shadow), None)):
+            self.counts[ModelUnpriced.code] += 1
+            raise ModelUnpriced(held)
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
         account.touched_s = time.monotonic()
         if not account.queues and self.leases.take(hold):

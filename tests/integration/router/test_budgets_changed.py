@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from router.inference.reservations.account import Account
-from router.inference.reservations.refusals import BudgetExceeded
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.refusals import BudgetExceeded, ModelUnpriced
 from tests.factories import Tenant, add_tenant, copy_events, usage_event
 from tests.integration.router.reservations_world import USD, Worker, Workers, add_budget, left, most, spent_by_rows
 from tests.routing_world import in_loop
@@ -154,3 +155,18 @@ async def test_nobody_goes_by_the_rules_of_before_while_new_ones_are_read(
         answers = await asyncio.gather(*(one.call(tenant, most(USD), cost=USD) for _ in range(50)), return_exceptions=True)
         assert {type(answer) for answer in answers} == {BudgetExceeded}
         await asking
+
+
+@in_loop
+async def test_what_has_no_price_is_refused_under_a_hard_budget_only(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    unpriced = Bounds(10, 10, 0, is_priced=False)
+    budget = add_budget(db, tenant, USD, mode="shadow")
+    async with workers() as (one,):
+        await one.call(tenant, unpriced, cost=0)
+        await change(db, tenant, [one], "update control.budgets set mode = 'hard' where id = %s", budget)
+        with pytest.raises(ModelUnpriced, match="this organization has a budget") as refused:
+            await one.call(tenant, unpriced, cost=0)
+        assert (refused.value.status, refused.value.param) == (403, "model")
+        await one.call(tenant, most(USD), cost=USD)
