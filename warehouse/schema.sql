@@ -222,21 +222,45 @@ begin
 end
 $_$;
 
+CREATE FUNCTION control.hold_budget_anew() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (old.mode = 'soft' or old.deleted_at is not null) and new.mode <> 'soft' and new.deleted_at is null then
+        new.hold_version := old.hold_version + 1;
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION control.note_budget_alerts() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+select control.note_budget_alerts_as_of(now())
+$$;
+
+CREATE FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
 with windows as (
-    select
-        b.*,
-        case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd,
-        case b.period
-            when 'lifetime' then b.created_at
-            else date_trunc(b.period, now() at time zone o.time_zone) at time zone o.time_zone
-        end as window_start
+    select distinct on (b.id, w.window_start) b.*, w.window_start, w.window_end,
+        case when b.raised_until > looked.at then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd
     from control.budgets as b
     inner join control.organizations as o on o.id = b.org_id
-    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0
+    cross join (values (as_of), (as_of - interval '10 minutes')) as looked (at)
+    cross join lateral (
+        select
+            case when b.period = 'lifetime' then b.created_at
+                else date_trunc(b.period, looked.at at time zone o.time_zone) at time zone o.time_zone
+            end as window_start,
+            case when b.period = 'lifetime' then 'infinity'
+                else (date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval) at time zone o.time_zone
+            end as window_end
+    ) as w
+    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0 and b.created_at < w.window_end
+    order by b.id, w.window_start, looked.at desc
 ),
 spends as (
     select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
@@ -244,7 +268,7 @@ spends as (
     cross join lateral (
         select coalesce(sum(e.cost_picousd), 0) as picousd
         from raw.usage_events as e
-        where e.org_id = w.org_id and e.started_at >= w.window_start
+        where e.org_id = w.org_id and e.started_at >= w.window_start and e.started_at < w.window_end
             and (w.project_id is null or e.project_id = w.project_id)
             and (w.user_id is null or e.user_id = w.user_id)
             and (w.service_account_id is null or e.service_account_id = w.service_account_id)
@@ -496,6 +520,7 @@ CREATE TABLE control.budgets (
     deleted_at timestamp with time zone,
     raised_limit_picousd numeric(38,0),
     raised_until timestamp with time zone,
+    hold_version integer DEFAULT 1 NOT NULL,
     CONSTRAINT budgets_check CHECK ((num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)),
     CONSTRAINT budgets_limit_picousd_check CHECK ((limit_picousd >= (0)::numeric)),
     CONSTRAINT budgets_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'soft'::text, 'shadow'::text]))),
@@ -507,6 +532,7 @@ CREATE TABLE control.budgets (
 
 COMMENT ON TABLE control.budgets IS 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
 COMMENT ON COLUMN control.budgets.raised_until IS 'Until then raised_limit_picousd is the limit, where it is the higher one.';
+COMMENT ON COLUMN control.budgets.hold_version IS 'Another one whenever it begins to be held again, after it was soft or deleted: its windows are then summed up anew.';
 
 ALTER TABLE control.budgets ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.budgets_id_seq
@@ -1412,6 +1438,7 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.organizations FOR EAC
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
@@ -1654,6 +1681,7 @@ REVOKE ALL ON FUNCTION control.note_budget_alerts() FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.note_budget_alerts() TO inferhouse_transform;
 
+REVOKE ALL ON FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_management;

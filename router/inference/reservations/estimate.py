@@ -17,6 +17,8 @@ class Bounds:
     input_tokens: int
     output_tokens: int
     cost_picousd: int
+    is_priced: bool = True
+    """Without a price nobody knows what it costs."""
 
 
 def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, output_tokens_max: int | None) -> Bounds:
@@ -33,7 +35,7 @@ def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, outpu
     each = min(context if output_tokens_max is None else output_tokens_max, context)
     output_tokens = call.choices * each
     if price is None:
-        return Bounds(input_tokens, output_tokens, 0)
+        return Bounds(input_tokens, output_tokens, 0, is_priced=False)
     input_price = max(price.input_picousd, price.cached_input_picousd)
     if call.prompts > 1 or input_tokens + each <= context:
         return Bounds(input_tokens, output_tokens, input_tokens * input_price + output_tokens * price.output_picousd)

@@ -16,7 +16,7 @@ from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.leases import TICK_S, Leases
 from router.inference.reservations.line import RedisAway
 from router.inference.reservations.rate_headers import rate_headers
-from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
+from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, ModelUnpriced, RateLimited
 from router.inference.reservations.rules import PICOUSD_PER_USD, Match, NoCalendar, Window
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
@@ -57,7 +57,7 @@ class Reservations:
     async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
-        Raises: RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable, NotReady. Then nothing is taken.
+        Raises: RateLimited, BudgetExceeded, BudgetHeld, ModelUnpriced, LimitsUnavailable, NotReady. Then nothing is taken.
         """
         account = self.accounts.get(caller.org_id)
         if account is None or account.stale or account.rules is None:
@@ -65,6 +65,9 @@ class Reservations:
         match = await self._match(account, caller, model_id, at)
         if not match:
             return None
+        if not most.is_priced and (held := next((window for window in match.windows if not window.rule.shadow), None)):
+            self.counts[ModelUnpriced.code] += 1
+            raise ModelUnpriced(held)
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
         account.touched_s = time.monotonic()
         if not account.queues and self.leases.take(hold):
@@ -81,7 +84,7 @@ class Reservations:
             if hold.queue is not None:
                 self._leave_queue(hold)
         self.counts["admitted"] += 1
-        return hold
+        return hold if hold.match else None
 
     async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime) -> Match:
         """Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends."""
@@ -99,7 +102,14 @@ class Reservations:
     async def _take(self, hold: Hold) -> None:
         """Raises: as `reserve`, RedisAway."""
         account, began_s, again = hold.account, time.monotonic(), 0
+        rules = account.rules
         while True:
+            if account.stale or account.rules is not rules:  # who waits is bound by what holds now
+                await self.accounts.of(account.org_id)
+                rules = account.rules
+                hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+                if not hold.match:
+                    return
             if hold.match.needs_account and not account.generation:
                 await self.accounts.open(account)
             if account.queues and hold.queue is None:

@@ -77,6 +77,19 @@ def test_what_is_settled_is_the_cost_of_the_row(stack: Stack, tenant: Tenant, he
     assert float(refused["held_usd"]) == 0
 
 
+def test_a_model_without_a_price_is_refused_under_a_hard_budget(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
+    add_budget(stack.db, tenant, 10**12)
+    stack.db.execute(
+        "delete from control.prices where model_id = (select id from control.models where name = %s)", [hello["model"]]
+    )
+    stack.db.commit()
+    time.sleep(APPLIED_S_MAX)
+    answer = stack.post(hello)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_unpriced"), answer.text
+    assert stack.row()["charge_class"] == "free_refused"
+    assert stack.ledger()["requests"] == []
+
+
 def test_an_answer_says_what_is_left_of_its_limits(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
     add_limit(stack.db, tenant, requests_per_minute=60, input_tokens_per_minute=100_000)
     time.sleep(APPLIED_S_MAX)

@@ -44,6 +44,7 @@ def test_the_cost_is_that_of_the_dearest_way_to_use_it(
 
 def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
     most = bounds(Call("model"), 10, model(100), None, 5)
+    assert not most.is_priced
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (10, 5, 0)
 
 
