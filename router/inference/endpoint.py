@@ -13,7 +13,7 @@ from router.inference.engine_set import EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
-from router.inference.reservations.estimate import bounds
+from router.inference.reservations.estimate import Bounds, bounds
 from router.inference.responses import error_headers, header_lines
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
@@ -195,18 +195,24 @@ class MeteredEndpoint:
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
             most = bounds(call, body_bytes, model, price, cap)
+        request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
+        if request.hold is None:
+            await self._wait_for_hold(request, model, most)
+        # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
+        if request.hold is not None and call.output_tokens_max is None:
+            request.output_tokens_max = cap
+
+    async def _wait_for_hold(self, request: Request, model: Model, most: Bounds) -> None:
+        """Raises: as `_reserve`."""
         request.queued = asyncio.current_task()
         try:
-            request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
+            request.hold = await self._shared.reservations.reserve(request.caller, model.id, request.started_at, most)
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
             raise ClientGone from None
         finally:
             request.queued = None
-        # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
-        if request.hold is not None and call.output_tokens_max is None:
-            request.output_tokens_max = cap
 
     def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:
         """The request as the engine gets it."""

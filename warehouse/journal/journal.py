@@ -235,6 +235,7 @@ class _Syncer:
 
     def __init__(self, segments: list[Segment]) -> None:
         self._segments = segments
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.written = 0
         self.busy = False
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -245,7 +246,9 @@ class _Syncer:
 
     def wait(self) -> asyncio.Future[None]:
         """Done when what is written by now is on the disk. Raises: JournalFailed."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # asyncio asks the kernel for the process's id each time that it is asked for the loop
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._waiting.append((self.written, future))
         if not self._under_way:

@@ -54,6 +54,22 @@ class Reservations:
         account = self.accounts.get(org_id)
         return account is not None and not account.stale and account.rules is not None and account.rules.is_empty
 
+    def at_once(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
+        """Admit a request under a lease of its key, which nothing is waited for; None: `reserve` has to be asked."""
+        account = self.accounts.get(caller.org_id)
+        if account is None or account.stale or account.rules is None or account.queues or not most.is_priced:
+            return None
+        try:
+            match = account.rules.match(caller, model_id, at)
+        except NoCalendar:
+            return None
+        hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        if not self.leases.take(hold):
+            return None
+        account.touched_s = time.monotonic()
+        self.counts["admitted"] += 1
+        return hold
+
     async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
@@ -70,9 +86,11 @@ class Reservations:
             raise ModelUnpriced(held)
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
         account.touched_s = time.monotonic()
-        if not account.queues and self.leases.take(hold):
-            self.counts["admitted"] += 1
-            return hold
+        if not account.queues:
+            if self.leases.take(hold):
+                self.counts["admitted"] += 1
+                return hold
+            self.leases.note(hold)
         try:
             await self._take(hold)
         except RedisAway:
@@ -284,7 +302,7 @@ class Reservations:
         """What is left of the rate limits, as lines of HTTP."""
         if hold is None or hold.answer is None or not hold.match.limits:
             return b""
-        return rate_headers(hold.match.meters, hold.answer[2])
+        return rate_headers(hold.match.meters, hold.answer[2]) if hold.lease is None else hold.lease.headers
 
     def take_shadows(self) -> dict[tuple[str, int, int], int]:
         """{(budget or limit, its id, organization id): requests that it would have refused} since the last time."""
