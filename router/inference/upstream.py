@@ -173,7 +173,7 @@ class EngineConnection(asyncio.Protocol):
         self.total_deadline_s = until_s = now_s + timeouts.total_s
         first_s = now_s + timeouts.first_token_s
         self.deadline_s = first_s if first_s < until_s else until_s
-        self._transport.write(request)
+        self._pool.post(self._loop, self._transport, request)
 
     def _parsing(self) -> httptools.HttpResponseParser:
         if self._parser is None:
@@ -333,6 +333,7 @@ class EnginePool:
         self.known: KnownHead | None = None
         """The newest head of a good answer that the parser has read."""
         self._idle: list[EngineConnection] = []
+        self._unsent: list[tuple[asyncio.Transport, bytes]] = []
         self.connections: set[EngineConnection] = set()
 
     async def acquire(self, *, fresh: bool = False, probe: bool = False) -> EngineConnection:
@@ -379,6 +380,21 @@ class EnginePool:
             return
         connection.idle_since_s = time.monotonic()  # which is the event loop's clock, too
         self._idle.append(connection)
+
+    def post(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, request: bytes) -> None:
+        """Send a request together with the others of this turn of the event loop.
+
+        To wake the engine costs the kernel more than to write: requests that are written one right after another wake it once.
+        """
+        if not self._unsent:
+            loop.call_soon(self._send_all)
+        self._unsent.append((transport, request))
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for transport, request in unsent:
+            if not transport.is_closing():  # else the client left, or the engine did, before the request was on its way
+                transport.write(request)
 
     def lost(self, connection: EngineConnection) -> None:
         """The connection is closed."""
