@@ -1,6 +1,7 @@
 """One metered endpoint: admission, one or more exchanges with engines, and a row for what was refused before any."""
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
@@ -14,11 +15,12 @@ from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
 from router.inference.reservations.estimate import bounds
 from router.inference.responses import error_headers, header_lines
+from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
+from router.inference.upstream import EngineConnection, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
@@ -72,7 +74,8 @@ class MeteredEndpoint:
             if idempotency_key is None or not await self._is_replayed(request, idempotency_key, body):
                 await self._ask_engines(request, body)
         except ClientGone:
-            return
+            if not request.attempts:
+                await self._record_departure(request)
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
@@ -153,8 +156,6 @@ class MeteredEndpoint:
                     engine, tokens, outcome=exchange.outcome, first_byte_s=first_byte_s, retry_after_s=pause_s, plan=plan
                 )
             request.tried.add(engine.id)
-            if isinstance(refusal, EngineHungUp):
-                engine.failed()
             if refusal is None or not await self._may_retry(request, plan, refusal):
                 break
         if refusal is not None:
@@ -179,13 +180,12 @@ class MeteredEndpoint:
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
             most = bounds(call, body_bytes, model, price, cap)
-        request.queued = asyncio.current_task()
+        request.queued = asyncio.current_task()  # `Request.waiting` in the open: every request comes through here
         try:
             request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
         except asyncio.CancelledError:
             if not request.client_gone:
                 raise
-            await self._record_departure(request)
             raise ClientGone from None
         finally:
             request.queued = None
@@ -204,8 +204,11 @@ class MeteredEndpoint:
     async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
         """Whether another attempt is made, after the pause that the engine asked for."""
         refused = error if isinstance(error, EngineRefused) else None
-        if refused is None and not isinstance(error, EngineHungUp | EngineTimedOut):
+        if refused is None and not isinstance(error, EngineFailed | EngineTimedOut):
             return False
+        if refused is not None and refused.is_too_long:
+            larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
+            return larger and not request.client_gone
         used_s = (monotonic_us() - request.started_us) / 1e6
         retry = self._shared.dispatcher.retry(
             plan,
@@ -220,7 +223,8 @@ class MeteredEndpoint:
         if retry.same:
             request.tried.clear()
         if retry.pause_s:
-            await asyncio.sleep(retry.pause_s)
+            with request.waiting():
+                await asyncio.sleep(retry.pause_s)
         if request.client_gone:
             raise ClientGone
         return True
@@ -253,35 +257,22 @@ class MeteredEndpoint:
             if connection is not None:
                 return engine, connection
             try:
-                connection = await engine.pool.acquire()
-            except EngineFull:
-                dispatcher.ended(engine, tokens, outcome="busy")
+                with request.waiting():
+                    return engine, await engine.pool.acquire()
             except EngineUnreachable:
                 engine.failed(refused=True)
                 dispatcher.ended(engine, tokens, outcome="failed")
-            else:
-                break
+            except BaseException:
+                dispatcher.ended(engine, tokens, outcome="gone")
+                raise
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
-        if request.client_gone:
-            connection.close()
-            dispatcher.ended(engine, tokens, outcome="gone")
-            raise ClientGone
-        return engine, connection
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
         dispatcher, began_us = self._shared.dispatcher, monotonic_us()
-        request.queued = asyncio.current_task()
-        try:
-            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried)
-        except asyncio.CancelledError:
-            if not request.client_gone:
-                raise
-            await self._record_departure(request)
-            raise ClientGone from None
-        finally:
-            request.queued = None
+        with request.waiting():
+            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried, request.caller.queue_weight)
         request.queue_us = monotonic_us() - began_us
         return engine
 
@@ -292,6 +283,8 @@ class MeteredEndpoint:
         )
         if isinstance(found, Claim):
             request.claim = found
+            if request.client_gone and not request.is_kept:
+                raise ClientGone
             return False
         await self._send_again(request, found)
         return True
@@ -326,12 +319,13 @@ class MeteredEndpoint:
         return error
 
     async def _record_departure(self, request: Request) -> None:
-        """The row of a request whose client left before any engine took it."""
+        """The row of a request whose client left before any engine had it; a disk that takes none has nobody to be told of it."""
         row = request.row()
         row.status, row.charge_class = "client_closed", "free_refused"
         row.error_code, row.http_status = "client_closed", CLIENT_CLOSED_STATUS
         row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
-        await self._record(request, row)
+        with contextlib.suppress(InferhouseError):
+            await self._record(request, row)
 
     async def _record(self, request: Request, row: UsageEvent) -> None:
         """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""
