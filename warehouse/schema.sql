@@ -587,7 +587,7 @@ CREATE TABLE control.engines (
     canary_stopped_at timestamp with time zone,
     canary_stopped_why text,
     canary_percent integer,
-    CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+$'::text)),
+    CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+(/[^/]+)*$'::text)),
     CONSTRAINT engines_canary_percent_check CHECK (((canary_percent >= 1) AND (canary_percent <= 50))),
     CONSTRAINT engines_canary_stopped_why_check CHECK ((length(canary_stopped_why) <= 300)),
     CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text, 'sglang'::text, 'openai'::text]))),
@@ -597,7 +597,7 @@ CREATE TABLE control.engines (
     CONSTRAINT engines_weight_check CHECK (((weight >= 0) AND (weight <= 1000)))
 );
 
-COMMENT ON COLUMN control.engines.base_url IS 'Scheme, host and port; paths such as /v1/chat/completions are added by the router.';
+COMMENT ON COLUMN control.engines.base_url IS 'Scheme, host, port and what stands before /v1; paths such as /v1/chat/completions are added by the router.';
 COMMENT ON COLUMN control.engines.weight IS 'Share of the load, relative to the other engines of the model; 0 takes no new requests.';
 COMMENT ON COLUMN control.engines.requests_at_once IS 'For each worker of a router; null: as many as there may be connections.';
 COMMENT ON COLUMN control.engines.served_model IS 'What the engine itself calls the model; null: as it is called here.';
@@ -804,12 +804,14 @@ CREATE TABLE control.organizations (
     totp_required boolean DEFAULT false NOT NULL,
     answers_kept_s integer DEFAULT 0 NOT NULL,
     when_redis_is_down text DEFAULT 'refuse'::text NOT NULL,
+    queue_weight integer DEFAULT 1 NOT NULL,
     CONSTRAINT organizations_answers_kept_s_check CHECK (((answers_kept_s >= 0) AND (answers_kept_s <= 604800))),
     CONSTRAINT organizations_currency_check CHECK ((currency = 'USD'::text)),
     CONSTRAINT organizations_key_days_max_check CHECK (((key_days_max >= 1) AND (key_days_max <= 3650))),
     CONSTRAINT organizations_keys_per_member_max_check CHECK (((keys_per_member_max >= 0) AND (keys_per_member_max <= 10000))),
     CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT organizations_public_id_check CHECK ((public_id ~ '^org_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT organizations_queue_weight_check CHECK (((queue_weight >= 1) AND (queue_weight <= 100))),
     CONSTRAINT organizations_when_redis_is_down_check CHECK ((when_redis_is_down = ANY (ARRAY['refuse'::text, 'share'::text])))
 );
 
@@ -817,6 +819,7 @@ COMMENT ON TABLE control.organizations IS 'A tenant. Everything below carries it
 COMMENT ON COLUMN control.organizations.key_days_max IS 'Caps on the keys that members make, with keys_per_member_max, key_models and key_cidrs; null means no cap.';
 COMMENT ON COLUMN control.organizations.answers_kept_s IS 'For how long the answers of requests with an Idempotency-Key are kept to be sent again; 0 keeps none.';
 COMMENT ON COLUMN control.organizations.when_redis_is_down IS 'refuse: requests under a budget or a limit get 503. share: each router goes on within its share of what was left.';
+COMMENT ON COLUMN control.organizations.queue_weight IS 'Share of full engines that its requests get, relative to the other organizations that wait for them.';
 
 ALTER TABLE control.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.organizations_id_seq
@@ -1426,7 +1429,7 @@ CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, pre
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.limits FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.org_members FOR EACH ROW EXECUTE FUNCTION control.announce_row('user_id');
-CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs, answers_kept_s, time_zone, when_redis_is_down ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs, answers_kept_s, time_zone, when_redis_is_down, queue_weight ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF archived_at ON control.projects FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF deleted_at ON control.service_accounts FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF disabled_at, platform_admin ON control.users FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');

@@ -13,13 +13,14 @@ from router.inference.engine_set import EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
-from router.inference.reservations.estimate import Bounds, bounds
+from router.inference.reservations.estimate import bounds
 from router.inference.responses import error_headers, header_lines
+from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
+from router.inference.upstream import EngineConnection, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
@@ -153,8 +154,6 @@ class MeteredEndpoint:
                     engine, tokens, outcome=exchange.outcome, first_byte_s=first_byte_s, retry_after_s=pause_s, plan=plan
                 )
             request.tried.add(engine.id)
-            if isinstance(refusal, EngineHungUp):
-                engine.failed()
             if refusal is None or not await self._may_retry(request, plan, refusal):
                 break
         if refusal is not None:
@@ -197,22 +196,11 @@ class MeteredEndpoint:
             most = bounds(call, body_bytes, model, price, cap)
         request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
-            await self._wait_for_hold(request, model, most)
+            with request.waiting():
+                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
         # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
         if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap
-
-    async def _wait_for_hold(self, request: Request, model: Model, most: Bounds) -> None:
-        """Raises: as `_reserve`."""
-        request.queued = asyncio.current_task()
-        try:
-            request.hold = await self._shared.reservations.reserve(request.caller, model.id, request.started_at, most)
-        except asyncio.CancelledError:
-            if not request.client_gone:
-                raise
-            raise ClientGone from None
-        finally:
-            request.queued = None
 
     def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:
         """The request as the engine gets it."""
@@ -225,8 +213,11 @@ class MeteredEndpoint:
     async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
         """Whether another attempt is made, after the pause that the engine asked for."""
         refused = error if isinstance(error, EngineRefused) else None
-        if refused is None and not isinstance(error, EngineHungUp | EngineTimedOut):
+        if refused is None and not isinstance(error, EngineFailed | EngineTimedOut):
             return False
+        if refused is not None and refused.is_too_long:
+            larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
+            return larger and not request.client_gone
         used_s = (monotonic_us() - request.started_us) / 1e6
         retry = self._shared.dispatcher.retry(
             plan,
@@ -241,7 +232,8 @@ class MeteredEndpoint:
         if retry.same:
             request.tried.clear()
         if retry.pause_s:
-            await asyncio.sleep(retry.pause_s)
+            with request.waiting():
+                await asyncio.sleep(retry.pause_s)
         if request.client_gone:
             raise ClientGone
         return True
@@ -274,32 +266,22 @@ class MeteredEndpoint:
             if connection is not None:
                 return engine, connection
             try:
-                connection = await engine.pool.acquire()
-            except EngineFull:
-                dispatcher.ended(engine, tokens, outcome="busy")
+                with request.waiting():
+                    return engine, await engine.pool.acquire()
             except EngineUnreachable:
                 engine.failed(refused=True)
                 dispatcher.ended(engine, tokens, outcome="failed")
-            else:
-                break
-            if request.client_gone:
-                raise ClientGone
+            except BaseException:
+                dispatcher.ended(engine, tokens, outcome="gone")
+                raise
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
-        return engine, connection
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
         dispatcher, began_us = self._shared.dispatcher, monotonic_us()
-        request.queued = asyncio.current_task()
-        try:
-            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried)
-        except asyncio.CancelledError:
-            if not request.client_gone:
-                raise
-            raise ClientGone from None
-        finally:
-            request.queued = None
+        with request.waiting():
+            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried, request.caller.queue_weight)
         request.queue_us = monotonic_us() - began_us
         return engine
 
@@ -310,6 +292,8 @@ class MeteredEndpoint:
         )
         if isinstance(found, Claim):
             request.claim = found
+            if request.client_gone and not request.is_kept:
+                raise ClientGone
             return False
         await self._send_again(request, found)
         return True

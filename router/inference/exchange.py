@@ -15,7 +15,7 @@ from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
 from router.inference.responses import header_lines
-from router.inference.retries import BUSY, RETRIABLE, retry_after_s
+from router.inference.retries import BUSY, OURS, RETRIABLE, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
@@ -23,7 +23,6 @@ from router.inference.state import InferenceState
 from router.inference.upstream import (
     AnswerHead,
     EngineConnection,
-    EngineFull,
     EngineHungUp,
     EngineUnreachable,
     Timeouts,
@@ -38,6 +37,7 @@ from warehouse.base.money import usd
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
 NOT_SERVED = frozenset({404, 405})
+TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
 KEEPALIVE = b": the answer is being made\n\n"
 
 
@@ -55,7 +55,12 @@ class EngineRefused(InferhouseError):
     @property
     def is_word(self) -> bool:
         """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
-        return 400 <= self.engine_status < 500
+        return 400 <= self.engine_status < 500 and self.engine_status not in OURS
+
+    @property
+    def is_too_long(self) -> bool:
+        """The prompt is more than the model's context: a model with more of it may answer."""
+        return self.engine_status == 400 and any(sign in self.body for sign in TOO_LONG)
 
     def row(self) -> tuple[str, int, str]:
         """(status, HTTP status, error code) of the attempt: what the client is told of it if there is no other."""
@@ -63,7 +68,7 @@ class EngineRefused(InferhouseError):
             return "engine_failed", EngineUnavailable.status, EngineUnavailable.code
         if self.is_word:
             return "refused", self.engine_status, f"engine_{self.engine_status}"
-        return "engine_failed", self.status, self.code
+        return "engine_failed", self.status, f"engine_{self.engine_status}" if self.engine_status in OURS else self.code
 
 
 class EndpointNotServed(NotFound):
@@ -121,6 +126,8 @@ class Exchange:
             if head.status != 200:
                 await self._refused(head)
             elif self.call.stream and (tap := self.shape.tap(self.call)) is not None:
+                if not head.is_stream:
+                    raise EngineFailed("the engine's answer is no stream of events")
                 await self._stream(tap)
             else:
                 await self._whole()
@@ -128,7 +135,7 @@ class Exchange:
             status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, "client_closed"
             raise
         except EngineRefused as error:
-            self.outcome = "busy" if error.engine_status in BUSY else "failed"
+            self.outcome = "busy" if error.engine_status in BUSY else "ok" if error.is_too_long else "failed"
             status, http_status, error_code = error.row()
             raise
         except InferhouseError as error:
@@ -175,7 +182,7 @@ class Exchange:
             raise EngineHungUp("the engine closed the connection before its answer")
         try:
             self.connection = await self.engine.pool.acquire(fresh=True)
-        except (EngineFull, EngineUnreachable) as error:
+        except EngineUnreachable as error:
             raise EngineHungUp("the engine closed the connection, and there is no other to it") from error
         if self.client_gone:
             raise ClientGone
@@ -214,6 +221,7 @@ class Exchange:
 
         try:
             await self.connection.relay(pass_on, self.timeouts.between_tokens_s)
+            tap.close()
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces:  # cut, on an endpoint whose engines count at the end only
@@ -241,8 +249,9 @@ class Exchange:
     async def _refused(self, head: AnswerHead) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._body(ENGINE_ERROR_BYTES_MAX)
-        if head.status in RETRIABLE or not 400 <= head.status < 500:
-            raise EngineRefused(head, body)
+        refused = EngineRefused(head, body)
+        if head.status in RETRIABLE or not 400 <= head.status < 500 or refused.is_too_long:
+            raise refused
         self.outcome = "ok"
         if head.status in NOT_SERVED and b'"error"' not in body:  # no word of an API, but of the framework behind it
             unknown = EndpointNotServed(

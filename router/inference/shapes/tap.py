@@ -56,6 +56,9 @@ class Tap:
         self._hold(events.pop())
         return b"".join([self._late(event + b"\n\n") if self.done else self._event(event + b"\n\n") for event in events])
 
+    def close(self) -> None:
+        """The answer is over, and whole as far as HTTP can tell. Some engines have no end marker: then it may be `done` now."""
+
     def _hold(self, rest: bytes | bytearray) -> None:
         """Keep the beginning of an event. Raises: EngineFailed: it is too long."""
         if len(rest) > EVENT_BYTES_MAX:
@@ -115,6 +118,10 @@ class ChoicesTap(Tap):
     def reading(self) -> Reading:
         finish = None if self._finish is None else finish_label(self._finish.decode("latin-1"))
         return Reading(self._sum() if self._of_choices else _usage_in(self._usage), finish)
+
+    def close(self) -> None:
+        """A choice that has a reason to be finished is whole; of several, only the end marker says that all are."""
+        self.done = self.done or (self._finish is not None and self._choices == 1 and self._partial is None)
 
     def _sum(self) -> Usage | None:
         """Running counts are those of one choice and its prompt: together they are what the engine has done so far."""
