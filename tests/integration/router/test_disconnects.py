@@ -213,7 +213,7 @@ def test_a_client_that_leaves_while_an_engine_is_connected_to_has_a_row(
     with ExitStack() as crowd:
         crowd.enter_context(engine.accepting_nobody())
         calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
-        while engine.stopped.wait(0.3):  # on a connection that there was already
+        while engine.stopped.wait(1.0):  # on a connection that there was already
             engine.stopped.clear()
             calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
         calls[-1].leave()
