@@ -36,7 +36,7 @@ class StoppingEngine:
     def __init__(self) -> None:
         self.answer, self.stop_at = b"", 0
         self.stopped, self.hung_up = threading.Event(), threading.Event()
-        self._accepting = threading.Event()
+        self._accepting, self._holds_one = threading.Event(), threading.Event()
         self._accepting.set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -51,7 +51,10 @@ class StoppingEngine:
     def accepting_nobody(self) -> Iterator[None]:
         """Who connects now is let wait by the kernel: there are others in the backlog."""
         self._accepting.clear()
+        self._holds_one.clear()
         with ExitStack() as stack:
+            stack.enter_context(socket.create_connection(self._listener.getsockname()))
+            assert self._holds_one.wait(ROWS_S_MAX)  # or a place in the backlog would be free as soon as it is accepted
             with suppress(TimeoutError):
                 while True:  # until the backlog has no room: the kernel may take one more than it says, and later than asked
                     line = stack.enter_context(socket.socket())
@@ -71,6 +74,7 @@ class StoppingEngine:
                 router, _ = self._listener.accept()
             except OSError:
                 return
+            self._holds_one.set()
             self._accepting.wait()
             threading.Thread(target=self._serve, args=(router,), daemon=True).start()
 
