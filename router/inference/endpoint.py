@@ -25,7 +25,7 @@ from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
 from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
@@ -95,8 +95,8 @@ class MeteredEndpoint:
         client = request.client
         if client.disconnected:
             raise ClientGone
-        if client.too_large:
-            raise BodyTooLarge(f"the body is larger than {self.body_bytes_max} bytes")
+        if client.refusal is not None:
+            raise client.refusal
         body, encoding = client.body, client.headers.get(b"content-encoding")
         if encoding is not None:
             body = plain_body(body, encoding, self.body_bytes_max)
