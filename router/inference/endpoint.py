@@ -9,7 +9,7 @@ from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, 
 from router.inference.affinity import PREFIX_BYTES_MAX
 from router.inference.caps import check_caps
 from router.inference.encodings import plain_body
-from router.inference.engine_set import EngineState
+from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
@@ -207,7 +207,9 @@ class MeteredEndpoint:
         assert request.call is not None
         served = engine.engine.served_model or engine.engine.model
         name = None if served == request.call.model else served
-        prepared = self._shape.prepare(body, request.call, model=name, output_tokens_max=request.output_tokens_max)
+        prepared = self._shape.prepare(
+            body, request.call, model=name, output_tokens_max=request.output_tokens_max, is_strict=engine.engine.kind == HOSTED
+        )
         return post_bytes(engine.pool, self._path, _headers(request, engine), prepared)
 
     async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
