@@ -312,8 +312,8 @@ class MeteredEndpoint:
         row.status, row.charge_class, row.error_code, row.http_status = "completed", "free_replayed", None, 200
         row.model_id = replay.model_id
         await self._record(request, row)
-        headers = b"x-request-id: %b\r\nidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\n" % (
-            str(request.id).encode(), str(replay.request_id).encode()
+        headers = b"%bidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\nx-inferhouse-cost-usd: 0\r\n" % (
+            request.client.id_line, str(replay.request_id).encode()
         )  # fmt: skip
         request.client.answer(200, replay.answer, headers)
 
@@ -351,7 +351,8 @@ class MeteredEndpoint:
         if client.status:  # a stream that has only had comments so far
             client.end(self._shape.error_event(error, request_id))
             return
-        client.answer(error.status, self._shape.error_body(error, request_id), header_lines(error_headers(error, request_id)))
+        lines = header_lines(error_headers(error, request_id)) + error.lines
+        client.answer(error.status, self._shape.error_body(error, request_id), lines)
 
 
 def _bearer(key: bytes | None) -> bytes | None:
