@@ -9,7 +9,7 @@ from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, 
 from router.inference.affinity import PREFIX_BYTES_MAX
 from router.inference.caps import check_caps
 from router.inference.encodings import plain_body
-from router.inference.engine_set import EngineState
+from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
@@ -25,7 +25,7 @@ from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
 from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
@@ -95,8 +95,8 @@ class MeteredEndpoint:
         client = request.client
         if client.disconnected:
             raise ClientGone
-        if client.too_large:
-            raise BodyTooLarge(f"the body is larger than {self.body_bytes_max} bytes")
+        if client.refusal is not None:
+            raise client.refusal
         body, encoding = client.body, client.headers.get(b"content-encoding")
         if encoding is not None:
             body = plain_body(body, encoding, self.body_bytes_max)
@@ -207,7 +207,9 @@ class MeteredEndpoint:
         assert request.call is not None
         served = engine.engine.served_model or engine.engine.model
         name = None if served == request.call.model else served
-        prepared = self._shape.prepare(body, request.call, model=name, output_tokens_max=request.output_tokens_max)
+        prepared = self._shape.prepare(
+            body, request.call, model=name, output_tokens_max=request.output_tokens_max, is_strict=engine.engine.kind == HOSTED
+        )
         return post_bytes(engine.pool, self._path, _headers(request, engine), prepared)
 
     async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
@@ -310,8 +312,8 @@ class MeteredEndpoint:
         row.status, row.charge_class, row.error_code, row.http_status = "completed", "free_replayed", None, 200
         row.model_id = replay.model_id
         await self._record(request, row)
-        headers = b"x-request-id: %b\r\nidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\n" % (
-            str(request.id).encode(), str(replay.request_id).encode()
+        headers = b"%bidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\nx-inferhouse-cost-usd: 0\r\n" % (
+            request.client.id_line, str(replay.request_id).encode()
         )  # fmt: skip
         request.client.answer(200, replay.answer, headers)
 
@@ -349,7 +351,8 @@ class MeteredEndpoint:
         if client.status:  # a stream that has only had comments so far
             client.end(self._shape.error_event(error, request_id))
             return
-        client.answer(error.status, self._shape.error_body(error, request_id), header_lines(error_headers(error, request_id)))
+        lines = header_lines(error_headers(error, request_id)) + error.lines
+        client.answer(error.status, self._shape.error_body(error, request_id), lines)
 
 
 def _bearer(key: bytes | None) -> bytes | None:

@@ -19,6 +19,7 @@ from router.inference.retries import BUSY, OURS, RETRIABLE, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
+from router.inference.shapes.tap import is_object
 from router.inference.state import InferenceState
 from router.inference.upstream import (
     AnswerHead,
@@ -31,7 +32,7 @@ from router.inference.usage_sink import Attempt
 from warehouse.access.catalogue import Model, Price
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, NotFound
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, InvalidRequest, NotFound
 from warehouse.base.money import usd
 
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
@@ -168,7 +169,7 @@ class Exchange:
         if self.quiet and self.client.status:
             self.client.write(KEEPALIVE)
         elif self.quiet:
-            self.client.begin_stream(self._headers(), KEEPALIVE)
+            self.client.begin_stream(self._stream_headers(), KEEPALIVE)
         self.quiet = True
 
     def leave(self) -> None:
@@ -214,7 +215,7 @@ class Exchange:
                 self.shared.dispatcher.answered(self.engine)
                 client.source = self.connection
                 if not client.status:
-                    client.begin_stream(self._headers(), events)
+                    client.begin_stream(self._stream_headers(), events)
                     return
             if events:
                 client.write(events)
@@ -263,9 +264,12 @@ class Exchange:
         self.pass_on_refusal(head.status, body, head.get(b"retry-after"))
 
     def pass_on_refusal(self, status: int, body: bytes, retry_after: bytes | None) -> None:
-        """The engine's own error, as it is."""
+        """The engine's own error, as it is, where it is one that an SDK can read."""
+        if not is_object(body):  # of a proxy in front of the engine, mostly
+            said = InvalidRequest(f"the engine refused the request with status {status}, and said nothing that can be passed on")
+            body = self.shape.error_body(said, str(self.row.request_id))
         if self.client.status:  # a stream that has only had comments so far
-            self.client.end(b"data: %b\n\n" % body)
+            self.client.end(self.shape.error_event_of(body))
             return
         headers = self._headers()
         if retry_after is not None:
@@ -286,6 +290,11 @@ class Exchange:
         return b"%bx-inferhouse-model: %b\r\nx-inferhouse-attempts: %d\r\n%b" % (
             self.client.id_line, self.model.name.encode(), self.row.attempt, Reservations.headers(self.hold)
         )  # fmt: skip
+
+    def _stream_headers(self) -> bytes:
+        """The same, and what the router took until the engine had the request; the cost is known when it is too late for it."""
+        overhead_us = self.row.overhead_us or 0
+        return b"%bx-inferhouse-overhead-ms: %d.%03d\r\n" % (self._headers(), overhead_us // 1000, overhead_us % 1000)
 
     def _account(self, overhead_us: int) -> bytes:
         """What the answer cost, where it has a price, and how long the router itself took, the sync of the row included."""

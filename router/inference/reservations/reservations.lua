@@ -9,9 +9,9 @@
 --       output tokens (each a minute), requests at once}, -1 for no bound; first everything is looked at, then everything taken
 -- Returns, msgpack: for each claim in order
 --   {0, {shadow rules}, {levels, ...}, now_us, {used_usd, used_pico, ...}}   taken; a shadow rule is n for budget n, -n for limit n
---   {1, n, dimension, wait_us, now_us}   limit n (from 1) refuses; wait_us is -1 where waiting does not help
---   {2, n, used_usd, used_pico, settled_usd, settled_pico}   budget n is spent: what is settled leaves no room
---   {3, n, used_usd, used_pico, settled_usd, settled_pico}   others' holds are in the way of budget n
+--   {1, n, dimension, wait_us, now_us, {levels, ...}}   limit n (from 1) refuses; wait_us is -1 where waiting does not help
+--   {2, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   budget n is spent: what is settled leaves no room
+--   {3, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   others' holds are in the way of budget n
 --   {4, generation, missing}   the account is another one, is not open yet, or lacks a window
 --
 -- Amounts are whole dollars and pico-dollars below one dollar, each exact in Lua's doubles. An account is the hash
@@ -125,6 +125,12 @@ local function windows_of(op)
     return windows
 end
 
+local function told(levels)
+    local rates = {}
+    for n, level in ipairs(levels) do rates[n] = {level[2], level[3], level[4]} end
+    return rates
+end
+
 local function claim(op)
     local windows, refusal, waiting = {}, nil, nil
     local shadows, levels = {}, {}
@@ -140,7 +146,8 @@ local function claim(op)
         if dimension and rates[2] == 1 then
             shadows[#shadows + 1] = -n
         elseif dimension then
-            return {1, n, dimension, wait_us, now}
+            for other = n + 1, #op[9] do levels[other] = limit_of(op[9][other], op[3]) end
+            return {1, n, dimension, wait_us, now, told(levels)}
         end
     end
     for n, budget in ipairs(op[8]) do
@@ -148,7 +155,7 @@ local function claim(op)
         local usd, pico = added(window[1], window[2], op[4], op[5])
         if above(usd, pico, budget[2], budget[3]) then
             local settled_usd, settled_pico = added(window[3], window[4], op[4], op[5])
-            local answer = {3, n, window[1], window[2], window[3], window[4]}
+            local answer = {3, n, window[1], window[2], window[3], window[4], told(levels)}
             if budget[4] == 1 then
                 shadows[#shadows + 1] = n
             elseif above(settled_usd, settled_pico, budget[2], budget[3]) then
@@ -169,15 +176,13 @@ local function claim(op)
         used[#used + 1], used[#used + 2] = window.usd, window.pico
     end
     if #written > 0 then redis.call('HSET', 'ih:o:' .. op[2], unpack(written)) end
-    local left = {}
     for n, rates in ipairs(op[9]) do
         local level = levels[n]
         level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
         level[5] = level[5] + op[11]
         keep(rates, level)
-        left[n] = {level[2], level[3], level[4]}
     end
-    return {0, shadows, left, now, used}
+    return {0, shadows, told(levels), now, used}
 end
 
 local answers = {}

@@ -190,7 +190,9 @@ class Reservations:
         left_s = self._budget_wait_s_max - waited_s
         if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
             used, spent = _amounts(answer)
-            raise BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
+            refusal = BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
+            refusal.lines = rate_headers(hold.match.meters, answer[-1])
+            raise refusal
         await self._turn(hold, window, left_s)
 
     async def _turn(self, hold: Hold, window: Window, left_s: float) -> None:
@@ -358,10 +360,14 @@ def _amounts(answer: Any) -> tuple[int, int]:
 
 def _refusal(hold: Hold, answer: Any) -> RateLimited | BudgetExceeded:
     kind, number = answer[0], answer[1] - 1
+    refusal: RateLimited | BudgetExceeded
     if kind == LIMITED:
         dimension = answer[2] - 1
         wanted = (1, hold.input_tokens, hold.output_tokens, 1)[dimension]
-        return RateLimited.of(hold.match.limits[number], dimension, wanted=wanted, wait_us=int(answer[3]))
-    assert kind == SPENT
-    used, spent = _amounts(answer)
-    return BudgetExceeded.of(hold.match.windows[number], spent=spent, used=used, hold=hold.cost_picousd, at=now())
+        refusal = RateLimited.of(hold.match.limits[number], dimension, wanted=wanted, wait_us=int(answer[3]))
+    else:
+        assert kind == SPENT
+        used, spent = _amounts(answer)
+        refusal = BudgetExceeded.of(hold.match.windows[number], spent=spent, used=used, hold=hold.cost_picousd, at=now())
+    refusal.lines = rate_headers(hold.match.meters, answer[-1])
+    return refusal

@@ -192,7 +192,7 @@ class ChoicesTap(Tap):
             return self._end(event)
         if event.startswith(_ERRORS):
             self.engine_error = True
-        if data is None or b'"' not in data or not _is_object(data):
+        if data is None or b'"' not in data or not is_object(data):
             return event
         values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
         if "error" in values and values["error"] != b"null":
@@ -207,8 +207,8 @@ class ChoicesTap(Tap):
             return event
         if values.get("choices", b"")[1:-1].strip() == b"" and "choices" in values and stated != b"null":
             return event if self._wants_usage else b""
-        at = event.find(data)
-        return event if at < 0 else event[:at] + without_field(data, "usage") + event[at + len(data) :]
+        at, left = event.find(data), without_field(data, "usage")
+        return _with_data(event, left) if at < 0 else event[:at] + left + event[at + len(data) :]
 
     def _note_finish(self, choices: bytes) -> None:
         try:
@@ -243,7 +243,14 @@ def data_of(event: bytes) -> bytes | None:
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines).strip(b" ")
 
 
-def _is_object(data: bytes) -> bool:
+def _with_data(event: bytes, data: bytes) -> bytes:
+    """An event whose data stood in several lines, with other data."""
+    others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join([*others, *(b"data: " + line for line in data.split(b"\n"))]) + b"\n\n"
+
+
+def is_object(data: bytes) -> bool:
+    """Whether it is an object of JSON."""
     try:
         _OBJECT.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
