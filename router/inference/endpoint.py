@@ -10,11 +10,11 @@ from router.inference.affinity import PREFIX_BYTES_MAX
 from router.inference.caps import check_caps
 from router.inference.encodings import plain_body
 from router.inference.engine_set import HOSTED, EngineState
-from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
+from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
 from router.inference.reservations.estimate import bounds
-from router.inference.responses import error_headers, header_lines
+from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
@@ -64,7 +64,7 @@ class MeteredEndpoint:
             caller = keys.known(authorization) or await keys.caller(authorization, client.address_scope())
         except InferhouseError as error:
             self._shared.refused[error.code] += 1  # whose row it would be is not known
-            self._answer_error(client, error, str(id_))
+            answer_error(client, self._shape, error, str(id_))
             return
         life = self._shared.reservations.number_of(caller.org_id)
         request = Request(self._shape.endpoint, client, caller, life, id_, started_at, started_us)
@@ -80,10 +80,10 @@ class MeteredEndpoint:
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
-            self._answer_error(client, error, str(id_))
+            answer_error(client, self._shape, error, str(id_))
         except Exception:  # noqa: BLE001 - the edge of the process
             _LOG.exception("a request of the inference API failed")
-            self._answer_error(client, InferhouseError(_FAULT), str(id_))
+            answer_error(client, self._shape, InferhouseError(_FAULT), str(id_))
         finally:
             if request.hold is not None:
                 self._shared.reservations.settle(request.hold)
@@ -345,14 +345,6 @@ class MeteredEndpoint:
         self._shared.sink.close(self._shared.sink.open(row))
         await self._shared.sink.journal.durable()
         self._shared.count(row)
-
-    def _answer_error(self, client: ClientCall, error: InferhouseError, request_id: str) -> None:
-        """An error as the clients of this endpoint expect it."""
-        if client.status:  # a stream that has only had comments so far
-            client.end(self._shape.error_event(error, request_id))
-            return
-        lines = header_lines(error_headers(error, request_id)) + error.lines
-        client.answer(error.status, self._shape.error_body(error, request_id), lines)
 
 
 def _bearer(key: bytes | None) -> bytes | None:

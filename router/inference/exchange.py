@@ -6,6 +6,7 @@ the close record is on the disk before the client has the last byte of the answe
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from router.inference import charging
 from router.inference.admission import ClientGone
@@ -14,7 +15,7 @@ from router.inference.engine_set import EngineState
 from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
-from router.inference.responses import header_lines
+from router.inference.responses import error_headers, header_lines
 from router.inference.retries import BUSY, OURS, RETRIABLE, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
@@ -31,9 +32,11 @@ from router.inference.upstream import (
 from router.inference.usage_sink import Attempt
 from warehouse.access.catalogue import Model, Price
 from warehouse.access.usage_rows import UsageEvent
+from warehouse.base import tracing
 from warehouse.base.clock import monotonic_us, now
 from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, InvalidRequest, NotFound
 from warehouse.base.money import usd
+from warehouse.journal.journal import JournalFailed
 
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
@@ -76,6 +79,15 @@ class EndpointNotServed(NotFound):
     """The engine of this model does not have the endpoint, for example embeddings of a model that generates."""
 
     code = "endpoint_not_served"
+
+
+def answer_error(client: ClientCall, shape: Shape, error: InferhouseError, request_id: str) -> None:
+    """An error as the clients of this endpoint expect it."""
+    if client.status:  # a stream that has only had comments so far
+        client.end(shape.error_event(error, request_id))
+        return
+    lines = header_lines(error_headers(error, request_id)) + error.lines
+    client.answer(error.status, shape.error_body(error, request_id), lines)
 
 
 @dataclass(slots=True, eq=False)
@@ -197,11 +209,22 @@ class Exchange:
         self._read(self.shape.read(body, self.call), "engine")
         self.outcome = "ok"
         self._close_row("completed", 200)
-        await self.shared.sink.journal.durable()
+        engine_us = answered_us - self.sent_us
+        journal = self.shared.sink.journal
+        if self.claim is None and not tracing.on():  # as nearly always: it goes out with the sync, without a turn of this task
+            journal.when_durable(partial(self._answer, body, engine_us))
+            return
+        await journal.durable()
         if self.claim is not None:
             await self._finish_claim(self.claim, body)
-        engine_us = answered_us - self.sent_us
-        self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
+        self._answer(body, engine_us, None)
+
+    def _answer(self, body: bytes, engine_us: int, failure: JournalFailed | None) -> None:
+        """The whole answer, once its row is on the disk."""
+        if failure is None:
+            self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
+        else:
+            answer_error(self.client, self.shape, failure, str(self.row.request_id))
 
     async def _stream(self, tap: Tap) -> None:
         client = self.client
