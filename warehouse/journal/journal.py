@@ -289,10 +289,10 @@ class _Syncer:
             self._thread = None
 
     def _gather(self, loop: asyncio.AbstractEventLoop, were: int, turns: int) -> None:
-        """Sync, as soon as a turn of the loop has brought nobody else; few are not kept waiting for others."""
+        """Sync, as soon as turns of the loop bring nobody else; few are not kept waiting for others."""
         are = len(self._waiting)
-        if CROWD <= are != were and turns:
-            loop.call_soon(self._gather, loop, are, turns - 1)
+        if CROWD <= are and turns:
+            loop.call_soon(self._gather, loop, are, turns - 1 if are != were else 0)  # one more after the first without anybody
         else:
             self._sync_here(loop)
 
