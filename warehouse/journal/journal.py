@@ -291,7 +291,7 @@ class _Syncer:
     def _gather(self, loop: asyncio.AbstractEventLoop, were: int, turns: int) -> None:
         """Sync, as soon as turns of the loop bring nobody else; few are not kept waiting for others."""
         are = len(self._waiting)
-        if CROWD <= are and turns:
+        if are >= CROWD and turns:
             loop.call_soon(self._gather, loop, are, turns - 1 if are != were else 0)  # one more after the first without anybody
         else:
             self._sync_here(loop)
