@@ -6,6 +6,7 @@ of time watched by one sweep for all connections instead of a timer for each.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ BUFFER_BYTES_MAX = 256 * 1024  # read ahead of a slow client; above it the engin
 HEADERS_MAX = 100
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
 OK = 200
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 SWEEP_S = 0.1  # how late a time limit may be noticed
 EXPECTED_REFUSALS = (OSError, TimeoutError)
 
@@ -74,6 +76,15 @@ NO_HEAD = AnswerHead()
 WELL = AnswerHead(OK, [(b"content-type", b"application/json")])  # of an answer whose head was known; nobody asks for the rest
 
 
+def only_chunk(data: bytes) -> bytes | None:
+    """What is in a chunk of chunked coding, where it is whole and alone. None: it is anything else, its last one included."""
+    size = _CHUNK_SIZE.match(data)
+    if size is None or not data.endswith(b"\r\n"):
+        return None
+    begin, length = size.end(), int(size[1], 16)
+    return data[begin:-2] if length and length == len(data) - begin - 2 else None
+
+
 class EngineConnection(asyncio.Protocol):
     """One connection; between `send` and the end of the answer it belongs to one request."""
 
@@ -85,6 +96,8 @@ class EngineConnection(asyncio.Protocol):
         """Nothing of the answer was read yet."""
         self._held = b""
         """A head that is known, and not yet all of its body."""
+        self._between_chunks = False
+        """The parser has read whole chunks so far, and the next thing to come is another."""
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._chunks: list[bytes] = []
@@ -108,6 +121,11 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
 
     def data_received(self, data: bytes) -> None:
+        if self._between_chunks and self._relay is not None and not self._chunks:
+            piece = only_chunk(data)
+            if piece is not None:  # as tokens come: nothing is left for the parser, which goes on with the next chunk
+                self._pass_on(self._relay, piece)
+                return
         is_first = self._unread
         if is_first:
             if self._held:
@@ -122,7 +140,7 @@ class EngineConnection(asyncio.Protocol):
             return
         if self._relay is not None:
             if self._chunks:
-                self._pass_on(self._relay)
+                self._pass_on(self._relay, self._take())
             if not self.ended:
                 return
         elif self._buffered > BUFFER_BYTES_MAX:
@@ -156,7 +174,14 @@ class EngineConnection(asyncio.Protocol):
         self._chunks.append(body)
         self._buffered += len(body)
 
+    def on_chunk_header(self) -> None:
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        self._between_chunks = True
+
     def on_message_complete(self) -> None:
+        self._between_chunks = False
         if self.head.status >= 200:
             self.ended = True
             self._reusable = self._parsing().should_keep_alive()
@@ -171,7 +196,7 @@ class EngineConnection(asyncio.Protocol):
             raise EngineHungUp("the engine closed the connection")
         self._parser, self._unread, self._held = None, True, b""
         self._error, self._chunks, self._buffered, self._relay = None, [], 0, None
-        self._head_done = self.ended = False
+        self._head_done = self.ended = self._between_chunks = False
         self.head = NO_HEAD
         now_s = self._loop.time()
         self.total_deadline_s = until_s = now_s + timeouts.total_s
@@ -245,7 +270,7 @@ class EngineConnection(asyncio.Protocol):
         """
         self._relay, self._between_s = pass_on, between_s
         if self._chunks:
-            self._pass_on(pass_on)
+            self._pass_on(pass_on, self._take())
         while not self.ended:
             await self._wait()
         self._raise_if_failed()
@@ -269,12 +294,12 @@ class EngineConnection(asyncio.Protocol):
         self._chunks, self._buffered = [], 0
         return data
 
-    def _pass_on(self, relay: Callable[[bytes], None]) -> None:
+    def _pass_on(self, relay: Callable[[bytes], None], data: bytes) -> None:
         if not self._paused:
             next_s, until_s = self._loop.time() + self._between_s, self.total_deadline_s
             self.deadline_s = next_s if next_s < until_s else until_s
         try:
-            relay(self._take())
+            relay(data)
         except InferhouseError as error:
             self.fail(error)
 

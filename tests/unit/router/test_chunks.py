@@ -1,0 +1,114 @@
+"""Streams of engines in chunked coding: however they are cut on their way, the same bytes are handed on."""
+
+import asyncio
+import random
+
+import pytest
+
+from router.inference.upstream import EngineConnection, EnginePool, Timeouts, only_chunk
+from warehouse.base.errors import EngineFailed
+
+TIMEOUTS = Timeouts(connect_s=1, first_token_s=5, between_tokens_s=5, total_s=10)
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+PIECES = [b"data: {}\n\n", b"5\r\nhello\r\n", b"x" * 300, b"0\r\n\r\n", b"\r\n", b"a", b"data: [DONE]\n\n"]
+
+
+class Transport(asyncio.Transport):
+    """Takes what is written; aborted or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def _framed(piece: bytes, *, upper: bool = False, extension: bytes = b"") -> bytes:
+    size = b"%X" % len(piece) if upper else b"%x" % len(piece)
+    return size + extension + b"\r\n" + piece + b"\r\n"
+
+
+async def _relayed(reads: list[bytes]) -> tuple[bytes, EngineConnection]:
+    """What is handed on of an answer that comes in these reads."""
+    pool = EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=TIMEOUTS)
+    connection = EngineConnection(pool)
+    connection.connection_made(Transport())
+    connection.send(b"POST / HTTP/1.1\r\n\r\n", TIMEOUTS)
+    connection.data_received(reads[0])
+    await connection.answer_head()
+    passed: list[bytes] = []
+    task = asyncio.ensure_future(connection.relay(passed.append, TIMEOUTS.between_tokens_s))
+    await asyncio.sleep(0)
+    for read in reads[1:]:
+        connection.data_received(read)
+    await task
+    return b"".join(passed), connection
+
+
+def test_a_stream_is_the_same_however_it_is_cut() -> None:
+    chance = random.Random(1)
+    for _ in range(300):
+        pieces = [chance.choice(PIECES) for _ in range(chance.randint(1, 8))]
+        frames = [
+            _framed(piece, upper=chance.random() < 0.5, extension=b";a=b" if chance.random() < 0.2 else b"") for piece in pieces
+        ]
+        frames.append(b"0\r\n\r\n")
+        reads = [HEAD]
+        match chance.randrange(3):
+            case 0:  # as engines send them
+                reads += frames
+            case 1:
+                whole = b"".join(frames)
+                cuts = sorted(chance.sample(range(1, len(whole)), min(5, len(whole) - 1)))
+                reads += [whole[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+            case _:  # the first with the head, others in pairs
+                reads = [HEAD + frames[0], *(b"".join(frames[at : at + 2]) for at in range(1, len(frames), 2))]
+        passed, connection = asyncio.run(_relayed(reads))
+        assert passed == b"".join(pieces), reads
+        connection.close()
+
+
+def test_whole_chunks_do_not_go_through_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes | None] = []
+
+    def noted(data: bytes) -> bytes | None:
+        taken.append(only_chunk(data))
+        return taken[-1]
+
+    monkeypatch.setattr("router.inference.upstream.only_chunk", noted)
+    asyncio.run(_relayed([HEAD, *[_framed(b"token")] * 4, b"0\r\n\r\n"]))
+    assert taken == [b"token"] * 3 + [None]
+
+
+BROKEN = [b"6\r\ntoken\r\n", b"4\r\ntoken\r\n", b"0x5\r\ntoken\r\n", b"+5\r\ntoken\r\n", b"zz\r\n{}\r\n"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
+    with pytest.raises(EngineFailed):
+        asyncio.run(_relayed([HEAD, _framed(b"token"), broken, _framed(b"token"), b"0\r\n\r\n"]))
+
+
+@pytest.mark.parametrize(
+    ("data", "piece"),
+    [
+        (b"5\r\ntoken\r\n", b"token"),
+        (b"0005\r\ntoken\r\n", b"token"),
+        (b"0\r\n\r\n", None),
+        (b"5\r\ntoken", None),
+        (b"5\r\ntoken\r\n5\r\ntoken\r\n", None),
+        (b"5;a=b\r\ntoken\r\n", None),
+        (b"000000005\r\ntoken\r\n", None),
+        (b"\r\n", None),
+        (b"", None),
+    ],
+)
+def test_only_a_whole_chunk_alone_is_one(data: bytes, piece: bytes | None) -> None:
+    assert only_chunk(data) == piece
