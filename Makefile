@@ -12,8 +12,10 @@ FUZZ_S ?= 900
 BENCH ?= --write
 # Options of the faults: `make faults FAULTS='--first 7 --seeds 1'`.
 FAULTS ?= --seeds 200
+# Options of the budgets: `make budgets BUDGETS='--first 7 --seeds 1'`.
+BUDGETS ?= --seeds 200
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router faults schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router faults budgets schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,9 @@ bench-router: test-services  ## the router beside others alone; about 15 minutes
 
 faults: test-services  ## 200 seeds of faults under load, half an hour; FAULTS='--seeds 5' for fewer
 	@$(PYTHON) -m tests.bench.faults $(FAULTS)
+
+budgets: test-services  ## 500 clients of three routers spend 200 budgets, half an hour; BUDGETS='--seeds 5' for fewer
+	@$(PYTHON) -m tests.bench.budgets $(BUDGETS)
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

@@ -4,12 +4,15 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
+from logging import getLogger
 from multiprocessing.process import BaseProcess
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from router.app import App, create_app
 from router.inference.server import InferenceProtocol
@@ -17,6 +20,7 @@ from router.settings import RouterSettings
 from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
 
+_LOG = getLogger(__name__)
 COLLECT_EVERY = 50_000  # objects; Python's 700 look through all that is young several hundred times a second
 WORKER_S_MAX = 60  # for a new worker to be ready, and for one that hangs to be replaced
 KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing early costs them a connect
@@ -55,7 +59,50 @@ def calm_collector() -> None:
 
 
 class Workers(Multiprocess):
-    """uvicorn's, which on SIGHUP replaces one worker after the other, each when the new one is ready."""
+    """uvicorn's, which on SIGHUP replaces one worker after the other, each when the new one is ready.
+
+    uvicorn's own waits for the old one to end, and meanwhile replaces no worker that dies and hears no SIGTERM: with streams of
+    a quarter of an hour that is too long.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.leaving: list[Process] = []
+        """Old workers that finish what they have."""
+
+    def handle_hup(self) -> None:
+        """Once the old workers of the last time have ended: there are never more than twice as many as asked for."""
+        if not self._left():
+            super().handle_hup()
+        elif signal.SIGHUP not in self.signal_queue:
+            self.signal_queue.append(signal.SIGHUP)
+
+    def restart_all(self) -> None:
+        for place, old in enumerate(self.processes):
+            new = Process(self.config, self.sockets)
+            new.start()
+            if not new.wait_until_ready(self.config.timeout_worker_healthcheck):
+                new.kill()
+                new.join()
+                _LOG.error("a new worker was not ready in time: the old ones go on")
+                return
+            old.terminate()
+            self.leaving.append(old)
+            self.processes[place] = new
+
+    def keep_subprocess_alive(self) -> None:
+        self._left()
+        super().keep_subprocess_alive()
+
+    def join_all(self) -> None:
+        super().join_all()
+        for process in self.leaving:
+            process.join()
+
+    def _left(self) -> int:
+        """How many old workers there are still; those that have ended are reaped."""
+        self.leaving = [process for process in self.leaving if process.exitcode is None]
+        return len(self.leaving)
 
     def terminate_all(self) -> None:
         """Stop listening here, too: a client that connects while the workers finish would wait and be cut off at the end."""

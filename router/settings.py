@@ -91,8 +91,9 @@ class RouterSettings(Settings):
     """A usage row waits at most this long for others to share its COPY."""
     flush_rows_max: int = Field(default=10_000, gt=0)
     """Rows in one COPY."""
-    shutdown_s_max: int = Field(default=30, gt=0)
-    """Running calls may finish for this long after SIGTERM."""
+    shutdown_s_max: int = Field(default=900, gt=0)
+    """Running calls may finish for this long after SIGTERM; a router that has none ends at once. Shorter than ROUTER_TOTAL_S_MAX,
+    a restart cuts long streams."""
     otlp_endpoint: str | None = None
     """Base URL of an OpenTelemetry collector that takes OTLP over HTTP; without it no traces are made."""
     trace_share: float = Field(default=0.05, ge=0, le=1)

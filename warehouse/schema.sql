@@ -222,21 +222,45 @@ begin
 end
 $_$;
 
+CREATE FUNCTION control.hold_budget_anew() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (old.mode = 'soft' or old.deleted_at is not null) and new.mode <> 'soft' and new.deleted_at is null then
+        new.hold_version := old.hold_version + 1;
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION control.note_budget_alerts() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+select control.note_budget_alerts_as_of(now())
+$$;
+
+CREATE FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
 with windows as (
-    select
-        b.*,
-        case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd,
-        case b.period
-            when 'lifetime' then b.created_at
-            else date_trunc(b.period, now() at time zone o.time_zone) at time zone o.time_zone
-        end as window_start
+    select distinct on (b.id, w.window_start) b.*, w.window_start, w.window_end,
+        case when b.raised_until > looked.at then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd
     from control.budgets as b
     inner join control.organizations as o on o.id = b.org_id
-    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0
+    cross join (values (as_of), (as_of - interval '10 minutes')) as looked (at)
+    cross join lateral (
+        select
+            case when b.period = 'lifetime' then b.created_at
+                else date_trunc(b.period, looked.at at time zone o.time_zone) at time zone o.time_zone
+            end as window_start,
+            case when b.period = 'lifetime' then 'infinity'
+                else (date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval) at time zone o.time_zone
+            end as window_end
+    ) as w
+    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0 and b.created_at < w.window_end
+    order by b.id, w.window_start, looked.at desc
 ),
 spends as (
     select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
@@ -244,7 +268,7 @@ spends as (
     cross join lateral (
         select coalesce(sum(e.cost_picousd), 0) as picousd
         from raw.usage_events as e
-        where e.org_id = w.org_id and e.started_at >= w.window_start
+        where e.org_id = w.org_id and e.started_at >= w.window_start and e.started_at < w.window_end
             and (w.project_id is null or e.project_id = w.project_id)
             and (w.user_id is null or e.user_id = w.user_id)
             and (w.service_account_id is null or e.service_account_id = w.service_account_id)
@@ -496,6 +520,7 @@ CREATE TABLE control.budgets (
     deleted_at timestamp with time zone,
     raised_limit_picousd numeric(38,0),
     raised_until timestamp with time zone,
+    hold_version integer DEFAULT 1 NOT NULL,
     CONSTRAINT budgets_check CHECK ((num_nonnulls(project_id, user_id, service_account_id, api_key_id) <= 1)),
     CONSTRAINT budgets_limit_picousd_check CHECK ((limit_picousd >= (0)::numeric)),
     CONSTRAINT budgets_mode_check CHECK ((mode = ANY (ARRAY['hard'::text, 'soft'::text, 'shadow'::text]))),
@@ -507,6 +532,7 @@ CREATE TABLE control.budgets (
 
 COMMENT ON TABLE control.budgets IS 'What may be spent in a window of the organization''s time zone, by the whole organization or a part of it.';
 COMMENT ON COLUMN control.budgets.raised_until IS 'Until then raised_limit_picousd is the limit, where it is the higher one.';
+COMMENT ON COLUMN control.budgets.hold_version IS 'Another one whenever it begins to be held again, after it was soft or deleted: its windows are then summed up anew.';
 
 ALTER TABLE control.budgets ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.budgets_id_seq
@@ -561,7 +587,7 @@ CREATE TABLE control.engines (
     canary_stopped_at timestamp with time zone,
     canary_stopped_why text,
     canary_percent integer,
-    CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+$'::text)),
+    CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+(/[^/]+)*$'::text)),
     CONSTRAINT engines_canary_percent_check CHECK (((canary_percent >= 1) AND (canary_percent <= 50))),
     CONSTRAINT engines_canary_stopped_why_check CHECK ((length(canary_stopped_why) <= 300)),
     CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text, 'sglang'::text, 'openai'::text]))),
@@ -571,7 +597,7 @@ CREATE TABLE control.engines (
     CONSTRAINT engines_weight_check CHECK (((weight >= 0) AND (weight <= 1000)))
 );
 
-COMMENT ON COLUMN control.engines.base_url IS 'Scheme, host and port; paths such as /v1/chat/completions are added by the router.';
+COMMENT ON COLUMN control.engines.base_url IS 'Scheme, host, port and what stands before /v1; paths such as /v1/chat/completions are added by the router.';
 COMMENT ON COLUMN control.engines.weight IS 'Share of the load, relative to the other engines of the model; 0 takes no new requests.';
 COMMENT ON COLUMN control.engines.requests_at_once IS 'For each worker of a router; null: as many as there may be connections.';
 COMMENT ON COLUMN control.engines.served_model IS 'What the engine itself calls the model; null: as it is called here.';
@@ -778,12 +804,14 @@ CREATE TABLE control.organizations (
     totp_required boolean DEFAULT false NOT NULL,
     answers_kept_s integer DEFAULT 0 NOT NULL,
     when_redis_is_down text DEFAULT 'refuse'::text NOT NULL,
+    queue_weight integer DEFAULT 1 NOT NULL,
     CONSTRAINT organizations_answers_kept_s_check CHECK (((answers_kept_s >= 0) AND (answers_kept_s <= 604800))),
     CONSTRAINT organizations_currency_check CHECK ((currency = 'USD'::text)),
     CONSTRAINT organizations_key_days_max_check CHECK (((key_days_max >= 1) AND (key_days_max <= 3650))),
     CONSTRAINT organizations_keys_per_member_max_check CHECK (((keys_per_member_max >= 0) AND (keys_per_member_max <= 10000))),
     CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT organizations_public_id_check CHECK ((public_id ~ '^org_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT organizations_queue_weight_check CHECK (((queue_weight >= 1) AND (queue_weight <= 100))),
     CONSTRAINT organizations_when_redis_is_down_check CHECK ((when_redis_is_down = ANY (ARRAY['refuse'::text, 'share'::text])))
 );
 
@@ -791,6 +819,7 @@ COMMENT ON TABLE control.organizations IS 'A tenant. Everything below carries it
 COMMENT ON COLUMN control.organizations.key_days_max IS 'Caps on the keys that members make, with keys_per_member_max, key_models and key_cidrs; null means no cap.';
 COMMENT ON COLUMN control.organizations.answers_kept_s IS 'For how long the answers of requests with an Idempotency-Key are kept to be sent again; 0 keeps none.';
 COMMENT ON COLUMN control.organizations.when_redis_is_down IS 'refuse: requests under a budget or a limit get 503. share: each router goes on within its share of what was left.';
+COMMENT ON COLUMN control.organizations.queue_weight IS 'Share of full engines that its requests get, relative to the other organizations that wait for them.';
 
 ALTER TABLE control.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.organizations_id_seq
@@ -1400,7 +1429,7 @@ CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, pre
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.limits FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.org_members FOR EACH ROW EXECUTE FUNCTION control.announce_row('user_id');
-CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs, answers_kept_s, time_zone, when_redis_is_down ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
+CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF suspended_at, deleted_at, key_models, key_cidrs, answers_kept_s, time_zone, when_redis_is_down, queue_weight ON control.organizations FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF archived_at ON control.projects FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF deleted_at ON control.service_accounts FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
 CREATE TRIGGER announce_row AFTER DELETE OR UPDATE OF disabled_at, platform_admin ON control.users FOR EACH ROW EXECUTE FUNCTION control.announce_row('id');
@@ -1412,6 +1441,7 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.organizations FOR EAC
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.projects FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
@@ -1654,6 +1684,7 @@ REVOKE ALL ON FUNCTION control.note_budget_alerts() FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.note_budget_alerts() TO inferhouse_transform;
 
+REVOKE ALL ON FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_management;

@@ -52,6 +52,7 @@ class Caller:
     answers_kept_s: int
     choices_max: int | None = None
     output_tokens_max: int | None = None
+    queue_weight: int = 1
 
     @property
     def is_capped(self) -> bool:
@@ -369,4 +370,5 @@ def _caller(key: ApiKey) -> Caller | None:
         answers_kept_s=key.answers_kept_s,
         choices_max=key.choices_max,
         output_tokens_max=key.output_tokens_max,
+        queue_weight=key.queue_weight,
     )

@@ -19,7 +19,7 @@ def plain_body(body: bytes, encoding: bytes, bytes_max: int) -> bytes:
     Raises: EncodingUnknown.  BodyTooLarge: more than `bytes_max` come out; no more than that is ever made.  InvalidRequest.
     """
     name = encoding.strip().lower()
-    if name == b"identity":
+    if name in (b"", b"identity"):
         return body
     if name not in _WINDOW_BITS:
         raise EncodingUnknown("the body's Content-Encoding is none of gzip, deflate and identity")
@@ -32,4 +32,6 @@ def plain_body(body: bytes, encoding: bytes, bytes_max: int) -> bytes:
         raise BodyTooLarge(f"the body is larger than {bytes_max} bytes when it is decompressed")
     if not inflate.eof:
         raise InvalidRequest("the compressed body is cut short")
+    if inflate.unused_data:  # of which nobody would see anything
+        raise InvalidRequest("the compressed body has something behind its end: compress it as one piece")
     return data

@@ -9,22 +9,23 @@ from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, 
 from router.inference.affinity import PREFIX_BYTES_MAX
 from router.inference.caps import check_caps
 from router.inference.encodings import plain_body
-from router.inference.engine_set import EngineState
-from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange
+from router.inference.engine_set import HOSTED, EngineState
+from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
 from router.inference.reservations.estimate import bounds
-from router.inference.responses import error_headers, header_lines
+from router.inference.responses import header_lines
+from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineFull, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
+from router.inference.upstream import EngineConnection, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import BodyTooLarge, EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
 from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class MeteredEndpoint:
             caller = keys.known(authorization) or await keys.caller(authorization, client.address_scope())
         except InferhouseError as error:
             self._shared.refused[error.code] += 1  # whose row it would be is not known
-            self._answer_error(client, error, str(id_))
+            answer_error(client, self._shape, error, str(id_))
             return
         life = self._shared.reservations.number_of(caller.org_id)
         request = Request(self._shape.endpoint, client, caller, life, id_, started_at, started_us)
@@ -79,10 +80,10 @@ class MeteredEndpoint:
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
-            self._answer_error(client, error, str(id_))
+            answer_error(client, self._shape, error, str(id_))
         except Exception:  # noqa: BLE001 - the edge of the process
             _LOG.exception("a request of the inference API failed")
-            self._answer_error(client, InferhouseError(_FAULT), str(id_))
+            answer_error(client, self._shape, InferhouseError(_FAULT), str(id_))
         finally:
             if request.hold is not None:
                 self._shared.reservations.settle(request.hold)
@@ -94,8 +95,8 @@ class MeteredEndpoint:
         client = request.client
         if client.disconnected:
             raise ClientGone
-        if client.too_large:
-            raise BodyTooLarge(f"the body is larger than {self.body_bytes_max} bytes")
+        if client.refusal is not None:
+            raise client.refusal
         body, encoding = client.body, client.headers.get(b"content-encoding")
         if encoding is not None:
             body = plain_body(body, encoding, self.body_bytes_max)
@@ -153,8 +154,6 @@ class MeteredEndpoint:
                     engine, tokens, outcome=exchange.outcome, first_byte_s=first_byte_s, retry_after_s=pause_s, plan=plan
                 )
             request.tried.add(engine.id)
-            if isinstance(refusal, EngineHungUp):
-                engine.failed()
             if refusal is None or not await self._may_retry(request, plan, refusal):
                 break
         if refusal is not None:
@@ -195,15 +194,10 @@ class MeteredEndpoint:
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
             most = bounds(call, body_bytes, model, price, cap)
-        request.queued = asyncio.current_task()
-        try:
-            request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
-        except asyncio.CancelledError:
-            if not request.client_gone:
-                raise
-            raise ClientGone from None
-        finally:
-            request.queued = None
+        request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
+        if request.hold is None:
+            with request.waiting():
+                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
         # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
         if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap
@@ -213,14 +207,19 @@ class MeteredEndpoint:
         assert request.call is not None
         served = engine.engine.served_model or engine.engine.model
         name = None if served == request.call.model else served
-        prepared = self._shape.prepare(body, request.call, model=name, output_tokens_max=request.output_tokens_max)
+        prepared = self._shape.prepare(
+            body, request.call, model=name, output_tokens_max=request.output_tokens_max, is_strict=engine.engine.kind == HOSTED
+        )
         return post_bytes(engine.pool, self._path, _headers(request, engine), prepared)
 
     async def _may_retry(self, request: Request, plan: Plan, error: InferhouseError) -> bool:
         """Whether another attempt is made, after the pause that the engine asked for."""
         refused = error if isinstance(error, EngineRefused) else None
-        if refused is None and not isinstance(error, EngineHungUp | EngineTimedOut):
+        if refused is None and not isinstance(error, EngineFailed | EngineTimedOut):
             return False
+        if refused is not None and refused.is_too_long:
+            larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
+            return larger and not request.client_gone
         used_s = (monotonic_us() - request.started_us) / 1e6
         retry = self._shared.dispatcher.retry(
             plan,
@@ -235,7 +234,8 @@ class MeteredEndpoint:
         if retry.same:
             request.tried.clear()
         if retry.pause_s:
-            await asyncio.sleep(retry.pause_s)
+            with request.waiting():
+                await asyncio.sleep(retry.pause_s)
         if request.client_gone:
             raise ClientGone
         return True
@@ -268,32 +268,22 @@ class MeteredEndpoint:
             if connection is not None:
                 return engine, connection
             try:
-                connection = await engine.pool.acquire()
-            except EngineFull:
-                dispatcher.ended(engine, tokens, outcome="busy")
+                with request.waiting():
+                    return engine, await engine.pool.acquire()
             except EngineUnreachable:
                 engine.failed(refused=True)
                 dispatcher.ended(engine, tokens, outcome="failed")
-            else:
-                break
-            if request.client_gone:
-                raise ClientGone
+            except BaseException:
+                dispatcher.ended(engine, tokens, outcome="gone")
+                raise
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
-        return engine, connection
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
         dispatcher, began_us = self._shared.dispatcher, monotonic_us()
-        request.queued = asyncio.current_task()
-        try:
-            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried)
-        except asyncio.CancelledError:
-            if not request.client_gone:
-                raise
-            raise ClientGone from None
-        finally:
-            request.queued = None
+        with request.waiting():
+            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried, request.caller.queue_weight)
         request.queue_us = monotonic_us() - began_us
         return engine
 
@@ -304,6 +294,8 @@ class MeteredEndpoint:
         )
         if isinstance(found, Claim):
             request.claim = found
+            if request.client_gone and not request.is_kept:
+                raise ClientGone
             return False
         await self._send_again(request, found)
         return True
@@ -320,8 +312,8 @@ class MeteredEndpoint:
         row.status, row.charge_class, row.error_code, row.http_status = "completed", "free_replayed", None, 200
         row.model_id = replay.model_id
         await self._record(request, row)
-        headers = b"x-request-id: %b\r\nidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\n" % (
-            str(request.id).encode(), str(replay.request_id).encode()
+        headers = b"%bidempotent-replayed: true\r\nx-inferhouse-original-request-id: %b\r\nx-inferhouse-cost-usd: 0\r\n" % (
+            request.client.id_line, str(replay.request_id).encode()
         )  # fmt: skip
         request.client.answer(200, replay.answer, headers)
 
@@ -353,13 +345,6 @@ class MeteredEndpoint:
         self._shared.sink.close(self._shared.sink.open(row))
         await self._shared.sink.journal.durable()
         self._shared.count(row)
-
-    def _answer_error(self, client: ClientCall, error: InferhouseError, request_id: str) -> None:
-        """An error as the clients of this endpoint expect it."""
-        if client.status:  # a stream that has only had comments so far
-            client.end(self._shape.error_event(error, request_id))
-            return
-        client.answer(error.status, self._shape.error_body(error, request_id), header_lines(error_headers(error, request_id)))
 
 
 def _bearer(key: bytes | None) -> bytes | None:

@@ -21,9 +21,12 @@ from warehouse.identity.sealed import CannotOpen, Sealer
 _LOG = logging.getLogger(__name__)
 FAILURES_BEFORE_DOWN = 2  # one lost probe is no verdict; a refused connection is
 OK = 200
+BUSY_S = 0.5  # an engine that is busy and does not say for how long; it doubles as long as it says nothing else
+BUSY_DOUBLED_S_MAX = 4.0  # so an engine that is free again is found within this time
+BUSY_S_MAX = 30.0  # however long it says: it is asked again then
 HOSTED = "openai"
 HOSTED_RETRY_S = 5.0  # after a probe of one that failed
-HOSTED_PROBE_S = 60.0  # a provider counts requests; what its calls say in between is the breaker's to see
+HOSTED_PROBE_S = 60.0  # what its calls say in between is the breaker's to see
 PROBE_TIMEOUTS = Timeouts(connect_s=1, first_token_s=2, between_tokens_s=1, total_s=3)
 
 
@@ -42,17 +45,21 @@ class EngineState:
     bound: int = field(init=False)
     """Requests at once."""
     canary_percent: int | None = field(init=False)
-    headers: bytes = field(init=False, default=b"")
+    headers: bytes = field(init=False, default=b"", repr=False)
     """Lines that each request to this engine has beside its own, as they go over the wire."""
     model_json: bytes = field(init=False)
     """What the engine calls the model, as a JSON string for the body."""
     tokens: int = 0
     requests: int = 0
     busy_until_s: float = 0.0
+    pause_s: float = 0.0
+    """The last pause of an engine that was busy and did not say for how long; 0 since it has answered."""
     breaker: Breaker = field(default_factory=Breaker)
     trial: Trial | None = None
     """Kept where its model has a canary."""
     probe_at_s: float = 0.0
+    probed: bool = False
+    """A probe is under way."""
 
     def __post_init__(self) -> None:
         self.follow(self.engine, None, connections_max=1)
@@ -92,6 +99,14 @@ class EngineState:
             and (not self.breaker.is_open or self.breaker.able(now_s))
         )
 
+    def leave_alone(self, now_s: float, said_s: float | None) -> None:
+        """It is busy. Args: said_s: for how long, as it says itself."""
+        if said_s is None:
+            if now_s >= self.busy_until_s:  # many that were asked at once and are told the same have heard it once
+                self.pause_s = min(self.pause_s * 2, BUSY_DOUBLED_S_MAX) or BUSY_S
+            said_s = self.pause_s or BUSY_S
+        self.busy_until_s = now_s + min(said_s, BUSY_S_MAX)
+
     def only_full(self, now_s: float) -> bool:
         """Whether it could be asked, were it not at its bound or busy: worth waiting for."""
         if not self.healthy or self.weight <= 0 or (self.breaker.is_open and not self.breaker.able(now_s)):
@@ -104,8 +119,9 @@ class EngineState:
         self._turn(healthy=True)
 
     def failed(self, *, refused: bool = False) -> None:
-        """A probe, or the connection of a request (`refused`), failed."""
+        """A probe, or the connection of a request (`refused`), failed: whether it is well again is looked at soon."""
         self.failures += 1
+        self.probe_at_s = 0.0
         if refused or self.failures >= FAILURES_BEFORE_DOWN:
             self._turn(healthy=False)
 
@@ -141,13 +157,17 @@ class EngineSet:
         return state is not None and state.healthy and state.weight > 0
 
     async def run(self) -> None:
-        """Probe every engine's /health, which costs it no GPU time, and end what takes too long."""
+        """Probe every engine's /health, which costs it no GPU time, and end what takes too long.
+
+        Each for itself: one that does not answer keeps nobody waiting for what another one says.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
             while True:
-                states = list(self.states.values())
-                await asyncio.gather(*(self._probe(state) for state in states))
-                await asyncio.sleep(self._health_interval_s if states else SWEEP_S)
+                for state in [state for state in self.states.values() if not state.probed]:
+                    state.probed = True
+                    group.create_task(self._probe(state))
+                await asyncio.sleep(self._health_interval_s if self.states else SWEEP_S)
 
     def close(self) -> None:
         """Abort every connection."""
@@ -162,6 +182,13 @@ class EngineSet:
                 state.pool.sweep(now_s)
 
     async def _probe(self, state: EngineState) -> None:
+        try:
+            await self._look_at(state)
+        finally:
+            state.probed = False
+
+    async def _look_at(self, state: EngineState) -> None:
+        """One probe. Of a hosted provider only now and then: a provider counts requests."""
         hosted = state.engine.kind == HOSTED
         if hosted and time.monotonic() < state.probe_at_s:
             return
@@ -179,11 +206,12 @@ class EngineSet:
     async def _asked(self, state: EngineState, path: bytes) -> bool:
         """Whether the engine answers with 200. Raises: EngineUnreachable."""
         try:
-            connection = await state.pool.acquire(probe=True)
+            connection = await state.pool.acquire(connect_s=PROBE_TIMEOUTS.connect_s)
         except InferhouseError as error:
             raise EngineUnreachable("no connection for a probe") from error
         try:
-            request = b"GET %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (path, state.pool.authority, state.headers)
+            about = state.pool.prefix, path, state.pool.authority, state.headers
+            request = b"GET %b%b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % about
             connection.send(request, PROBE_TIMEOUTS)
             head = await connection.answer_head()
             while await connection.read(PROBE_TIMEOUTS.between_tokens_s):

@@ -6,6 +6,7 @@ the close record is on the disk before the client has the last byte of the answe
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from router.inference import charging
 from router.inference.admission import ClientGone
@@ -14,16 +15,16 @@ from router.inference.engine_set import EngineState
 from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
-from router.inference.responses import header_lines
-from router.inference.retries import BUSY, RETRIABLE, retry_after_s
+from router.inference.responses import error_headers, header_lines
+from router.inference.retries import BUSY, OURS, RETRIABLE, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
+from router.inference.shapes.tap import is_object
 from router.inference.state import InferenceState
 from router.inference.upstream import (
     AnswerHead,
     EngineConnection,
-    EngineFull,
     EngineHungUp,
     EngineUnreachable,
     Timeouts,
@@ -31,13 +32,16 @@ from router.inference.upstream import (
 from router.inference.usage_sink import Attempt
 from warehouse.access.catalogue import Model, Price
 from warehouse.access.usage_rows import UsageEvent
+from warehouse.base import tracing
 from warehouse.base.clock import monotonic_us, now
-from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, NotFound
+from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError, InvalidRequest, NotFound
 from warehouse.base.money import usd
+from warehouse.journal.journal import JournalFailed
 
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
 NOT_SERVED = frozenset({404, 405})
+TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
 KEEPALIVE = b": the answer is being made\n\n"
 
 
@@ -55,7 +59,12 @@ class EngineRefused(InferhouseError):
     @property
     def is_word(self) -> bool:
         """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
-        return 400 <= self.engine_status < 500
+        return 400 <= self.engine_status < 500 and self.engine_status not in OURS
+
+    @property
+    def is_too_long(self) -> bool:
+        """The prompt is more than the model's context: a model with more of it may answer."""
+        return self.engine_status == 400 and any(sign in self.body for sign in TOO_LONG)
 
     def row(self) -> tuple[str, int, str]:
         """(status, HTTP status, error code) of the attempt: what the client is told of it if there is no other."""
@@ -63,13 +72,22 @@ class EngineRefused(InferhouseError):
             return "engine_failed", EngineUnavailable.status, EngineUnavailable.code
         if self.is_word:
             return "refused", self.engine_status, f"engine_{self.engine_status}"
-        return "engine_failed", self.status, self.code
+        return "engine_failed", self.status, f"engine_{self.engine_status}" if self.engine_status in OURS else self.code
 
 
 class EndpointNotServed(NotFound):
     """The engine of this model does not have the endpoint, for example embeddings of a model that generates."""
 
     code = "endpoint_not_served"
+
+
+def answer_error(client: ClientCall, shape: Shape, error: InferhouseError, request_id: str) -> None:
+    """An error as the clients of this endpoint expect it."""
+    if client.status:  # a stream that has only had comments so far
+        client.end(shape.error_event(error, request_id))
+        return
+    lines = header_lines(error_headers(error, request_id)) + error.lines
+    client.answer(error.status, shape.error_body(error, request_id), lines)
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +139,8 @@ class Exchange:
             if head.status != 200:
                 await self._refused(head)
             elif self.call.stream and (tap := self.shape.tap(self.call)) is not None:
+                if not head.is_stream:
+                    raise EngineFailed("the engine's answer is no stream of events")
                 await self._stream(tap)
             else:
                 await self._whole()
@@ -128,7 +148,7 @@ class Exchange:
             status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, "client_closed"
             raise
         except EngineRefused as error:
-            self.outcome = "busy" if error.engine_status in BUSY else "failed"
+            self.outcome = "busy" if error.engine_status in BUSY else "ok" if error.is_too_long else "failed"
             status, http_status, error_code = error.row()
             raise
         except InferhouseError as error:
@@ -161,7 +181,7 @@ class Exchange:
         if self.quiet and self.client.status:
             self.client.write(KEEPALIVE)
         elif self.quiet:
-            self.client.begin_stream(self._headers(), KEEPALIVE)
+            self.client.begin_stream(self._stream_headers(), KEEPALIVE)
         self.quiet = True
 
     def leave(self) -> None:
@@ -175,7 +195,7 @@ class Exchange:
             raise EngineHungUp("the engine closed the connection before its answer")
         try:
             self.connection = await self.engine.pool.acquire(fresh=True)
-        except (EngineFull, EngineUnreachable) as error:
+        except EngineUnreachable as error:
             raise EngineHungUp("the engine closed the connection, and there is no other to it") from error
         if self.client_gone:
             raise ClientGone
@@ -189,11 +209,22 @@ class Exchange:
         self._read(self.shape.read(body, self.call), "engine")
         self.outcome = "ok"
         self._close_row("completed", 200)
-        await self.shared.sink.journal.durable()
+        engine_us = answered_us - self.sent_us
+        journal = self.shared.sink.journal
+        if self.claim is None and not tracing.on():  # as nearly always: it goes out with the sync, without a turn of this task
+            journal.when_durable(partial(self._answer, body, engine_us))
+            return
+        await journal.durable()
         if self.claim is not None:
             await self._finish_claim(self.claim, body)
-        engine_us = answered_us - self.sent_us
-        self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
+        self._answer(body, engine_us, None)
+
+    def _answer(self, body: bytes, engine_us: int, failure: JournalFailed | None) -> None:
+        """The whole answer, once its row is on the disk."""
+        if failure is None:
+            self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
+        else:
+            answer_error(self.client, self.shape, failure, str(self.row.request_id))
 
     async def _stream(self, tap: Tap) -> None:
         client = self.client
@@ -207,13 +238,14 @@ class Exchange:
                 self.shared.dispatcher.answered(self.engine)
                 client.source = self.connection
                 if not client.status:
-                    client.begin_stream(self._headers(), events)
+                    client.begin_stream(self._stream_headers(), events)
                     return
             if events:
                 client.write(events)
 
         try:
             await self.connection.relay(pass_on, self.timeouts.between_tokens_s)
+            tap.close()
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces:  # cut, on an endpoint whose engines count at the end only
@@ -241,8 +273,9 @@ class Exchange:
     async def _refused(self, head: AnswerHead) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._body(ENGINE_ERROR_BYTES_MAX)
-        if head.status in RETRIABLE or not 400 <= head.status < 500:
-            raise EngineRefused(head, body)
+        refused = EngineRefused(head, body)
+        if head.status in RETRIABLE or not 400 <= head.status < 500 or refused.is_too_long:
+            raise refused
         self.outcome = "ok"
         if head.status in NOT_SERVED and b'"error"' not in body:  # no word of an API, but of the framework behind it
             unknown = EndpointNotServed(
@@ -254,9 +287,12 @@ class Exchange:
         self.pass_on_refusal(head.status, body, head.get(b"retry-after"))
 
     def pass_on_refusal(self, status: int, body: bytes, retry_after: bytes | None) -> None:
-        """The engine's own error, as it is."""
+        """The engine's own error, as it is, where it is one that an SDK can read."""
+        if not is_object(body):  # of a proxy in front of the engine, mostly
+            said = InvalidRequest(f"the engine refused the request with status {status}, and said nothing that can be passed on")
+            body = self.shape.error_body(said, str(self.row.request_id))
         if self.client.status:  # a stream that has only had comments so far
-            self.client.end(b"data: %b\n\n" % body)
+            self.client.end(self.shape.error_event_of(body))
             return
         headers = self._headers()
         if retry_after is not None:
@@ -277,6 +313,11 @@ class Exchange:
         return b"%bx-inferhouse-model: %b\r\nx-inferhouse-attempts: %d\r\n%b" % (
             self.client.id_line, self.model.name.encode(), self.row.attempt, Reservations.headers(self.hold)
         )  # fmt: skip
+
+    def _stream_headers(self) -> bytes:
+        """The same, and what the router took until the engine had the request; the cost is known when it is too late for it."""
+        overhead_us = self.row.overhead_us or 0
+        return b"%bx-inferhouse-overhead-ms: %d.%03d\r\n" % (self._headers(), overhead_us // 1000, overhead_us % 1000)
 
     def _account(self, overhead_us: int) -> bytes:
         """What the answer cost, where it has a price, and how long the router itself took, the sync of the row included."""

@@ -1,11 +1,13 @@
 """One request under way: who sends it, when, and what is known of it so far."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from router.inference.admission import END_USER_CHARACTERS_MAX, plain
+from router.inference.admission import END_USER_CHARACTERS_MAX, ClientGone, plain
 from router.inference.auth import Caller
 from router.inference.exchange import Exchange
 from router.inference.idempotency import Claim
@@ -34,7 +36,7 @@ class Request:
     tried: set[int] = field(default_factory=set)
     exchange: Exchange | None = None
     queued: "asyncio.Task[None] | None" = None
-    """The request's task, while it waits for an engine or for a budget."""
+    """The request's task, while it waits for a budget, an engine, a connection or the pause before another attempt."""
     queue_us: int | None = None
     claim: Claim | None = None
     hold: Hold | None = None
@@ -46,11 +48,28 @@ class Request:
     def leave(self) -> None:
         """The client is gone, and with it the reason to go on; an answer that is kept is waited for all the same."""
         self.client_gone = True
-        kept = self.claim is not None and self.claim.kept_s and self.call is not None and not self.call.stream
         if self.queued is not None:
             self.queued.cancel()
-        elif self.exchange is not None and not kept:
+        elif self.exchange is not None and not self.is_kept:
             self.exchange.leave()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Meanwhile a client that leaves ends the wait. Raises: ClientGone."""
+        self.queued = asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.client_gone:
+                raise
+            raise ClientGone from None
+        finally:
+            self.queued = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its answer is stored for whoever asks again, so that it is worth having without the client."""
+        return self.claim is not None and bool(self.claim.kept_s) and self.call is not None and not self.call.stream
 
     def row(self) -> UsageEvent:
         """The row of this attempt before anything has happened: what it is if this process dies now."""

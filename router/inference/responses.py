@@ -11,6 +11,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _JSON = (b"content-type", b"application/json")
+_PATIENCE_S = 60  # OpenAI's SDKs wait for no longer Retry-After: they would try again at once
 
 
 def header_lines(headers: Iterable[Header]) -> bytes:
@@ -25,6 +26,8 @@ def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.retry_after_ms is not None:
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))  # which OpenAI's SDKs wait for
+    if error.status in (409, 429) and (error.retry_after_s is None or error.retry_after_s > _PATIENCE_S):
+        headers.append((b"x-should-retry", b"false"))  # which the SDKs obey
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

@@ -7,10 +7,12 @@ from router.inference.breaker import Window
 
 WINDOW_S = 10.0
 RETRIES_SHARE = 0.2  # of the requests of the window: a fault of all engines makes at most a fifth more load
-RETRIES_MIN = 3  # in the window, whatever the traffic: one request alone may be tried again
+RETRIES_MIN = 10  # in the window, whatever the traffic: what fails until breakers have opened (5 calls) is tried again
 ATTEMPTS_MAX = 3
 RETRY_AFTER_S_MAX = 5.0  # an engine that asks for a longer pause is not waited for: the client is told instead
-RETRIABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
+OURS = frozenset({401, 402})
+"""About the key that the router has for the engine, or the account behind it: a client can mend nothing of that."""
+RETRIABLE = OURS | {408, 429, 500, 502, 503, 504, 529}
 """What another engine, or the same one a little later, may answer differently; every other 4xx is the client's."""
 BUSY = frozenset({429, 503, 529})
 """An engine that says so is no failure: it is asked again when it said."""

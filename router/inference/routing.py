@@ -19,7 +19,7 @@ from router.inference.auth import Caller
 from router.inference.breaker import Clock
 from router.inference.canary import verdict
 from router.inference.catalogue import Catalogue
-from router.inference.engine_set import EngineSet, EngineState
+from router.inference.engine_set import BUSY_S, EngineSet, EngineState
 from router.inference.queueing import RETRY_AFTER_S as QUEUE_RETRY_AFTER_S
 from router.inference.queueing import WAITING_MAX, QueueTimedOut
 from router.inference.retries import ATTEMPTS_MAX, BUSY, RETRIABLE, RETRY_AFTER_S_MAX
@@ -30,8 +30,6 @@ from warehouse.base.errors import EngineUnavailable, ModelNotFound, NotReady
 _LOG = logging.getLogger(__name__)
 ROUTES_MAX = 10_000  # kinds of callers x names whose routes are remembered; above it they are decided anew
 QUEUE_S_MAX = 10.0
-BUSY_S = 0.5  # an engine that is busy and does not say for how long
-BUSY_S_MAX = 30.0  # however long it says: it is asked again then
 RETRY_AFTER_S = 5  # an engine is probed every second, and one that restarts takes longer than that to load
 TICK_S = 0.1
 COMPARE_S = 1.0  # between two looks at canaries
@@ -58,12 +56,13 @@ class Plan:
         """The model of the next attempt; after `engine_for`, of the engine that it found."""
         return self.order[self.at].model
 
-    def next_model(self) -> bool:
-        """Go on to the next model. False: there is none."""
-        if self.at + 1 >= len(self.order):
-            return False
-        self.at += 1
-        return True
+    def next_model(self, context_tokens_min: int = 0) -> bool:
+        """Go on to the next model that has so much context. False: there is none, and nothing is changed."""
+        for at in range(self.at + 1, len(self.order)):
+            if self.order[at].model.context_tokens_max >= context_tokens_min:
+                self.at = at
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ class Dispatcher:
         served = plan.order[plan.at]
         if plan.called is not None:
             plan.called.granted -= 1
-            plan.called = None
+            plan.called, tried = None, ()  # the place that was kept may be at an engine that it has tried
         elif (served.queue.waiting or served.granted) and not tried:
             plan.full = plan.full or served  # others came before
             return None
@@ -204,19 +203,35 @@ class Dispatcher:
         return None
 
     def _last_resort(self, served: Served, plan: Plan, now_s: float, tried: Collection[int]) -> EngineState | None:
-        """No engine is able: a canary that is, or the least bad of those that only their breakers keep out."""
-        worst: list[EngineState] = []
-        for state in served.engines:
-            if state.id in tried or state.canary_percent == 0:
-                continue
+        """No plain engine is able: a canary that is; or, where no further model has one that is, the least bad of those that
+        only their breakers keep out.
+
+        Whatever `Served.free` counts is found here: a request that was called for a place must get it, or it would be called
+        again at once, for ever.
+        """
+        left = [state for state in served.engines if state.id not in tried and state.canary_percent != 0]
+        for state in left:
             if state.able(now_s):
                 return state
-            if state.only_full(now_s):
-                plan.full = plan.full or served
-                return None
-            if state.healthy and state.weight > 0 and state.requests < state.bound and state.busy_until_s <= now_s:
-                worst.append(state)
+        if any(state.only_full(now_s) for state in left):
+            plan.full = plan.full or served
+            return None
+        if self._any_able(plan.order[plan.at + 1 :], now_s, tried):
+            return None
+        worst = [
+            state
+            for state in left
+            if state.healthy and state.weight > 0 and state.requests < state.bound and state.busy_until_s <= now_s
+        ]
         return min(worst, key=lambda state: state.breaker.retry_at_s, default=None)
+
+    @staticmethod
+    def _any_able(models: Sequence[Served], now_s: float, tried: Collection[int]) -> bool:
+        return any(
+            state.id not in tried and state.canary_percent != 0 and state.able(now_s)
+            for served in models
+            for state in served.engines
+        )
 
     async def engine_for(
         self, plan: Plan, caller: Caller, tokens: int, tried: Collection[int] = (), weight: int = 1
@@ -304,6 +319,7 @@ class Dispatcher:
         engine.tokens -= tokens
         if outcome == "ok":
             engine.breaker.succeeded(self._clock())
+            engine.pause_s = 0.0
         elif outcome == "failed":
             engine.breaker.failed(self._clock())
             if plan is not None and plan.key:
@@ -311,8 +327,7 @@ class Dispatcher:
         else:
             engine.breaker.abandoned()
             if outcome == "busy":
-                pause_s = BUSY_S if retry_after_s is None else min(retry_after_s, BUSY_S_MAX)
-                engine.busy_until_s = self._clock() + pause_s
+                engine.leave_alone(self._clock(), retry_after_s)
         if engine.trial is not None and outcome != "gone":
             engine.trial.add(failed=outcome == "failed", first_byte_s=first_byte_s)
         if self.waiting and (served := self._served.get(engine.engine.model)) is not None:
@@ -335,11 +350,7 @@ class Dispatcher:
         if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
             return None
         now_s = self._clock()
-        another = any(
-            state.id not in tried and state.canary_percent != 0 and state.able(now_s)
-            for served in plan.order[plan.at :]
-            for state in served.engines
-        )
+        another = self._any_able(plan.order[plan.at :], now_s, tried)
         pause_s = 0.0
         if not another:
             pause_s = BUSY_S if retry_after_s is None else retry_after_s

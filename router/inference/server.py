@@ -9,17 +9,21 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
+from urllib.parse import unquote_to_bytes
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.inference.heads import KnownHead
-from warehouse.base.errors import InferhouseError, InvalidRequest
+from router.inference.responses import error_headers, header_lines
+from warehouse.base import requests
+from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
 
 _LOG = logging.getLogger(__name__)
 HEADERS_MAX = 100
-HEADER_BYTES_MAX = 64 * 1024  # request line and headers
+HEADER_BYTES_MAX = 64 * 1024  # request line and headers; and what follows them without a byte of a body in it
+AHEAD_BYTES_MAX = 64 * 1024  # of further requests while one is answered; a client that leaves is noticed only while it is read
 SWEEP_S = 1.0
 LINGER_S = 0.3  # between the word to stop and the end of connections at rest
 
@@ -57,8 +61,8 @@ class ClientCall:
 
     # What most requests leave as it is stands in the class: an object of its own that is hardly written costs little.
     status = 0
-    too_large = False
-    """The body is over the limit: it was not kept."""
+    refusal: InferhouseError | None = None
+    """Why the body was not kept, or is not whole."""
     on_gone: Callable[[], None] | None = None
     source: Pausable | None = None
     response_complete = False
@@ -105,17 +109,17 @@ class ClientCall:
     def take(self, data: bytes) -> None:
         """A piece of the body."""
         self._size += len(data)
-        if self.too_large:
+        if self.refusal is not None:
             return
         if self._size > self.endpoint.body_bytes_max:
-            self.refuse_body()
+            self.refuse(_body_too_large(self.endpoint.body_bytes_max))
         else:
             self._parts.append(data)
 
-    def refuse_body(self) -> None:
-        """The body is, or says that it will be, over the limit: the answer does not wait for it."""
-        self.too_large, self._parts = True, []
-        self.go(received=True)
+    def refuse(self, error: InferhouseError) -> None:
+        """The answer does not wait for the body, of which nothing is kept: whose request it is, is known by its head."""
+        self.refusal, self._parts = error, []
+        self.go(queued=True, received=True)
 
     def go(self, *, queued: bool = False, received: bool = False) -> None:
         """Start, once: when the body is whole and nobody's answer is before this one's."""
@@ -220,12 +224,14 @@ class InferenceProtocol(HttpToolsProtocol):
         self._endpoints, self._receive_s_max, self._stall_s_max = app.endpoints, app.receive_s_max, app.stall_s_max
         self._call: ClientCall | None = None
         """The newest request, where it is one of a metered path."""
+        self._first: Any = None
+        """What is being answered, where other requests wait behind it."""
         self._known: tuple[KnownHead, Mapping[bytes, bytes], Endpoint] | None = None
         """The newest head that the parser has read, where it was a plain one of a metered path."""
         self._held = b""
         """That head again, and not yet all of its body."""
-        self._head_bytes = self._read_bytes = 0
-        self._in_request = self._in_head = False
+        self._head_bytes = self._read_bytes = self._ahead_bytes = 0
+        self._in_request = self._in_head = self._is_bare = False
         self._ending = False
         """The process stops: the next answer on this connection is its last."""
         self._began_s = 0.0
@@ -240,6 +246,11 @@ class InferenceProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.waiting.pop(self, None)
         self.stalled.pop(self, None)
+        first = self._first
+        if first is not None and not first.response_complete:  # uvicorn tells the newest one only
+            first.disconnected = True
+            first.message_event.set()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -249,27 +260,52 @@ class InferenceProtocol(HttpToolsProtocol):
             if not self._in_request and self._comes_again(data, *self._known):
                 return
             self._held = b""
-        self._read_bytes, is_first = len(data), not self._in_request
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(InvalidRequest("this server speaks HTTP/1.1 only: there is nothing to upgrade to"))
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, HeadersTooLarge) else InvalidRequest("the request is no valid HTTP/1.1"))
+        self._read_bytes, is_first, self._is_bare = len(data), not self._in_request, True
+        self._feed(data)
+        if self.pipeline:
+            self._ahead_bytes += len(data)
+            if self._ahead_bytes > AHEAD_BYTES_MAX:
+                self.flow.pause_reading()
         if not self._in_request:
             self._began_s = 0.0
-            self.waiting.pop(self, None)
+            if self.cycle is None or self.cycle.response_complete:  # it was answered before it was whole, or there was none
+                self.waiting[self] = self.loop.time() + self.timeout_keep_alive
+            else:
+                self.waiting.pop(self, None)
             if is_first:
                 self._learn(data)
             return
         if not self._began_s:
             self._began_s = self.loop.time()
             self.waiting[self] = self._began_s + self._receive_s_max
-        if self._in_head:
+        if self._is_bare:  # of a head, of trailers, or of what else may stand beside a body
             self._head_bytes += len(data)
             if self._head_bytes > HEADER_BYTES_MAX:
                 self._refuse(_headers_too_large())
+
+    def _feed(self, data: bytes) -> None:
+        """Have the parser read it, again without the wish for another protocol where there is one: RFC 9110 lets us decline."""
+        pieces: list[bytes | memoryview] = [data]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self._refuse(InvalidRequest("this server is no proxy: there is nothing to connect to"))
+                    return
+                pieces += [memoryview(piece)[upgrade.args[0] :], self._declined()]
+            except httptools.HttpParserError as error:
+                cause = error.__context__
+                self._refuse(cause if isinstance(cause, HeadersTooLarge) else InvalidRequest("the request is no valid HTTP/1.1"))
+                return
+
+    def _declined(self) -> bytes:
+        """The head that was read, without `upgrade`, for a new parser: the old one takes what follows for another protocol."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(lines))
 
     def _comes_again(self, data: bytes, head: KnownHead, headers: Mapping[bytes, bytes], endpoint: Endpoint) -> bool:
         """Start the request in these bytes if it is whole and its head is the one before: the parser has no part in it.
@@ -311,20 +347,25 @@ class InferenceProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.stalled[self] = self.loop.time() + self._stall_s_max
-        if self._call is not None and self._call.source is not None:
-            self._call.source.pause()
+        if (source := self._source()) is not None:
+            source.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.stalled.pop(self, None)
-        if self._call is not None and self._call.source is not None:
-            self._call.source.resume()
+        if (source := self._source()) is not None:
+            source.resume()
+
+    def _source(self) -> Pausable | None:
+        """Where the pieces of the answer come from that is under way."""
+        call = self.cycle if self._first is None else self._first
+        return call.source if isinstance(call, ClientCall) else None
 
     # httptools' calls
 
     def on_message_begin(self) -> None:
         self._in_request = self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes, self._call = 0, None
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -333,37 +374,56 @@ class InferenceProtocol(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        if self._read_bytes > HEADER_BYTES_MAX and sum(map(_header_bytes, self.headers)) > HEADER_BYTES_MAX:
+        self._is_bare = False
+        if self.parser.should_upgrade():
+            return  # read again without it
+        if self._head_bytes + self._read_bytes > HEADER_BYTES_MAX and sum(map(_header_bytes, self.headers)) > HEADER_BYTES_MAX:
             raise _headers_too_large()
-        endpoint = self._endpoints.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
+        self._head_bytes = 0
+        endpoint = self._endpoint() if self.parser.get_method() == b"POST" else None
+        before = self.cycle
+        if before is not None and not before.response_complete and self._first is None:
+            self._first = before
         if endpoint is None:
             self._hand_to_asgi()
-            return
-        before, headers = self.cycle, dict(self.headers)
+        else:
+            self._begin(endpoint)
+        self._in_head = False
+
+    def _begin(self, endpoint: Endpoint) -> None:
+        headers = dict(self.headers)
         call = ClientCall(self, headers, endpoint)
         if self._ending or not self.parser.should_keep_alive():
             call.keep_alive = False
         call.refuse_pipelining_of(self.parser.get_http_version())
         self._call = call
         self.cycle = call  # type: ignore[assignment]  # it has what uvicorn uses of a cycle
-        if before is not None and not before.response_complete:
+        if self._first is not None:
             call.queued = True
-            self.flow.pause_reading()
             self.pipeline.appendleft((call, None))  # type: ignore[arg-type]
         if int(headers.get(b"content-length", b"0")) > endpoint.body_bytes_max:
-            call.refuse_body()
+            call.refuse(_body_too_large(endpoint.body_bytes_max))
         elif b"expect" in headers and not call.queued:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _endpoint(self) -> Endpoint | None:
+        """Of the path, in whichever form RFC 9112 and RFC 3986 let it be written."""
+        path = self.url.partition(b"?")[0]
+        if path[:1] != b"/" or b"%" in path:
+            path = unquote_to_bytes(httptools.parse_url(self.url).path or b"")
+        return self._endpoints.get(path)
+
     def on_body(self, body: bytes) -> None:
+        self._is_bare, self._head_bytes = False, 0
         if self._call is not None:
             self._call.take(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_request = False
+        if self.parser.should_upgrade():
+            return
+        self._in_request = self._is_bare = False
         if self._call is not None:
             self._call.go(queued=True, received=True)
         else:
@@ -399,8 +459,13 @@ class InferenceProtocol(HttpToolsProtocol):
             return
         if self.flow.read_paused:
             self.flow.resume_reading()
+        self._first = None
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._ahead_bytes = 0
+            cycle, app = self.pipeline.pop()
+            if self.pipeline:
+                self._first = cycle
+            self._start_asgi_task(cycle, app)
         elif not self._in_request:
             self.waiting[self] = self.loop.time() + self.timeout_keep_alive
 
@@ -415,10 +480,15 @@ class InferenceProtocol(HttpToolsProtocol):
 
     def end_slow_request(self) -> None:
         """Its time is up; a connection on which nothing was sent yet is closed without a word."""
-        if self._in_request:
-            self._refuse(RequestTimedOut(f"the request was not whole {self._receive_s_max:g} s after it began"))
-        else:
+        if not self._in_request:
             self.transport.close()
+        elif self.flow.read_paused:  # it is this side that does not read
+            self.waiting[self] = self.loop.time() + self._receive_s_max
+        else:
+            held, self._held = self._held, b""
+            if held:  # whose request it is, the parser finds out
+                self._feed(held)
+            self._refuse(RequestTimedOut(f"the request was not whole {self._receive_s_max:g} s after it began"))
 
     def _hand_to_asgi(self) -> None:
         self._call = None
@@ -430,21 +500,49 @@ class InferenceProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _refuse(self, error: InferhouseError) -> None:
-        """What is no request gets an answer in the one form of errors, and the connection ends."""
-        self._in_request = False
+        """What is no request, or not a whole one, is the last on its connection: nothing more is read of it.
+
+        Its answer comes after those that are under way; where its head has been read, from the endpoint, which knows whose it is.
+        """
+        call, last, is_known = self._call, self.cycle, self._in_request and not self._in_head
+        self._in_request, self._known, self._call, self.parser = False, None, None, cast("httptools.HttpRequestParser", _Deaf())
+        self.waiting.pop(self, None)
         if self.transport.is_closing():
             return
-        if self._call is not None and self._call.response_complete:  # it was answered before it was whole
-            self.transport.close()
+        if is_known and call is None and self.pipeline:  # of the management API, behind others: it is forgotten
+            self.pipeline.popleft()
+            self.cycle = last = self.pipeline[0][0] if self.pipeline else self._first
+            is_known = False
+        if last is not None and not last.response_complete and (call is not None or not is_known):
+            last.keep_alive = False
+            if is_known and call is not None:
+                call.refuse(error)
             return
-        body = orjson.dumps(error.envelope(None))
-        head = b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (STATUS_LINE[error.status], _JSON, len(body))
-        self.transport.write(head + body)
+        if not is_known or (call is None and not last.response_started):
+            self._say(error)
         self.transport.close()
+
+    def _say(self, error: InferhouseError) -> None:
+        """An error of nobody's request, and the end of the connection."""
+        id_ = str(requests.begin())
+        body, lines = orjson.dumps(error.envelope(id_)), header_lines(error_headers(error, id_))
+        head = (STATUS_LINE[error.status], _JSON, lines, len(body), self.date(), _CLOSING)
+        self.transport.write(b"%b%b%bcontent-length: %d\r\n%b%b\r\n" % head + body)
+
+
+class _Deaf:
+    """In the place of the parser of a connection of which nothing more is read."""
+
+    def feed_data(self, data: object) -> None:
+        """Nobody listens; that the other side closes is noticed all the same."""
 
 
 def _header_bytes(header: tuple[bytes, bytes]) -> int:
     return len(header[0]) + len(header[1])
+
+
+def _body_too_large(bytes_max: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {bytes_max} bytes")
 
 
 def _headers_too_large() -> HeadersTooLarge:

@@ -39,8 +39,8 @@ RECONNECT_S = 1.0
 LOOK_S = 0.02
 LOOK_S_MAX = 2.0  # for which a worker that starts waits for its first look at catalogue and engines
 RECONNECT_S_MAX = 3.0  # the pool doubles its pauses until then; the next request begins anew
-# A line that broke without a word is noticed after about 11 s: until then no change of keys would arrive.
-KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "connect_timeout": "5"}
+# A line that broke without a word is noticed after 3 s: until then no change would arrive, and the catalogue is true within 5 s.
+KEEPALIVES = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "connect_timeout": "5"}
 KEY_TABLES = {
     "api_keys": "public_id",
     "organizations": "org_id",

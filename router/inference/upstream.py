@@ -31,12 +31,6 @@ class EngineUnreachable(InferhouseError):
     status, code = 503, "engine_unreachable"
 
 
-class EngineFull(InferhouseError):
-    """Every connection that the engine may have is in use: it is busy, not ill."""
-
-    status, code = 503, "engine_full"
-
-
 class EngineHungUp(EngineFailed):
     """The engine closed the connection before the answer was whole."""
 
@@ -64,10 +58,20 @@ class AnswerHead:
         """The first value of a header."""
         return next((value for key, value in self.headers if key == name), None)
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it says that it is JSON."""
+        return (self.get(b"content-type") or b"").lower().startswith(b"application/json")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it may be a stream of events: it says so, or does not say what it is."""
+        return (self.get(b"content-type") or b"text/event-stream").lower().startswith(b"text/event-stream")
+
 
 _NEVER_S = float("inf")
 NO_HEAD = AnswerHead()
-WELL = AnswerHead(OK)  # of an answer whose head was known; of a good answer nobody asks for the headers
+WELL = AnswerHead(OK, [(b"content-type", b"application/json")])  # of an answer whose head was known; nobody asks for the rest
 
 
 class EngineConnection(asyncio.Protocol):
@@ -173,7 +177,7 @@ class EngineConnection(asyncio.Protocol):
         self.total_deadline_s = until_s = now_s + timeouts.total_s
         first_s = now_s + timeouts.first_token_s
         self.deadline_s = first_s if first_s < until_s else until_s
-        self._transport.write(request)
+        self._pool.post(self._loop, self._transport, request)
 
     def _parsing(self) -> httptools.HttpResponseParser:
         if self._parser is None:
@@ -199,7 +203,8 @@ class EngineConnection(asyncio.Protocol):
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a good answer, if these bytes are that answer and nothing else."""
-        if self._reusable and self.head.status == OK and self.head.get(b"transfer-encoding") is None:
+        head = self.head
+        if self._reusable and head.status == OK and head.is_json and head.get(b"transfer-encoding") is None:
             self._pool.known = KnownHead.of(data, self._buffered) or self._pool.known
 
     async def answer_head(self) -> AnswerHead:
@@ -289,6 +294,7 @@ class EngineConnection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Close the connection without a word; an engine that is still working on the answer stops."""
+        self._pool.connections.discard(self)
         if self._transport:
             self._transport.abort()
 
@@ -322,41 +328,48 @@ class EngineConnection(asyncio.Protocol):
 
 
 class EnginePool:
-    """Connections to one engine, at most `connections_max`; those that are idle are used last in, first out."""
+    """Connections to one engine, one for each request that it has; those that are idle are used last in, first out.
+
+    How many requests it has is the dispatcher's to bound. Here only what is kept is: a second count of the same thing would
+    take a probe, or a connection that was just aborted and is not closed yet, for a request, and refuse one that has a place.
+    """
 
     def __init__(self, base_url: str, *, connections_max: int, timeouts: Timeouts) -> None:
         url = urlsplit(base_url)
         self._host, self._port = url.hostname or "127.0.0.1", url.port or (443 if url.scheme == "https" else 80)
         self._tls = url.scheme == "https"
         self.authority = url.netloc.encode()
+        self.prefix = url.path.rstrip("/").encode()
+        """Of every path, where a provider has its API below one of its own."""
         self._connections_max, self.timeouts = connections_max, timeouts
         self.known: KnownHead | None = None
         """The newest head of a good answer that the parser has read."""
         self._idle: list[EngineConnection] = []
+        self._unsent: list[tuple[asyncio.Transport, bytes]] = []
         self.connections: set[EngineConnection] = set()
 
-    async def acquire(self, *, fresh: bool = False, probe: bool = False) -> EngineConnection:
+    async def acquire(self, *, fresh: bool = False, connect_s: float | None = None) -> EngineConnection:
         """A connection that nobody uses.
 
-        Args:
-            fresh: not one that was used before.
-            probe: beyond the bound if need be, because a full engine must still be asked whether it is well.
-        Raises: EngineUnreachable: refused, or too slow to connect.  EngineFull: at the bound.
+        Args: fresh: not one that was used before.  connect_s: another limit than that of requests.
+        Raises: EngineUnreachable: refused, or too slow to connect.
         """
         connection = None if fresh else self.kept()
         if connection is not None:
             return connection
-        if len(self.connections) >= self._connections_max and not probe:
-            raise EngineFull(f"all {self._connections_max} connections to the engine are in use")
         connection = EngineConnection(self)
         self.connections.add(connection)
         try:
-            async with asyncio.timeout(self.timeouts.connect_s):
+            async with asyncio.timeout(connect_s or self.timeouts.connect_s):
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection, self._host, self._port, ssl=self._tls or None
                 )
         except EXPECTED_REFUSALS as error:
+            connection.abandon()  # it may have been made just as its time was up
             raise EngineUnreachable(f"the engine cannot be reached: {error or 'it took too long'}") from error
+        except asyncio.CancelledError:
+            connection.abandon()
+            raise
         finally:
             if not connection.open:
                 self.connections.discard(connection)
@@ -379,6 +392,21 @@ class EnginePool:
             return
         connection.idle_since_s = time.monotonic()  # which is the event loop's clock, too
         self._idle.append(connection)
+
+    def post(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, request: bytes) -> None:
+        """Send a request together with the others of this turn of the event loop.
+
+        To wake the engine costs the kernel more than to write: requests that are written one right after another wake it once.
+        """
+        if not self._unsent:
+            loop.call_soon(self._send_all)
+        self._unsent.append((transport, request))
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for transport, request in unsent:
+            if not transport.is_closing():  # else the client left, or the engine did, before the request was on its way
+                transport.write(request)
 
     def lost(self, connection: EngineConnection) -> None:
         """The connection is closed."""
@@ -404,6 +432,6 @@ class EnginePool:
 def post_bytes(pool: EnginePool, path: bytes, lines: bytes, body: bytes) -> bytes:
     """A POST of JSON, as it goes over the wire. Args: lines: further headers, each with its end."""
     return (
-        b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
-        b"%bcontent-length: %d\r\n\r\n" % (path, pool.authority, lines, len(body))
+        b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+        b"%bcontent-length: %d\r\n\r\n" % (pool.prefix, path, pool.authority, lines, len(body))
     ) + body

@@ -75,6 +75,7 @@ class UsageSink:
         self.replayed = asyncio.Event()
         self._life = life
         self._worker_name = worker_name
+        self._position_names: dict[Slot, str] = {}
         lives = [*self.lives_before, life]
         # On a disk that is full already both fail, and are tried again together: no record without it.
         self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=lambda: self._note_lives(lives))
@@ -195,7 +196,7 @@ class UsageSink:
             del self._closed[: len(batch)]
             self.rows_written += len(batch)
             self.journal.committed(attempt.ticket for attempt in batch)
-            if not self._closed:
+            if len(batch) < self._flush_rows_max:  # what came meanwhile waits for the next time: a COPY costs more than its rows
                 return
 
     async def _add_sound(self, rows: Sequence[bytes], slot: Slot) -> None:
@@ -263,10 +264,13 @@ class UsageSink:
 
     def _position_name(self, slot: Slot) -> str:
         """The name stays with the folder: under a new host name the position of the old one would never move again."""
-        path = slot.directory / "position"
-        if not path.is_file():
-            write_whole(path, f"{self._worker_name}/{slot.number}")
-        return path.read_text()
+        name = self._position_names.get(slot)
+        if name is None:
+            path = slot.directory / "position"
+            if not path.is_file():
+                write_whole(path, f"{self._worker_name}/{slot.number}")
+            name = self._position_names[slot] = path.read_text()
+        return name
 
 
 def _read_lives(slot: Slot) -> list[int]:

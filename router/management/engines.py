@@ -1,6 +1,7 @@
 """Engines: `/v1/platform/engines` for those who run the platform, `/v1/organization/engines` as this router sees them."""
 
 import re
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -33,7 +34,8 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 HOST_CHARACTERS_MAX = 253
 LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_URL = re.compile(rf"https?://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?P<port>[0-9]{{1,5}}))?/?")
+_PATH = r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+_URL = re.compile(rf"https?://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?P<port>[0-9]{{1,5}}))?{_PATH}/?")
 COLUMNS = (
     "kind", "base_url", "enabled", "weight", "requests_at_once", "served_model", "sealed_key", "canary_percent",
 )  # fmt: skip
@@ -56,7 +58,9 @@ ServedModel = Annotated[
 ProviderKey = Annotated[
     SecretStr, Field(min_length=1, max_length=KEY_CHARACTERS_MAX, description="A hosted provider's key. Never shown again.")
 ]
-BaseUrl = Annotated[str, Field(max_length=300, description="Scheme, host and port, such as http://10.0.0.7:8000.")]
+BaseUrl = Annotated[
+    str, Field(max_length=300, description="Where its /v1 is: http://10.0.0.7:8000, https://api.example.com/openai.")
+]
 
 
 class SeenEngine(BaseModel):
@@ -315,13 +319,28 @@ def _sealed(request: Request, engine_id: str, key: SecretStr | None) -> bytes | 
 
 
 def _checked(base_url: str) -> str:
-    """The address without a final slash. Raises: InvalidRequest: it is not scheme, host and port, and nothing else."""
+    """The address without a final slash, and without the /v1 that OpenAI's SDKs have in theirs: it is in every path.
+
+    Raises: InvalidRequest: it is not scheme, host, port and path, and nothing else.
+    """
     match = _URL.fullmatch(base_url)
-    if match is None or len(match["host"]) > HOST_CHARACTERS_MAX or not 0 < int(match["port"] or 1) <= LAST_PORT:
+    if match is None or not _is_host(match["host"]) or not 0 < int(match["port"] or 1) <= LAST_PORT:
         raise InvalidRequest(
-            "an engine's address is http or https, a host and a port, without path, user or query", param="base_url"
+            "an engine's address is http or https, a host, a port, and the path before /v1 where there is one; no user, no query",
+            param="base_url",
         )
-    return base_url.removesuffix("/")
+    return base_url.removesuffix("/").removesuffix("/v1")
+
+
+def _is_host(host: str) -> bool:
+    """Whether routers can read it: one that they cannot would stop them all."""
+    if not host.startswith("["):
+        return len(host) <= HOST_CHARACTERS_MAX
+    try:
+        IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return True
 
 
 def _kept(row: EngineRow) -> dict[str, Any]:

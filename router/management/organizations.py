@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from psycopg import AsyncConnection
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
@@ -16,6 +16,11 @@ from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
 router = APIRouter(tags=["organizations"])
+QUEUE_WEIGHT_MAX = 100
+QueueWeight = Annotated[
+    int,
+    Field(ge=1, le=QUEUE_WEIGHT_MAX, strict=True, description="Its share of engines that are full, relative to who else waits."),
+]
 
 
 class OrganizationShape(BaseModel):
@@ -25,6 +30,7 @@ class OrganizationShape(BaseModel):
     id: str
     name: str
     time_zone: str
+    queue_weight: int
     status: Literal["active", "suspended"]
     suspended_at: int | None
     created_at: int
@@ -37,6 +43,7 @@ class OrganizationShape(BaseModel):
             id=row.public_id,
             name=row.name,
             time_zone=row.time_zone,
+            queue_weight=row.queue_weight,
             status="suspended" if row.suspended_at else "active",
             suspended_at=int(row.suspended_at.timestamp()) if row.suspended_at else None,
             created_at=int(row.created_at.timestamp()),
@@ -50,6 +57,7 @@ class OrganizationChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: Text | None = None
     time_zone: TimeZone | None = None
+    queue_weight: QueueWeight | None = None
 
 
 class OrganizationDeleted(BaseModel):
@@ -129,11 +137,13 @@ async def update_organization(
     access: Annotated[Access, Depends(Needs("organizations.write"))],
     if_match: IfMatch = None,
 ) -> OrganizationShape:
-    """Change name or time zone. Raises: NotFound, VersionChanged."""
+    """Change name, time zone or share of full engines. Raises: NotFound, VersionChanged."""
     async with changing(access) as change:
         before = await _lock(change.conn, organization_id)
         check_version(if_match, before.version)
-        row = await organizations.update(change.conn, before.id, name=body.name, time_zone=body.time_zone)
+        row = await organizations.update(
+            change.conn, before.id, name=body.name, time_zone=body.time_zone, queue_weight=body.queue_weight
+        )
         shapes = OrganizationShape.of(before), OrganizationShape.of(row)
         await change.record("organization.updated", row.public_id, before=shapes[0], after=shapes[1], org_id=row.id)
     tell_version(response, row.version)

@@ -86,7 +86,7 @@ class SecretRotation(BaseModel):
     """How long the secret before signs, too."""
 
     model_config = ConfigDict(extra="forbid")
-    grace_seconds: int = Field(default=24 * 3600, ge=0, le=GRACE_S_MAX, description="0 where the secret has leaked.")
+    grace_seconds: int = Field(default=24 * 3600, ge=0, le=GRACE_S_MAX, strict=True, description="0 where the secret has leaked.")
 
 
 class WebhookDeleted(BaseModel):

@@ -38,6 +38,8 @@ class ApiKey:
     organization_cidrs: list[str] | None
     answers_kept_s: int
     """For which its organization keeps the answers of requests with an Idempotency-Key."""
+    queue_weight: int
+    """Of its organization, among those that wait for engines that are full."""
     models: list[str] | None
     """What key and organization both allow; None means every model."""
     choices_max: int | None

@@ -2,7 +2,7 @@
 select
     k.id, k.public_id, k.secret_hash, k.previous_secret_hash, k.previous_secret_until, k.kind, k.org_id, k.project_id, k.user_id,
     k.service_account_id, m.role as owner_role, k.scopes, k.expires_at, k.cidrs::text[] as cidrs, k.choices_max, k.output_tokens_max,
-    o.key_cidrs::text[] as organization_cidrs, coalesce(o.answers_kept_s, 0) as answers_kept_s,
+    o.key_cidrs::text[] as organization_cidrs, coalesce(o.answers_kept_s, 0) as answers_kept_s, coalesce(o.queue_weight, 1) as queue_weight,
     case
         when o.key_models is null then k.models
         when k.models is null then o.key_models

@@ -29,7 +29,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running server of one model. `base_url` is scheme, host and port.
+    """A running server of one model. `base_url` is where its /v1 is, without a slash at the end.
 
     `weight`: its share of the load, relative to the other engines of the model; 0 takes no new requests.
     `requests_at_once`: for each worker; None: as many as there may be connections.

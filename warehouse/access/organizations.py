@@ -20,6 +20,7 @@ class OrganizationRow:
     public_id: str
     name: str
     time_zone: str
+    queue_weight: int
     suspended_at: datetime | None
     created_at: datetime
     version: int
@@ -46,9 +47,11 @@ async def lock(conn: AsyncConnection, public_id: str) -> OrganizationRow | None:
     return await _one(conn, "lock", public_id=public_id)
 
 
-async def update(conn: AsyncConnection, org_id: int, *, name: str | None, time_zone: str | None) -> OrganizationRow:
+async def update(
+    conn: AsyncConnection, org_id: int, *, name: str | None, time_zone: str | None, queue_weight: int | None
+) -> OrganizationRow:
     """None leaves a value as it is."""
-    return await _there(conn, "update", org_id=org_id, name=name, time_zone=time_zone)
+    return await _there(conn, "update", org_id=org_id, name=name, time_zone=time_zone, queue_weight=queue_weight)
 
 
 async def suspend(conn: AsyncConnection, org_id: int, *, suspended: bool) -> OrganizationRow:

@@ -30,6 +30,8 @@ class BudgetRule:
     raised_until: datetime | None
     shadow: bool
     created_at: datetime
+    hold_version: int
+    """Another one whenever it begins to be held again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ select time_zone, when_redis_is_down from control.organizations where id = %(org
 select
     b.id, b.public_id, b.project_id, b.user_id, b.service_account_id, b.api_key_id, b.model_id, m.name as model, b.period,
     b.limit_picousd::text as limit_picousd, b.raised_limit_picousd::text as raised_limit_picousd, b.raised_until,
-    b.mode = 'shadow' as shadow, b.created_at
+    b.mode = 'shadow' as shadow, b.created_at, b.hold_version
 from control.budgets as b
 left join control.models as m on m.id = b.model_id
 where b.org_id = %(org_id)s and b.deleted_at is null and b.mode in ('hard', 'shadow')

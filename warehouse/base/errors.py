@@ -30,6 +30,8 @@ class InferhouseError(Exception):
         self.retry_after_s = retry_after_s
         self.retry_after_ms: int | None = None
         """The same more exactly, where it is known."""
+        self.lines = b""
+        """Further headers of the answer, as lines of HTTP."""
 
     def envelope(self, request_id: str | None) -> Mapping[str, Any]:
         """OpenAI's error body, plus `request_id`. Source: the error schema of OpenAI's OpenAPI document."""

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -42,6 +43,10 @@ class JournalFailed(InferhouseError):
     """The journal's disk refused room or an fsync. Nothing was promised."""
 
     status, code = 503, "usage_journal_failed"
+
+
+Then = Callable[[JournalFailed | None], None]
+"""What is done when records are on the disk, or the disk has refused them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +138,13 @@ class Journal:
 
     async def durable(self) -> None:
         """Return when everything appended so far is on the disk. Raises: JournalFailed."""
-        await self._syncer.wait()
+        future: asyncio.Future[None] = self._syncer.loop().create_future()
+        self._syncer.wait(partial(_resolve, future))
+        await future
+
+    def when_durable(self, then: Then) -> None:
+        """The same without a task to wake: `then` is called, which must not raise."""
+        self._syncer.wait(then)
 
     def committed(self, tickets: Iterable[Ticket]) -> None:
         """The database has the rows of these tickets: files of which nothing is outstanding are used anew or removed."""
@@ -219,6 +230,15 @@ class Journal:
                 _close(self._retired.pop())
 
 
+def _resolve(future: asyncio.Future[None], error: JournalFailed | None) -> None:
+    if future.done():  # who waited has given up
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
 def _close(segment: Segment) -> None:
     segment.pages.close()
     os.close(segment.fd)
@@ -235,26 +255,31 @@ class _Syncer:
 
     def __init__(self, segments: list[Segment]) -> None:
         self._segments = segments
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.written = 0
         self.busy = False
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[int, Then]] = deque()
         self._asked: SimpleQueue[float | None] = SimpleQueue()
         self._under_way = False
         self._thread: threading.Thread | None = None
         self._thread_until_s = 0.0
 
-    def wait(self) -> asyncio.Future[None]:
-        """Done when what is written by now is on the disk. Raises: JournalFailed."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((self.written, future))
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that this belongs to; asyncio asks the kernel for the process's id each time that it is asked."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    def wait(self, then: Then) -> None:
+        """Have `then` called when what is written by now is on the disk."""
+        self._waiting.append((self.written, then))
         if not self._under_way:
             self._under_way = True
+            loop = self.loop()
             if loop.time() < self._thread_until_s:
                 self._ask_thread(loop, 0.0)
             else:
                 loop.call_soon(self._gather, loop, 0, TURNS_MAX)
-        return future
 
     def stop(self) -> None:
         """End the thread, after the sync under way."""
@@ -264,10 +289,10 @@ class _Syncer:
             self._thread = None
 
     def _gather(self, loop: asyncio.AbstractEventLoop, were: int, turns: int) -> None:
-        """Sync, as soon as a turn of the loop has brought nobody else; few are not kept waiting for others."""
+        """Sync, as soon as turns of the loop bring nobody else; few are not kept waiting for others."""
         are = len(self._waiting)
-        if CROWD <= are != were and turns:
-            loop.call_soon(self._gather, loop, are, turns - 1)
+        if are >= CROWD and turns:
+            loop.call_soon(self._gather, loop, are, turns - 1 if are != were else 0)  # one more after the first without anybody
         else:
             self._sync_here(loop)
 
@@ -310,14 +335,9 @@ class _Syncer:
 
     def _tell(self, loop: asyncio.AbstractEventLoop, written: int, error: OSError | None) -> None:
         waiting = self._waiting
+        failure = None if error is None else JournalFailed(f"the usage journal cannot be synced: {error.strerror}")
         while waiting and waiting[0][0] <= written:
-            future = waiting.popleft()[1]
-            if future.done():  # who waited has given up
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(JournalFailed(f"the usage journal cannot be synced: {error.strerror}"))
+            waiting.popleft()[1](failure)
         self._under_way = bool(waiting)
         if waiting:  # they came while the thread was waiting for the disk
             self._ask_thread(loop, min(GATHER_S * len(waiting), GATHER_S_MAX))

@@ -26,8 +26,12 @@ class Account:
         self.rules: Rules | None = None
         self.stale = True
         """The rules have changed, or were never read."""
+        self.changes = 0
+        """Announced so far; a reading that began before the last one is not the last."""
         self.generation = 0
         """Of the account in Redis that this worker's holds are in; 0: none is known."""
+        self.rules_told: Rules | None = None
+        """Those by which what this worker holds was told in `generation`."""
         self.told = self.joined = 0
         """The last generation that was told what this worker holds, and the last one in which it has done its part."""
         self.doubtful = False
@@ -40,7 +44,7 @@ class Account:
         self.reading: asyncio.Task[None] | None = None
         self.opening: asyncio.Task[None] | None = None
         self.joining: asyncio.Task[None] | None = None
-        self.read_s = self.touched_s = 0.0
+        self.failed_s = self.touched_s = 0.0
         self.shares = Shares()
 
 

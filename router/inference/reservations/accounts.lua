@@ -8,8 +8,9 @@
 --   {'begin', org, seen}          a new generation, unless there is another than `seen` already; returns it
 --   {'look', org, life}           returns {generation or 0, 1 if it is open}
 --   {'join', org, generation, {field, usd, pico, ...}, {limit, running, ...}}   what this router holds in the new generation
---   {'joined', org, generation, life, number}   all its rows from before are in the database; returns {1, number, ...} of all
---       routers to one of them once all have, {0} to the others and before, {2} where the generation is open or no more
+--   {'joined', org, generation, life, number, budgets}   all its rows from before are in the database; returns {1, number, ...} of
+--       all routers to one of them once all have, {0} to the others and before, {2} where the generation is open or no more.
+--       `budgets` stands for those that it knows: where the routers do not know the same ones, the next generation begins
 --   {'open', org, generation, {field, usd, pico, ...}}   what the rows sum up to; returns 1 where that opened it
 local PICO = 1e12
 local now = redis.call('TIME')
@@ -24,7 +25,7 @@ local function begin(org, seen)
     local generation = tonumber(redis.call('HGET', account, 'g')) or 0
     if seen and generation ~= seen then return generation end
     local began = string.format('%.0f', math.max(now, generation + 1))
-    redis.call('DEL', account, account .. ':joined', account .. ':joined:by')
+    redis.call('DEL', account, account .. ':joined', account .. ':joined:by', account .. ':joined:budgets')
     redis.call('HSET', account, 'g', began, 'a', began)
     redis.call('HSET', 'ih:opening', org, began)
     return tonumber(began)
@@ -110,15 +111,24 @@ function commands.join(org, generation, amounts, running)
     return 1
 end
 
-function commands.joined(org, generation, life, number)
+function commands.joined(org, generation, life, number, budgets)
     redis.call('SADD', 'ih:life:' .. life, org)
     local same, opened = is(org, generation)
     if not same or opened then return {2} end
     local joined = 'ih:o:' .. org .. ':joined'
     redis.call('HSET', joined, life, number)
+    redis.call('HSET', joined .. ':budgets', life, budgets)
     redis.call('EXPIRE', joined, 3600)
+    redis.call('EXPIRE', joined .. ':budgets', 3600)
+    local same_budgets = true
     for _, living in ipairs(redis.call('ZRANGEBYSCORE', 'ih:lives', string.format('%.0f', now), '+inf')) do
-        if redis.call('HEXISTS', joined, living) == 0 then return {0} end
+        local known = redis.call('HGET', joined .. ':budgets', living)
+        if not known then return {0} end
+        same_budgets = same_budgets and known == budgets
+    end
+    if not same_budgets then
+        begin(org)
+        return {2}
     end
     if now - (tonumber(redis.call('GET', 'ih:since')) or now) < GRACE_US then return {0} end
     if not redis.call('SET', joined .. ':by', life, 'NX', 'PX', 2000) then return {0} end
@@ -130,10 +140,18 @@ end
 function commands.open(org, generation, amounts)
     local same, opened = is(org, generation)
     if not same or opened then return 0 end
+    local account, known = 'ih:o:' .. org, {}
+    for n = 1, #amounts, 3 do known[string.match(amounts[n], '^(.*):')] = true end
+    for _, field in ipairs(redis.call('HKEYS', account)) do
+        local budget = string.match(field, '^(.*):')
+        -- A router that joined later knew a budget that whoever summed up did not: it is for the next generation.
+        if budget and not known[budget] then redis.call('HDEL', account, field) end
+    end
     add(org, amounts, true)
-    redis.call('HSET', 'ih:o:' .. org, 'r', '1')
+    for budget in pairs(known) do redis.call('HSET', account, budget, '1') end
+    redis.call('HSET', account, 'r', '1')
     redis.call('HDEL', 'ih:opening', org)
-    redis.call('DEL', 'ih:o:' .. org .. ':joined')
+    redis.call('DEL', account .. ':joined', account .. ':joined:budgets')
     return 1
 end
 

@@ -5,12 +5,14 @@ Redis is a cache of the truth. An account is opened in a new *generation*:
 1. One router begins it. Every router that lives learns of it with its next beat.
 2. Each reads the rules anew, and at one instant (between two turns of its event loop) gives the rows that it closes from then
    on another number, and tells Redis what its requests under way hold. What it settles from then on is told to Redis.
-3. When all rows that it closed before are in the database, it says so, with its new number.
+3. When all rows that it closed before are in the database, it says so, with its new number and the budgets that it knows.
+   Where the routers do not know the same ones, the next generation begins.
 4. The last one sums up the rows of all windows without those of the new numbers, adds the sums, and the account is open.
 
-So each row counts once: in the sum, or in what was told. A window that begins after its account did begins with nothing, and
-nothing has to happen at midnight. A new budget, a flushed Redis, a lost connection, a router that died and the journal of a
-router that came back are all the same case: the next generation.
+So each row counts once: in the sum, or in what was told. A window that begins after its account did begins with nothing, if its
+budget was summed up then, and nothing has to happen at midnight. A new budget, one that was soft meanwhile, another time zone, a
+flushed Redis, a lost connection, a router that died and the journal of a router that came back are all the same case: the next
+generation.
 """
 
 import asyncio
@@ -40,7 +42,7 @@ OPEN_S_MAX = 3.0  # for which a request waits for its account to be opened
 ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those without holds are forgotten
 LOOK_S = 0.02
 AGAIN_S = 0.1  # after which a step that nobody has finished is taken again
-READ_S = 1.0  # between two tries to read rules while the database is away
+READ_S = 1.0  # between two tries to read rules while the database is away, and for which a request waits for them
 LATE = timedelta(hours=1)  # a request under way may be of the window before
 _AWAY = (Error, PoolTimeout, OSError)
 
@@ -84,27 +86,31 @@ class Accounts:
     def changed(self, org_id: int | None) -> None:
         """The rules of an organization, or of any, may have changed."""
         for account in self._of.values() if org_id is None else filter(None, [self._of.get(org_id)]):
-            account.stale, account.read_s = True, 0.0
+            account.stale, account.failed_s = True, 0.0
+            account.changes += 1
 
     async def _read_once(self, account: Account) -> None:
-        """Raises: NotReady."""
-        if account.rules is not None and time.monotonic() - account.read_s < READ_S:
+        """Until the rules are those that were announced last. Raises: NotReady."""
+        known = account.rules is not None
+        if known and account.reading is None and time.monotonic() - account.failed_s < READ_S:
             return  # the database is away: the rules are used as they were
         try:
-            await asyncio.shield(self._once(account, "reading", self._read, account))
+            async with asyncio.timeout(READ_S if known else None):
+                while account.stale or account.rules is None:
+                    await asyncio.shield(self._once(account, "reading", self._read, account))
         except _AWAY as error:
             if account.rules is None:
                 raise NotReady("the database that knows the budgets and limits cannot be reached", retry_after_s=1) from error
 
     async def _read(self, account: Account) -> None:
-        account.read_s = time.monotonic()
-        account.stale = False  # a change that is announced from here on makes it so again
+        changes = account.changes
         try:
             async with self._connect() as conn:
                 account.rules = Rules(await spend_rules.of_organization(conn, account.org_id))
         except BaseException:
-            account.stale = True
+            account.failed_s = time.monotonic()
             raise
+        account.stale = account.changes != changes  # until then nobody goes by the rules of before
 
     async def open(self, account: Account) -> None:
         """Wait until the account is open, opening it if nobody else does. Raises: LimitsUnavailable, RedisAway."""
@@ -124,6 +130,7 @@ class Accounts:
                 generation, opened = await line.ask("begin", org_id, generation), 0
             if account.generation != generation and opened:
                 account.generation = account.joined = generation  # opened while this worker had nothing to tell
+                account.rules_told = account.rules
             if account.generation != generation:
                 await asyncio.shield(self._once(account, "joining", self._join, account, generation))
             if opened:
@@ -136,11 +143,13 @@ class Accounts:
             await self._read(account)
             await self._tell_holds(account, generation)
         await self._recorded()
+        rules = account.rules_told
+        assert rules is not None
         while True:
-            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number)
+            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number, rules.budgets_digest)
             account.joined = generation
             if answer[0] == 1:
-                await self._sum_up(account, generation, answer[1:])
+                await self._sum_up(account, generation, rules, answer[1:])
             if answer[0]:
                 return
             await asyncio.sleep(AGAIN_S)
@@ -151,6 +160,7 @@ class Accounts:
         if not self.line.up:
             raise RedisAway
         account.generation = account.told = generation
+        account.rules_told = account.rules
         account.number, account.doubtful = new_number(), False
         amounts: dict[str, int] = {}
         running: dict[int, int] = {}
@@ -165,10 +175,10 @@ class Accounts:
         flat = [value for limit_and_count in running.items() for value in limit_and_count]
         await self.line.ask("join", account.org_id, generation, _flat(amounts), flat)
 
-    async def _sum_up(self, account: Account, generation: int, numbers: Collection[int]) -> None:
-        assert account.rules is not None
+    async def _sum_up(self, account: Account, generation: int, rules: Rules, numbers: Collection[int]) -> None:
+        """Of the budgets that every router has held since it joined; one that is newer is for the next generation."""
         at = now()
-        windows = account.rules.windows_at([at, at - LATE])
+        windows = rules.windows_at([at, at - LATE])
         amounts: dict[str, int] = {}
         if windows:
             async with self._connect() as conn:

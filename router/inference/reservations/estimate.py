@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from router.inference.shapes import Call
 from warehouse.access.catalogue import Model, Price
 
+_TOKENS_SANE = 2**53  # exact in Lua's doubles, and far above any limit: millions of prompts times billions of choices are not
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -17,6 +19,8 @@ class Bounds:
     input_tokens: int
     output_tokens: int
     cost_picousd: int
+    is_priced: bool = True
+    """Without a price nobody knows what it costs."""
 
 
 def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, output_tokens_max: int | None) -> Bounds:
@@ -31,9 +35,9 @@ def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, outpu
         tokens = context
     input_tokens = min(tokens * call.prompts if call.paired else tokens, context * call.prompts)
     each = min(context if output_tokens_max is None else output_tokens_max, context)
-    output_tokens = call.choices * each
+    output_tokens = min(call.choices * each, _TOKENS_SANE)
     if price is None:
-        return Bounds(input_tokens, output_tokens, 0)
+        return Bounds(input_tokens, output_tokens, 0, is_priced=False)
     input_price = max(price.input_picousd, price.cached_input_picousd)
     if call.prompts > 1 or input_tokens + each <= context:
         return Bounds(input_tokens, output_tokens, input_tokens * input_price + output_tokens * price.output_picousd)

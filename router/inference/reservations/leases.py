@@ -12,7 +12,7 @@ from typing import Any
 from router.inference.reservations.account import TAKEN, Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.line import Line, RedisAway
-from router.inference.reservations.rate_headers import MINUTE
+from router.inference.reservations.rate_headers import MINUTE, rate_headers
 from router.inference.reservations.rules import PICOUSD_PER_USD, Match
 
 TICK_S = 0.05
@@ -24,10 +24,12 @@ MORE = 3, 2  # a lease is half as much again as was asked for in the last tick
 class Lease:
     """What one worker has taken in advance for the requests of one key and model."""
 
-    __slots__ = ("cost", "done", "free", "hold", "input", "open", "output", "spent")
+    __slots__ = ("cost", "done", "free", "headers", "hold", "input", "open", "output", "spent")
 
     def __init__(self, hold: Hold) -> None:
         self.hold, self.open = hold, True
+        self.headers = rate_headers(hold.match.meters, hold.answer[2])
+        """What its requests are told of their limits: as they were when it was taken."""
         hold.renewed = self.forget_done
         self.free = hold.requests
         """Requests that may still be taken; `cost`, `input` and `output` are what they may hold together."""
@@ -141,17 +143,20 @@ class Leases:
         """Requests that did not have to ask Redis."""
 
     def take(self, hold: Hold) -> bool:
-        """Admit a request under a lease of its key, if there is one; note in any case that it was asked for."""
-        match = hold.match
-        pace = self._paces.get(match)
-        if pace is None:
-            pace = self._paces[match] = Pace(hold)
-        pace.add(hold)
-        lease = self._leases.get(match)
+        """Admit a request under a lease of its key, if there is one with room for it."""
+        lease = self._leases.get(hold.match)
         if lease is None or not self._line.up or not lease.take(hold):
             return False
+        self.note(hold)
         self.taken += 1
         return True
+
+    def note(self, hold: Hold) -> None:
+        """That much was asked for: what the next lease is made for."""
+        pace = self._paces.get(hold.match)
+        if pace is None:
+            pace = self._paces[hold.match] = Pace(hold)
+        pace.add(hold)
 
     def tick(self) -> None:
         """Tell what has ended, and take for the next tick what was asked for in this one."""

@@ -62,6 +62,19 @@ class BudgetHeld(_Explained):
         return cls(message, _details(window, spent=spent, used=used, hold=hold), retry_after_s=HELD_RETRY_AFTER_S)
 
 
+class ModelUnpriced(InferhouseError):
+    """The model has no price, so nobody can say whether a request fits into its budgets. Nothing was charged."""
+
+    status, code, type = 403, "model_unpriced", "invalid_request_error"
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(
+            f"this model has no price, and {_scope(window.rule).lower()} has a budget ({window.rule.public_id}): what the request"
+            " costs cannot be held. Give the model a price.",
+            param="model",
+        )
+
+
 class RateLimited(_Explained):
     """A limit has no room for the request now. Nothing was taken from any limit, nothing was charged."""
 

@@ -9,14 +9,14 @@
 --       output tokens (each a minute), requests at once}, -1 for no bound; first everything is looked at, then everything taken
 -- Returns, msgpack: for each claim in order
 --   {0, {shadow rules}, {levels, ...}, now_us, {used_usd, used_pico, ...}}   taken; a shadow rule is n for budget n, -n for limit n
---   {1, n, dimension, wait_us, now_us}   limit n (from 1) refuses; wait_us is -1 where waiting does not help
---   {2, n, used_usd, used_pico, settled_usd, settled_pico}   budget n is spent: what is settled leaves no room
---   {3, n, used_usd, used_pico, settled_usd, settled_pico}   others' holds are in the way of budget n
+--   {1, n, dimension, wait_us, now_us, {levels, ...}}   limit n (from 1) refuses; wait_us is -1 where waiting does not help
+--   {2, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   budget n is spent: what is settled leaves no room
+--   {3, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   others' holds are in the way of budget n
 --   {4, generation, missing}   the account is another one, is not open yet, or lacks a window
 --
 -- Amounts are whole dollars and pico-dollars below one dollar, each exact in Lua's doubles. An account is the hash
--- `ih:o:<org>`: g its generation, r whether it is open, a when it was begun, and windows of four doubles: used (settled and held)
--- and settled. A limit is the string `ih:l:<id>` of six doubles: when it was looked at, what of requests, input and output tokens
+-- `ih:o:<org>`: g its generation, r whether it is open, a when it was begun, the names of the budgets that were summed up when it
+-- was opened, and windows (`budget:start`) of four doubles: used (settled and held) and settled. A limit is the string `ih:l:<id>` of six doubles: when it was looked at, what of requests, input and output tokens
 -- has not drained away yet, requests under way, and the generation that those are of. Drains are exact up to 150 million a
 -- minute (2^53 / 6e7), and above that to one part in 2^53. TIME is the server's, so that routers need not agree on theirs.
 local PICO, MINUTE, IDLE_MS, CERTAIN_US = 1e12, 6e7, 3600000, 6e7
@@ -86,34 +86,49 @@ local function settle(op)
     if tonumber(read[1]) ~= op[3] then return end
     local written = {}
     for n, field in ipairs(fields) do
-        local usd, pico, settled_usd, settled_pico = 0, 0, 0, 0
-        if read[n + 1] then usd, pico, settled_usd, settled_pico = struct.unpack('<dddd', read[n + 1]) end
-        usd, pico = added(usd, pico, op[6] - op[4], op[7] - op[5])
-        settled_usd, settled_pico = added(settled_usd, settled_pico, op[6], op[7])
-        written[#written + 1] = field
-        written[#written + 1] = struct.pack('<dddd', usd, pico, settled_usd, settled_pico)
+        -- A window that nobody has claimed in, nor summed up, is none yet: the row of this settlement will be in its sum.
+        if read[n + 1] then
+            local usd, pico, settled_usd, settled_pico = struct.unpack('<dddd', read[n + 1])
+            usd, pico = added(usd, pico, op[6] - op[4], op[7] - op[5])
+            settled_usd, settled_pico = added(settled_usd, settled_pico, op[6], op[7])
+            written[#written + 1] = field
+            written[#written + 1] = struct.pack('<dddd', usd, pico, settled_usd, settled_pico)
+        end
     end
-    redis.call('HSET', account, unpack(written))
+    if #written > 0 then redis.call('HSET', account, unpack(written)) end
+end
+
+-- Whether a window that is not there is one of nothing: it began after the account did, and every router has held its budget
+-- from then on. A budget that is newer than the account, or was soft meanwhile, is not among those that were summed up.
+local function is_new(account, budget, began)
+    return budget[5] > began + CERTAIN_US and redis.call('HEXISTS', account, string.match(budget[1], '^(.*):')) == 1
 end
 
 -- The windows of a claim's account, or the answer that it is not the right one.
 local function windows_of(op)
     local names = {'g', 'r', 'a'}
     for _, budget in ipairs(op[8]) do names[#names + 1] = budget[1] end
-    local read = redis.call('HMGET', 'ih:o:' .. op[2], unpack(names))
+    local account = 'ih:o:' .. op[2]
+    local read = redis.call('HMGET', account, unpack(names))
     local generation = tonumber(read[1]) or 0
     if generation ~= op[3] or not read[2] then return nil, {4, generation, 0} end
     local windows = {}
     for n, budget in ipairs(op[8]) do
         if read[n + 3] then
             windows[n] = {struct.unpack('<dddd', read[n + 3])}
-        elseif budget[5] > read[3] + CERTAIN_US then
-            windows[n] = {0, 0, 0, 0} -- it began after the account did: nothing of it was before
+        elseif is_new(account, budget, read[3]) then
+            windows[n] = {0, 0, 0, 0}
         else
             return nil, {4, generation, 1}
         end
     end
     return windows
+end
+
+local function told(levels)
+    local rates = {}
+    for n, level in ipairs(levels) do rates[n] = {level[2], level[3], level[4]} end
+    return rates
 end
 
 local function claim(op)
@@ -131,7 +146,8 @@ local function claim(op)
         if dimension and rates[2] == 1 then
             shadows[#shadows + 1] = -n
         elseif dimension then
-            return {1, n, dimension, wait_us, now}
+            for other = n + 1, #op[9] do levels[other] = limit_of(op[9][other], op[3]) end
+            return {1, n, dimension, wait_us, now, told(levels)}
         end
     end
     for n, budget in ipairs(op[8]) do
@@ -139,7 +155,7 @@ local function claim(op)
         local usd, pico = added(window[1], window[2], op[4], op[5])
         if above(usd, pico, budget[2], budget[3]) then
             local settled_usd, settled_pico = added(window[3], window[4], op[4], op[5])
-            local answer = {3, n, window[1], window[2], window[3], window[4]}
+            local answer = {3, n, window[1], window[2], window[3], window[4], told(levels)}
             if budget[4] == 1 then
                 shadows[#shadows + 1] = n
             elseif above(settled_usd, settled_pico, budget[2], budget[3]) then
@@ -160,15 +176,13 @@ local function claim(op)
         used[#used + 1], used[#used + 2] = window.usd, window.pico
     end
     if #written > 0 then redis.call('HSET', 'ih:o:' .. op[2], unpack(written)) end
-    local left = {}
     for n, rates in ipairs(op[9]) do
         local level = levels[n]
         level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
         level[5] = level[5] + op[11]
         keep(rates, level)
-        left[n] = {level[2], level[3], level[4]}
     end
-    return {0, shadows, left, now, used}
+    return {0, shadows, told(levels), now, used}
 end
 
 local answers = {}

@@ -16,7 +16,7 @@ from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.leases import TICK_S, Leases
 from router.inference.reservations.line import RedisAway
 from router.inference.reservations.rate_headers import rate_headers
-from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
+from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, ModelUnpriced, RateLimited
 from router.inference.reservations.rules import PICOUSD_PER_USD, Match, NoCalendar, Window
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
@@ -54,10 +54,26 @@ class Reservations:
         account = self.accounts.get(org_id)
         return account is not None and not account.stale and account.rules is not None and account.rules.is_empty
 
+    def at_once(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
+        """Admit a request under a lease of its key, which nothing is waited for; None: `reserve` has to be asked."""
+        account = self.accounts.get(caller.org_id)
+        if account is None or account.stale or account.rules is None or account.queues or not most.is_priced:
+            return None
+        try:
+            match = account.rules.match(caller, model_id, at)
+        except NoCalendar:
+            return None
+        hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        if not self.leases.take(hold):
+            return None
+        account.touched_s = time.monotonic()
+        self.counts["admitted"] += 1
+        return hold
+
     async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
-        Raises: RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable, NotReady. Then nothing is taken.
+        Raises: RateLimited, BudgetExceeded, BudgetHeld, ModelUnpriced, LimitsUnavailable, NotReady. Then nothing is taken.
         """
         account = self.accounts.get(caller.org_id)
         if account is None or account.stale or account.rules is None:
@@ -65,11 +81,16 @@ class Reservations:
         match = await self._match(account, caller, model_id, at)
         if not match:
             return None
+        if not most.is_priced and (held := next((window for window in match.windows if not window.rule.shadow), None)):
+            self.counts[ModelUnpriced.code] += 1
+            raise ModelUnpriced(held)
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
         account.touched_s = time.monotonic()
-        if not account.queues and self.leases.take(hold):
-            self.counts["admitted"] += 1
-            return hold
+        if not account.queues:
+            if self.leases.take(hold):
+                self.counts["admitted"] += 1
+                return hold
+            self.leases.note(hold)
         try:
             await self._take(hold)
         except RedisAway:
@@ -81,7 +102,7 @@ class Reservations:
             if hold.queue is not None:
                 self._leave_queue(hold)
         self.counts["admitted"] += 1
-        return hold
+        return hold if hold.match else None
 
     async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime) -> Match:
         """Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends."""
@@ -99,7 +120,14 @@ class Reservations:
     async def _take(self, hold: Hold) -> None:
         """Raises: as `reserve`, RedisAway."""
         account, began_s, again = hold.account, time.monotonic(), 0
+        rules = account.rules
         while True:
+            if account.stale or account.rules is not rules:  # who waits is bound by what holds now
+                await self.accounts.of(account.org_id)
+                rules = account.rules
+                hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+                if not hold.match:
+                    return
             if hold.match.needs_account and not account.generation:
                 await self.accounts.open(account)
             if account.queues and hold.queue is None:
@@ -162,7 +190,9 @@ class Reservations:
         left_s = self._budget_wait_s_max - waited_s
         if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
             used, spent = _amounts(answer)
-            raise BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
+            refusal = BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
+            refusal.lines = rate_headers(hold.match.meters, answer[-1])
+            raise refusal
         await self._turn(hold, window, left_s)
 
     async def _turn(self, hold: Hold, window: Window, left_s: float) -> None:
@@ -274,7 +304,7 @@ class Reservations:
         """What is left of the rate limits, as lines of HTTP."""
         if hold is None or hold.answer is None or not hold.match.limits:
             return b""
-        return rate_headers(hold.match.meters, hold.answer[2])
+        return rate_headers(hold.match.meters, hold.answer[2]) if hold.lease is None else hold.lease.headers
 
     def take_shadows(self) -> dict[tuple[str, int, int], int]:
         """{(budget or limit, its id, organization id): requests that it would have refused} since the last time."""
@@ -330,10 +360,14 @@ def _amounts(answer: Any) -> tuple[int, int]:
 
 def _refusal(hold: Hold, answer: Any) -> RateLimited | BudgetExceeded:
     kind, number = answer[0], answer[1] - 1
+    refusal: RateLimited | BudgetExceeded
     if kind == LIMITED:
         dimension = answer[2] - 1
         wanted = (1, hold.input_tokens, hold.output_tokens, 1)[dimension]
-        return RateLimited.of(hold.match.limits[number], dimension, wanted=wanted, wait_us=int(answer[3]))
-    assert kind == SPENT
-    used, spent = _amounts(answer)
-    return BudgetExceeded.of(hold.match.windows[number], spent=spent, used=used, hold=hold.cost_picousd, at=now())
+        refusal = RateLimited.of(hold.match.limits[number], dimension, wanted=wanted, wait_us=int(answer[3]))
+    else:
+        assert kind == SPENT
+        used, spent = _amounts(answer)
+        refusal = BudgetExceeded.of(hold.match.windows[number], spent=spent, used=used, hold=hold.cost_picousd, at=now())
+    refusal.lines = rate_headers(hold.match.meters, answer[-1])
+    return refusal

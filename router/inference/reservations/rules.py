@@ -1,5 +1,6 @@
 """Which budgets and limits a request falls under, decided once for each key and model. Pure."""
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,11 +32,8 @@ class Window:
     ends_at: datetime
     limit_picousd: int
     """The one in force: the raised one while there is one."""
-
-    @property
-    def field(self) -> str:
-        """Its name in the organization's account."""
-        return f"{self.rule.id}:{int(self.starts_at.timestamp())}"
+    field: str
+    """Its name in the organization's account: the budget's, and its start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +64,9 @@ class Rules:
     def __init__(self, rules: SpendRules) -> None:
         self.rules, self.shares = rules, rules.shares
         self.is_empty = not rules.budgets and not rules.limits
+        names = sorted(self._name(budget) for budget in rules.budgets)
+        self.budgets_digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
+        """Stands for the budgets that are held, whatever their limits are."""
         self._matches: dict[tuple[int, int], Match] = {}
 
     def match(self, caller: Caller, model_id: int, at: datetime) -> Match:
@@ -84,9 +85,8 @@ class Rules:
         found = {}
         for budget in self.rules.budgets:
             for at in instants:
-                if at >= budget.created_at or budget.period != "lifetime":
-                    window = self._window(budget, at)
-                    found[window.field] = window
+                window = self._window(budget, at)
+                found[window.field] = window
         return list(found.values())
 
     def _decide(self, caller: Caller, model_id: int, at: datetime) -> Match:
@@ -104,11 +104,21 @@ class Rules:
             until,
             any(window.rule.shadow for window in windows) or any(limit.shadow for limit in limits),
             bool(windows) or any(limit.requests_at_once is not None for limit in limits),
-            _raw([[w.field, *divmod(w.limit_picousd, PICOUSD_PER_USD), int(w.rule.shadow), _us(w.starts_at)] for w in windows]),
+            _raw(
+                [
+                    [w.field, *divmod(w.limit_picousd, PICOUSD_PER_USD), int(w.rule.shadow), _seconds(w.starts_at) * 1_000_000]
+                    for w in windows
+                ]
+            ),
             _raw([_rates(limit) for limit in limits]),
             _raw([window.field for window in windows]),
             meters(limits),
         )
+
+    def _name(self, budget: BudgetRule) -> str:
+        """Of a budget in the account: another time zone makes another one of it, with windows of its own."""
+        zone = "" if budget.period == "lifetime" else f".{self.rules.time_zone}"
+        return f"{budget.id}.{budget.hold_version}{zone}"
 
     def _window(self, budget: BudgetRule, at: datetime) -> Window:
         limit = int(budget.limit_picousd)
@@ -116,20 +126,21 @@ class Rules:
             limit = max(limit, int(budget.raised_limit_picousd))
         if budget.period == "lifetime":
             # A request that began just before its budget was made counts, too.
-            return Window(budget, budget.created_at, ALWAYS, limit)
+            return Window(budget, budget.created_at, ALWAYS, limit, f"{self._name(budget)}:{_seconds(budget.created_at)}")
         starts = self.rules.boundaries[budget.period]
         number = bisect_right(starts, at)
         if number == 0 or number == len(starts):
             raise NoCalendar(f"no {budget.period} is known at {at}")
-        return Window(budget, starts[number - 1], starts[number], limit)
+        start = starts[number - 1]
+        return Window(budget, start, starts[number], limit, f"{self._name(budget)}:{_seconds(start)}")
 
 
 def _raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.msgpack.encode(value))
 
 
-def _us(instant: datetime) -> int:
-    return int(instant.timestamp()) * 1_000_000
+def _seconds(instant: datetime) -> int:
+    return int(instant.timestamp())
 
 
 def _rates(limit: LimitRule) -> list[int]:

@@ -14,6 +14,8 @@ from warehouse.base.errors import InferhouseError
 
 _OPTIONS = b'{"include_usage":true,"continuous_usage_stats":true}'
 _OPTIONS_TAIL = b',"stream_options":' + _OPTIONS
+_STRICT_OPTIONS = b'{"include_usage":true}'
+_STRICT_TAIL = b',"stream_options":' + _STRICT_OPTIONS
 
 
 class _Model(msgspec.Struct):
@@ -42,17 +44,21 @@ class Shape:
     error_body: ErrorText = errors.openai_body
     error_event: ErrorText = errors.openai_event
 
-    def prepare(self, body: bytes, call: Call, *, model: str | None = None, output_tokens_max: int | None = None) -> bytes:
+    def prepare(
+        self, body: bytes, call: Call, *, model: str | None = None, output_tokens_max: int | None = None, is_strict: bool = False
+    ) -> bytes:
         """The engine's body: usage is asked for, the model renamed, the output capped if the client has not capped it.
 
-        All other bytes stay. `model` is None, or the engine's name for it; `output_tokens_max` is tokens per choice.
+        All other bytes stay.
+        Args: model: None, or the engine's name for it.  output_tokens_max: per choice.  is_strict: the engine refuses what
+            OpenAI's API does not have, such as usage in every chunk.
         """
         tail = b""
-        if call.stream and self.has_options and not (call.wants_usage and call.wants_running_usage):
+        if call.stream and self.has_options and not (call.wants_usage and (is_strict or call.wants_running_usage)):
             if call.names_options:
-                body = with_field(body, "stream_options", _asking)
+                body = with_field(body, "stream_options", _asking_once if is_strict else _asking)
             else:
-                tail = _OPTIONS_TAIL
+                tail = _STRICT_TAIL if is_strict else _OPTIONS_TAIL
         if output_tokens_max is not None and self.cap is not None:
             body, tail = self._capped(body, call, output_tokens_max, tail)
         if model is not None and model != call.model:
@@ -68,6 +74,11 @@ class Shape:
         Raises: EngineFailed: no JSON, or without sound usage.
         """
         return self.reader(body, call.messages if call is not None else 0)
+
+    def error_event_of(self, body: bytes) -> bytes:
+        """An engine's own error inside a stream that has begun; its lines, where there are several, stay one datum."""
+        name = b"" if self.error_event is errors.openai_event else b"event: error\n"
+        return name + b"".join(b"data: %b\n" % line for line in body.splitlines()) + b"\n"
 
     def tap(self, call: Call) -> Tap | None:
         """What an answer is passed through where it is a stream."""
@@ -100,6 +111,13 @@ def _asking(options: bytes | None) -> bytes:
     for name in ("include_usage", "continuous_usage_stats"):
         options = with_field(options, name, lambda _: b"true")
     return options
+
+
+def _asking_once(options: bytes | None) -> bytes:
+    """The same for usage at the end only."""
+    if options is None or not options.startswith(b"{"):
+        return _STRICT_OPTIONS
+    return with_field(options, "include_usage", lambda _: b"true")
 
 
 def _renamed(body: bytes, model: str) -> bytes:

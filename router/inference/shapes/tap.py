@@ -56,6 +56,9 @@ class Tap:
         self._hold(events.pop())
         return b"".join([self._late(event + b"\n\n") if self.done else self._event(event + b"\n\n") for event in events])
 
+    def close(self) -> None:
+        """The answer is over, and whole as far as HTTP can tell. Some engines have no end marker: then it may be `done` now."""
+
     def _hold(self, rest: bytes | bytearray) -> None:
         """Keep the beginning of an event. Raises: EngineFailed: it is too long."""
         if len(rest) > EVENT_BYTES_MAX:
@@ -115,6 +118,10 @@ class ChoicesTap(Tap):
     def reading(self) -> Reading:
         finish = None if self._finish is None else finish_label(self._finish.decode("latin-1"))
         return Reading(self._sum() if self._of_choices else _usage_in(self._usage), finish)
+
+    def close(self) -> None:
+        """A choice that has a reason to be finished is whole; of several, only the end marker says that all are."""
+        self.done = self.done or (self._finish is not None and self._choices == 1 and self._partial is None)
 
     def _sum(self) -> Usage | None:
         """Running counts are those of one choice and its prompt: together they are what the engine has done so far."""
@@ -185,7 +192,7 @@ class ChoicesTap(Tap):
             return self._end(event)
         if event.startswith(_ERRORS):
             self.engine_error = True
-        if data is None or b'"' not in data or not _is_object(data):
+        if data is None or b'"' not in data or not is_object(data):
             return event
         values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
         if "error" in values and values["error"] != b"null":
@@ -200,8 +207,8 @@ class ChoicesTap(Tap):
             return event
         if values.get("choices", b"")[1:-1].strip() == b"" and "choices" in values and stated != b"null":
             return event if self._wants_usage else b""
-        at = event.find(data)
-        return event if at < 0 else event[:at] + without_field(data, "usage") + event[at + len(data) :]
+        at, left = event.find(data), without_field(data, "usage")
+        return _with_data(event, left) if at < 0 else event[:at] + left + event[at + len(data) :]
 
     def _note_finish(self, choices: bytes) -> None:
         try:
@@ -236,7 +243,14 @@ def data_of(event: bytes) -> bytes | None:
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines).strip(b" ")
 
 
-def _is_object(data: bytes) -> bool:
+def _with_data(event: bytes, data: bytes) -> bytes:
+    """An event whose data stood in several lines, with other data."""
+    others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join([*others, *(b"data: " + line for line in data.split(b"\n"))]) + b"\n\n"
+
+
+def is_object(data: bytes) -> bool:
+    """Whether it is an object of JSON."""
     try:
         _OBJECT.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

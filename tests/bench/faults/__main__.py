@@ -5,7 +5,6 @@ Prints a line a seed to stderr and the sums as JSON to stdout. Exit code 1: a mi
 
 import argparse
 import json
-import secrets
 import sys
 import tempfile
 from collections import Counter
@@ -13,17 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from deploy.local.postgres import OWNER, create_database, create_owner
 from tests.bench.faults import seeds
 from tests.bench.faults.money import Money
-from tests.bench.faults.world import world
+from tests.bench.faults.world import database, world
 from tests.services import running_services
-from warehouse.migrations.runner import migrate
-from warehouse.role_passwords import set_role_passwords
-
-ROUTER = "inferhouse_router"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,14 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     outcomes: list[seeds.Outcome] = []
     with running_services() as services, tempfile.TemporaryDirectory(prefix="inferhouse-faults-") as folder:
-        with psycopg.connect(services.server_dsn, autocommit=True) as admin:
-            owner_password, password = secrets.token_hex(8), secrets.token_hex(8)
-            create_owner(admin, owner_password)
-            create_database(admin, "faults")
-        owner = make_conninfo(services.server_dsn, dbname="faults", user=OWNER, password=owner_password)
-        migrate(owner)
-        set_role_passwords(owner, {ROUTER: password})
-        dsn = make_conninfo(services.server_dsn, dbname="faults", user=ROUTER, password=password)
+        owner, dsn = database(services.server_dsn, "faults")
         with psycopg.connect(owner) as db, world(db, dsn, services.redis_url, Path(folder)) as made:
             money = Money(made)
             for seed in range(args.first, args.first + args.seeds):

@@ -12,6 +12,7 @@ import psycopg
 import redis
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from deploy.local.postgres import OWNER, create_database, create_owner
 from engines.catalog import load
 from tests.bench.faults.engine import Engine
 from tests.processes import ServerProcess, router, running, simulated_engine
@@ -19,9 +20,12 @@ from tests.proxy import TcpProxy
 from tests.services import free_port
 from warehouse.base.ids import public_id
 from warehouse.identity.keys import ApiKeySecret
+from warehouse.migrations.runner import migrate
+from warehouse.role_passwords import set_role_passwords
 from warehouse.seed import Seed, SeedDemo, SeedEngine, SeedModel, SeedPrice, put_catalogue, put_demo
 
 PEPPER = "a pepper of the faults"
+ROUTER = "inferhouse_router"
 ENGINES = ROUTERS = 2
 CALL_S_MAX = 8.0
 BUDGET_S_MAX = 4.0  # a second in line for a budget, three for an account to be opened
@@ -96,7 +100,7 @@ def world(db: psycopg.Connection, router_dsn: str, redis_url: str, folder: Path)
         direct = conninfo_to_dict(router_dsn)
         database_line = _line(stack, f"tcp://{direct['host']}:{direct['port']}")
         redis_line = _line(stack, redis_url)
-        demo = _seeded(db, [f"http://127.0.0.1:{engine.line.port}" for engine in engines])
+        demo = seeded(db, [f"http://127.0.0.1:{engine.line.port}" for engine in engines])
         parts = urlsplit(redis_url)
         env = SETTINGS | {
             "ROUTER_DATABASE_URL": make_conninfo(**direct | {"port": str(database_line.port)}),
@@ -117,6 +121,18 @@ def world(db: psycopg.Connection, router_dsn: str, redis_url: str, folder: Path)
         yield World(db, routers, engines, database_line, redis_line, redis_url, demo.api_key)
 
 
+def database(server_dsn: str, name: str) -> tuple[str, str]:
+    """A migrated database on a server that has none of ours yet: (the owner's connection, the router's)."""
+    owner_password, password = secrets.token_hex(8), secrets.token_hex(8)
+    with psycopg.connect(server_dsn, autocommit=True) as admin:
+        create_owner(admin, owner_password)
+        create_database(admin, name)
+    owner = make_conninfo(server_dsn, dbname=name, user=OWNER, password=owner_password)
+    migrate(owner)
+    set_role_passwords(owner, {ROUTER: password})
+    return owner, make_conninfo(server_dsn, dbname=name, user=ROUTER, password=password)
+
+
 def _line(stack: ExitStack, url: str) -> TcpProxy:
     parts = urlsplit(url)
     assert parts.hostname is not None
@@ -126,7 +142,7 @@ def _line(stack: ExitStack, url: str) -> TcpProxy:
     return line
 
 
-def _seeded(db: psycopg.Connection, urls: list[str]) -> SeedDemo:
+def seeded(db: psycopg.Connection, urls: list[str]) -> SeedDemo:
     models = [
         SeedModel(
             model.name,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tests.bench.router import endurance, ingest, latency, non_stream, streams
 from tests.bench.router.bench import Bench
-from tests.bench.router.install import HOME
+from tests.bench.router.install import HOME, debian_packages
 from tests.bench.router.machine import Cores, commit, described, missing_tools, run_folder
 from tests.bench.router.ours import bound_to, prepared
 from tests.bench.router.peers import PEERS
@@ -65,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     wanted = [PEERS[name] for name in options.peers]
     if missing := missing_tools([program for peer in wanted for program in peer.needs]):
-        print(f"missing: apt-get install {' '.join(missing)}", file=sys.stderr)
-        return 2
+        if os.geteuid() != 0:
+            print(f"missing: ask an administrator for `apt-get install {' '.join(missing)}`", file=sys.stderr)
+            return 2
+        debian_packages(missing)
     for peer in wanted:
         peer.install()
     available = tuple(sorted(os.sched_getaffinity(0)))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.packages import pip_settings, sync_command, sync_environment
@@ -13,6 +14,16 @@ from tests.services import ROOT
 HOME = ROOT / ".local" / "bench"
 PORTKEY = Path(__file__).parent / "portkey"
 INSTALL_S_MAX = 900
+
+
+def debian_packages(names: Sequence[str]) -> None:
+    """Install packages of Debian, as root. Raises: subprocess.CalledProcessError."""
+    print(f"installing {', '.join(names)}", file=sys.stderr)
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["-y", "--no-install-recommends", "install", *names]):
+        subprocess.run(["apt-get", "-qq", *command], env=env, check=True, timeout=INSTALL_S_MAX, stdout=subprocess.DEVNULL)
+    if "nginx-light" in names and Path("/run/systemd/system").is_dir():  # it is wanted as a program, not as a service
+        subprocess.run(["systemctl", "disable", "--now", "nginx"], check=True, timeout=INSTALL_S_MAX)
 
 
 def _stamped(folder: Path, wanted: str) -> bool:

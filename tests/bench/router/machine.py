@@ -61,9 +61,10 @@ def tool(program: str) -> str | None:
 
 
 def missing_tools(more: Sequence[str] = ()) -> list[str]:
-    """Debian packages to install before the benchmark can run."""
+    """Debian packages without which the benchmark cannot run."""
     wanted = TOOLS | dict.fromkeys(more, "nodejs npm")
-    return sorted({package for program, package in wanted.items() if tool(program) is None})
+    missing = [packages.split() for program, packages in wanted.items() if tool(program) is None]
+    return sorted({package for packages in missing for package in packages})
 
 
 @contextmanager

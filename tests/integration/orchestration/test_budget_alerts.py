@@ -75,17 +75,40 @@ def test_each_share_is_told_once_and_by_the_sum_of_the_rows(
     assert events[0][1] == "0.0000000005"
 
 
-def test_a_day_begins_at_midnight_where_the_organization_is(
-    db: psycopg.Connection, tenant: Tenant, tick: Callable[[], str]
-) -> None:
-    model = add_model(db, "m")
-    midnight = datetime.now(ZoneInfo(ZONE)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+def _look(db: psycopg.Connection, at: datetime) -> int:
+    """What the sensor does, at another instant; how many alerts there are."""
+    row = db.execute("select control.note_budget_alerts_as_of(%s)", [at]).fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
+
+
+def _midnight() -> datetime:
+    return datetime.now(ZoneInfo(ZONE)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def test_a_day_begins_at_midnight_where_the_organization_is(db: psycopg.Connection, tenant: Tenant) -> None:
+    model, midnight = add_model(db, "m"), _midnight()
     budget = _budget(db, tenant, "day", 1000, [100])
     _spend(db, tenant, model, 5000, midnight - timedelta(microseconds=1), 1)
-    assert tick() == "0 new alerts"
+    assert _look(db, midnight + timedelta(hours=1)) == 0
     _spend(db, tenant, model, 1000, midnight, 2)
-    assert tick() == "1 new alerts"
+    assert _look(db, midnight + timedelta(hours=1)) == 1
     assert _alerts(db) == [(budget, 100)]
+
+
+def test_what_is_spent_just_before_midnight_is_told_after_it(db: psycopg.Connection, tenant: Tenant) -> None:
+    model, midnight = add_model(db, "m"), _midnight()
+    for period in ("day", "week", "month"):
+        _budget(db, tenant, period, 1000, [50, 100])
+    new = _budget(db, tenant, "day", 1000, [100])
+    db.execute("update control.budgets set created_at = %s where id = %s", [midnight, new])
+    _spend(db, tenant, model, 1000, midnight - timedelta(microseconds=1), 1)
+    assert _look(db, midnight + timedelta(seconds=5)) == 6
+    assert _look(db, midnight + timedelta(seconds=20)) == 0
+    assert new not in [budget for budget, _ in _alerts(db)], "there was none before midnight"
+    starts = db.execute("select window_start from control.budget_alerts order by window_start desc limit 1").fetchone()
+    assert starts == (midnight - timedelta(days=1),)
 
 
 def test_a_budget_is_about_its_scope_only(db: psycopg.Connection, tenant: Tenant, tick: Callable[[], str]) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from engines.catalog import load
+from tests.factories import add_model
 from tests.integration.router.evidence import Evidence
+from tests.integration.router.reservations_world import Worker, Workers, worker
 from tests.processes import ServerProcess, router, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -225,3 +227,27 @@ HELLO = {"model": "simulated", "messages": [{"role": "user", "content": "Say hel
 def hello() -> dict[str, Any]:
     """A small chat completion."""
     return dict(HELLO)
+
+
+@pytest.fixture
+def model(db: psycopg.Connection) -> tuple[int, int]:
+    """A model and its price."""
+    made = add_model(db, "model")
+    db.commit()
+    return made
+
+
+@pytest.fixture
+def workers(role_url: Callable[..., str], redis_url: str, tmp_path: Path, model: tuple[int, int]) -> Workers:
+    """Workers of one Redis and one database; one that is started later takes the journal of one that has ended."""
+
+    @contextlib.asynccontextmanager
+    async def start(count: int = 1, *, url: str | None = redis_url, wait_s: float = 10.0) -> AsyncIterator[list[Worker]]:
+        async with contextlib.AsyncExitStack() as stack:
+            database_url = role_url("inferhouse_router")
+            yield [
+                await stack.enter_async_context(worker(database_url, url, tmp_path / "journal", model, wait_s=wait_s))
+                for _ in range(count)
+            ]
+
+    return start

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,16 +12,19 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from router.inference.auth import Caller
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.refusals import BudgetExceeded
 from router.inference.reservations.reservations import Reservations
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
 from warehouse.base.clock import now
 from warehouse.base.ids import public_id, uuid7
+from warehouse.base.money import picousd
 
 
 def caller_of(tenant: Tenant, **fields: Any) -> Caller:
@@ -55,6 +58,9 @@ def _insert(db: psycopg.Connection, table: str, values: dict[str, Any]) -> int:
     db.commit()
     assert row is not None
     return int(row[0])
+
+
+USD = 10**12
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +107,10 @@ class Worker:
             self.reservations.settle(held)
 
 
+Workers = Callable[..., contextlib.AbstractAsyncContextManager[list[Worker]]]
+"""The fixture `workers`."""
+
+
 @contextlib.asynccontextmanager
 async def worker(
     database_url: str, redis_url: str | None, journal: Path, model: tuple[int, int], *, wait_s: float = 10.0
@@ -134,3 +144,25 @@ def spread(chance: random.Random, most: int) -> int:
 def request_id(number: int) -> UUID:
     """One that names itself."""
     return UUID(int=(7 << 76) | (2 << 62) | number)
+
+
+def spent_by_rows(db: psycopg.Connection, tenant: Tenant) -> int:
+    """Pico-dollars in the rows of an organization."""
+    row = db.execute("select coalesce(sum(cost_picousd), 0) from raw.usage_events where org_id = %s", [tenant.org_id]).fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
+
+
+def most(picousd_: int) -> Bounds:
+    """A request that can cost that much."""
+    return Bounds(10, 10, picousd_)
+
+
+async def left(one: Worker, tenant: Tenant, limit: int) -> int:
+    """Pico-dollars that are left of an organization's only budget, as a refusal says it."""
+    await asyncio.sleep(0.1)  # what other workers have settled is on its way on other connections
+    with pytest.raises(BudgetExceeded) as refused:
+        await one.call(tenant, most(limit + 1), cost=0)
+    assert refused.value.details["held_usd"] == "0.00"
+    return limit - picousd(refused.value.details["spent_usd"])

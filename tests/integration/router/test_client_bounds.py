@@ -74,7 +74,7 @@ def _ends(line: socket.socket) -> bytes:
     return data
 
 
-@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("", bytes)])
 def test_a_compressed_body_is_understood(stack: Stack, hello: dict[str, Any], encoding: str, compress: Any) -> None:
     answer = stack.post(compress(json.dumps(hello).encode()), headers={"content-encoding": encoding})
     assert answer.status_code == 200, answer.text
@@ -91,7 +91,14 @@ def test_a_body_is_measured_after_it_was_decompressed(stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
-    [("br", b"x", 415), ("gzip", b"no gzip", 400), ("gzip", gzip.compress(b"{}" * 900)[:-9], 400), ("gzip, gzip", b"x", 415)],
+    [
+        ("br", b"x", 415),
+        ("zstd", b"x", 415),
+        ("gzip, gzip", b"x", 415),
+        ("gzip", b"no gzip", 400),
+        ("gzip", gzip.compress(b"{}" * 900)[:-9], 400),
+        ("gzip", gzip.compress(b'{"model":') + gzip.compress(b'"x"}'), 400),
+    ],
 )
 def test_a_body_that_cannot_be_decompressed_is_refused(stack: Stack, encoding: str, body: bytes, status: int) -> None:
     answer = stack.post(body, headers={"content-encoding": encoding})

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -36,7 +36,7 @@ class StoppingEngine:
     def __init__(self) -> None:
         self.answer, self.stop_at = b"", 0
         self.stopped, self.hung_up = threading.Event(), threading.Event()
-        self._accepting = threading.Event()
+        self._accepting, self._holds_one = threading.Event(), threading.Event()
         self._accepting.set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -51,11 +51,15 @@ class StoppingEngine:
     def accepting_nobody(self) -> Iterator[None]:
         """Who connects now is let wait by the kernel: there are others in the backlog."""
         self._accepting.clear()
+        self._holds_one.clear()
         with ExitStack() as stack:
-            for _ in range(4):
-                line = stack.enter_context(socket.socket())
-                line.setblocking(False)
-                line.connect_ex(self._listener.getsockname())
+            stack.enter_context(socket.create_connection(self._listener.getsockname()))
+            assert self._holds_one.wait(ROWS_S_MAX)  # or a place in the backlog would be free as soon as it is accepted
+            with suppress(TimeoutError):
+                while True:  # until the backlog has no room: the kernel may take one more than it says, and later than asked
+                    line = stack.enter_context(socket.socket())
+                    line.settimeout(0.3)
+                    line.connect(self._listener.getsockname())
             yield
         self._accepting.set()
 
@@ -70,6 +74,7 @@ class StoppingEngine:
                 router, _ = self._listener.accept()
             except OSError:
                 return
+            self._holds_one.set()
             self._accepting.wait()
             threading.Thread(target=self._serve, args=(router,), daemon=True).start()
 
@@ -213,7 +218,7 @@ def test_a_client_that_leaves_while_an_engine_is_connected_to_has_a_row(
     with ExitStack() as crowd:
         crowd.enter_context(engine.accepting_nobody())
         calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
-        while engine.stopped.wait(0.3):  # on a connection that there was already
+        while engine.stopped.wait(0.5):  # on a connection that there was already
             engine.stopped.clear()
             calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
         calls[-1].leave()

@@ -56,6 +56,8 @@ def test_a_budget_of_nothing_refuses_every_request_and_explains_itself(
         "day",
     )
     assert 0 < int(answer.headers["retry-after"]) <= 25 * 3600
+    if int(answer.headers["retry-after"]) > 60:
+        assert answer.headers["x-should-retry"] == "false", "the SDKs try again at once what they cannot wait for"
     assert "This organization may spend 0.00 USD a day" in error["message"]
     with pytest.raises(openai.RateLimitError, match="budget"):
         stack.sdk.chat.completions.create(**hello)
@@ -75,6 +77,19 @@ def test_what_is_settled_is_the_cost_of_the_row(stack: Stack, tenant: Tenant, he
     refused = stack.post(hello | {"max_tokens": 10**6, "n": 1000}).json()["error"]["details"]
     assert round(float(refused["spent_usd"]) * USD) == spent
     assert float(refused["held_usd"]) == 0
+
+
+def test_a_model_without_a_price_is_refused_under_a_hard_budget(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
+    add_budget(stack.db, tenant, 10**12)
+    stack.db.execute(
+        "delete from control.prices where model_id = (select id from control.models where name = %s)", [hello["model"]]
+    )
+    stack.db.commit()
+    time.sleep(APPLIED_S_MAX)
+    answer = stack.post(hello)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_unpriced"), answer.text
+    assert stack.row()["charge_class"] == "free_refused"
+    assert stack.ledger()["requests"] == []
 
 
 def test_an_answer_says_what_is_left_of_its_limits(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
@@ -98,6 +113,9 @@ def test_a_request_over_its_rate_is_refused_until_there_is_room(stack: Stack, te
     assert statuses.count(200) in (30, 31)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert 0 < answer.json()["error"]["details"]["retry_after_ms"] == int(answer.headers["retry-after-ms"]) <= 2000
+    assert (answer.headers["x-ratelimit-limit-requests"], answer.headers["x-ratelimit-remaining-requests"]) == ("30", "0")
+    assert answer.headers["x-ratelimit-reset-requests"].startswith(("1m0s", "60s", "59", "58"))
+    assert "x-should-retry" not in answer.headers
     time.sleep(int(answer.headers["retry-after"]))
     assert stack.post(hello).status_code == 200
 

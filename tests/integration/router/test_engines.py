@@ -49,7 +49,11 @@ ADDRESSES = [
     "ftp://host",
     "host:80",
     "http://",
-    "http://host/v1",
+    "http://host/v1/../x",
+    "http://host//v1",
+    "http://host/v1/%2e",
+    "http://[:::]:80",
+    "http://[....]",
     "http://user:pw@host",
     "http://host?x",
     "http://host:0",
@@ -74,9 +78,16 @@ def test_an_address_that_is_no_address_is_refused(client: httpx.Client) -> None:
         assert error(client.post("/platform/engines", json=NEW | {"base_url": base_url})) == (400, "invalid_request", "base_url")
 
 
+def test_an_address_may_have_a_path_and_the_v1_of_openais_sdks_is_taken_off(client: httpx.Client) -> None:
+    with_path = NEW | {"base_url": "https://api.example.com/openai/v1/"}
+    assert client.post("/platform/engines", json=with_path).json()["base_url"] == "https://api.example.com/openai"
+    moved = client.post("/platform/engines/engine-b", json={"base_url": "https://api.example.com/v1"})
+    assert moved.json()["base_url"] == "https://api.example.com"
+
+
 def test_an_engine_is_added_moved_and_switched(client: httpx.Client, stack: Stack) -> None:
     assert error(client.post("/platform/engines", json=NEW | {"model": "nothing"})) == (404, "not_found", "model")
-    made = client.post("/platform/engines", json=NEW | {"base_url": "http://127.0.0.1:9/"}).json()
+    made = client.post("/platform/engines", json=NEW | {"base_url": "http://127.0.0.1:9/v1"}).json()
     assert (made["base_url"], made["enabled"], made["health"]["status"]) == (NEW["base_url"], True, "unknown")
     assert error(client.post("/platform/engines", json=NEW)) == (409, "already_exists", "id")
 

@@ -210,14 +210,21 @@ def test_whatever_an_engine_answers_is_no_error_of_ours(stack: Stack, raw_engine
                         wrong.append((name, path, stream, repr(error)))
                     if time.monotonic() - began > ANSWERED_S_MAX:
                         wrong.append((name, path, stream, "late"))
-                    for _ in range(HONEST_CALLS):
-                        client.post(f"{stack.base_url}/chat/completions", json=hello)
+                    _regain_trust(client, f"{stack.base_url}/chat/completions", hello)
     said = [line for line in stack.router.log.read_text().splitlines() if '"level": "error"' in line]
     assert (wrong, said) == ([], [])
     assert raw_engine.calls > len(asked) * 0.9, "the engine was asked"
     assert _memory_kb(stack) - before_kb < MEMORY_GROWTH_KB_MAX
     _has_rows(stack, asked)
     _until_honest(stack, hello)
+
+
+def _regain_trust(client: httpx.Client, url: str, hello: dict[str, Any]) -> None:
+    """As many good answers as it takes for the engine to be asked the next strange thing, however slow the machine is."""
+    deadline, good = time.monotonic() + TRUSTED_S_MAX, 0
+    while good < HONEST_CALLS:
+        good += client.post(url, json=hello).status_code == 200
+        assert time.monotonic() < deadline, f"{good} good answers"
 
 
 def _until_honest(stack: Stack, hello: dict[str, Any]) -> None:

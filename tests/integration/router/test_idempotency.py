@@ -37,6 +37,7 @@ def test_a_finished_answer_is_sent_again_to_the_byte_and_costs_nothing(stack: St
     assert second.headers["idempotent-replayed"] == "true"
     assert second.headers["x-inferhouse-original-request-id"] == first.headers["x-request-id"]
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
+    assert second.headers["x-inferhouse-cost-usd"] == "0"
     rows = stack.rows(2)
     assert _charged(rows) == ["charged", "free_replayed"]
     assert (rows[1]["attempt"], rows[1]["cost_picousd"], rows[1]["output_tokens"]) == (0, 0, 0)
@@ -48,6 +49,7 @@ def test_without_keeping_answers_the_second_is_told_of_the_first(stack: Stack, h
     first, second = stack.post(hello, headers=key), stack.post(hello, headers=key)
     assert (second.status_code, second.json()["error"]["code"]) == (409, "idempotency_key_in_use")
     assert first.headers["x-request-id"] in second.json()["error"]["message"]
+    assert second.headers["x-should-retry"] == "false"
     assert _charged(stack.rows(2)) == ["charged", "free_refused"]
     stored = stack.db.execute("select finished, answer from raw.idempotent_answers").fetchall()
     assert stored == [(True, None)], "no answer's text is kept unless it was asked for"

@@ -1,6 +1,7 @@
 """A router that is told to stop finishes what it has begun; clients of the one beside it, or after it, lose nothing."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from tests.integration.router.conftest import Stack
 
 STREAMS = 20
-STREAM_TOKENS = 300
+STREAM_TOKENS, LONG_TOKENS = 300, 2000
 STOPPED_S_MAX, REPLACED_S_MAX = 30, 90
 
 
@@ -57,7 +58,7 @@ class Client:
 async def stream(stack: Stack, hello: dict[str, Any], began: asyncio.Semaphore) -> str:
     """All of a stream's bytes."""
     headers = {"authorization": f"Bearer {stack.api_key}"}
-    body = hello | {"max_tokens": STREAM_TOKENS, "stream": True, "ignore_eos": True}
+    body = hello | {"stream": True, "ignore_eos": True}
     read = b""
     async with (
         httpx.AsyncClient(headers=headers, timeout=60) as client,
@@ -89,6 +90,35 @@ def workers_of(stack: Stack) -> set[int]:
     return {int(pid) for pid in children if b"multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
+async def both_new(stack: Stack, before: set[int]) -> set[int]:
+    """The two workers that were not there before, as soon as there are two."""
+    deadline = time.monotonic() + STOPPED_S_MAX
+    while len(new := workers_of(stack) - before) < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    return new
+
+
+def test_workers_are_watched_while_old_ones_finish(stack: Stack, hello: dict[str, Any]) -> None:
+    """Both are replaced although a stream goes on at one of the old ones, and a new one that dies is replaced as well."""
+    before, began = workers_of(stack), asyncio.Semaphore(0)
+
+    async def restart() -> str:
+        reading = asyncio.create_task(stream(stack, hello | {"max_tokens": LONG_TOKENS}, began))
+        await began.acquire()
+        assert stack.router.process is not None
+        for _ in range(2):
+            stack.router.process.send_signal(signal.SIGHUP)
+        new = await both_new(stack, before)
+        os.kill(min(new), signal.SIGKILL)
+        await both_new(stack, before | {min(new)})
+        assert not reading.done(), "or this says nothing"
+        return await reading
+
+    assert asyncio.run(restart()).endswith("data: [DONE]\n\n")
+    stack.rows(1)
+
+
 def stop_and_start(stack: Stack) -> None:
     """SIGTERM, and a new process when it has ended."""
     began = time.monotonic()
@@ -104,7 +134,7 @@ def test_a_restart_cuts_no_stream_and_no_answer(stack: Stack, hello: dict[str, A
     async def restart() -> list[str]:
         until, began = asyncio.Event(), asyncio.Semaphore(0)
         asking = [asyncio.create_task(client.ask(stack, hello, until)) for client in clients]
-        streams = [asyncio.create_task(stream(stack, hello, began)) for _ in range(STREAMS)]
+        streams = [asyncio.create_task(stream(stack, hello | {"max_tokens": STREAM_TOKENS}, began)) for _ in range(STREAMS)]
         for _ in range(STREAMS):
             await began.acquire()
         await asyncio.to_thread(restarted, stack)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.inference.upstream import EngineFull, EngineHungUp, EnginePool, EngineUnreachable, Timeouts
+from router.inference.upstream import EngineHungUp, EnginePool, EngineUnreachable, Timeouts
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -65,16 +65,39 @@ def test_a_connection_serves_one_request_after_another(line: TcpProxy) -> None:
     asyncio.run(run())
 
 
-def test_connections_are_bounded(line: TcpProxy) -> None:
+def test_what_is_kept_is_bounded_and_no_place_is_taken_by_what_is_over(line: TcpProxy) -> None:
+    """Two requests that were aborted, a probe, and two requests in their places: the dispatcher says how many there may be."""
+
     async def run() -> None:
         pool = _pool(line.port, connections_max=2)
         held = [await pool.acquire(), await pool.acquire()]
-        with pytest.raises(EngineFull, match="all 2"):
-            await pool.acquire()
-        held.append(await pool.acquire(probe=True))
+        for connection in held:
+            connection.abandon()
+        held = [await pool.acquire(connect_s=0.5) for _ in range(3)]
+        for connection in held:
+            connection.send(b"GET /health HTTP/1.1\r\nhost: %b\r\n\r\n" % pool.authority, TIMEOUTS)
+            while await connection.read(1):
+                pass
         for connection in held:
             connection.close()
+        await asyncio.sleep(0.1)
+        assert len(pool.connections) == 2
         await _close(pool)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_is_no_longer_wanted_is_not_left_open(line: TcpProxy) -> None:
+    async def run() -> None:
+        pool = _pool(line.port)
+        asked = asyncio.create_task(pool.acquire())
+        while not (made := [connection for connection in pool.connections if connection.open]):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        asked.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            made.remove(await asked)
+        await asyncio.sleep(0.1)
+        assert pool.connections == ({*pool.connections} - {*made})
 
     asyncio.run(run())
 

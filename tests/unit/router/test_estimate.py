@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,8 +43,16 @@ def test_the_cost_is_that_of_the_dearest_way_to_use_it(
     assert (most.input_tokens, most.output_tokens) == (min(body, context), choices * each_max)
 
 
+def test_the_most_absurd_request_still_is_a_number_for_redis() -> None:
+    prompts = 3_000_000
+    call = Call("model", choices=prompts * (2**31 - 1), prompts=prompts, messages=prompts)
+    most = bounds(call, 8_000_000, model(1_000_000), price(10**12, 10**12), None)
+    assert msgspec.msgpack.encode((most.input_tokens, most.output_tokens, most.cost_picousd // 10**12))
+
+
 def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
     most = bounds(Call("model"), 10, model(100), None, 5)
+    assert not most.is_priced
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (10, 5, 0)
 
 

@@ -26,6 +26,7 @@ def _key(secret: ApiKeySecret, number: int, **fields: Any) -> ApiKey:
         "previous_secret_until": None, "kind": "inference", "org_id": number % 100, "project_id": number, "user_id": number,
         "service_account_id": None, "owner_role": "member", "scopes": ["inference"], "expires_at": None, "cidrs": None,
         "organization_cidrs": None, "models": None, "choices_max": None, "output_tokens_max": None, "answers_kept_s": 0,
+        "queue_weight": 1,
     }  # fmt: skip
     return ApiKey(**values | fields)
 

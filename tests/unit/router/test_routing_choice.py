@@ -80,6 +80,22 @@ def test_a_busy_engine_is_left_alone_for_as_long_as_it_said() -> None:
     assert {found.id for _ in range(50) if (found := world.pick())} == {1, 2}
 
 
+def test_a_busy_engine_that_does_not_say_for_how_long_is_asked_ever_less_often_until_it_answers() -> None:
+    world, pauses = World([engine(1)]), []
+    for _ in range(6):
+        for _ in range(3):  # at once: told the same three times, it has heard it once
+            world.dispatcher.started(world[1], 1)
+            world.dispatcher.ended(world[1], 1, outcome="busy")
+        pauses.append(world[1].busy_until_s - world.now_s)
+        world.now_s = world[1].busy_until_s
+    assert pauses == [0.5, 1, 2, 4, 4, 4]
+    world.dispatcher.started(world[1], 1)
+    world.dispatcher.ended(world[1], 1, outcome="ok")
+    world.dispatcher.started(world[1], 1)
+    world.dispatcher.ended(world[1], 1, outcome="busy")
+    assert world[1].busy_until_s - world.now_s == 0.5
+
+
 def test_an_engine_that_fails_is_left_out_and_heals_by_itself() -> None:
     world = World([engine(1), engine(2)])
     world.fail(world[1])
@@ -216,6 +232,39 @@ async def test_an_alias_falls_back_to_its_next_model() -> None:
         await world.dispatcher.engine_for(plan, CALLER, 10, {1, 2})
 
 
+@in_loop
+async def test_a_model_whose_breakers_are_all_open_is_asked_only_where_no_further_model_can_be() -> None:
+    world = World([engine(1), engine(2, "large")], [FALLBACK])
+    world.fail(world[2])
+    assert (await world.dispatcher.engine_for(world.plan("best"), CALLER, 10)).id == 1
+    world.now_s += 1.1
+    tried = await world.dispatcher.engine_for(world.plan("best"), CALLER, 10)
+    assert tried.id == 2, "it heals by a try of its own"
+    world.dispatcher.started(tried, 1)
+    world.dispatcher.ended(tried, 1, outcome="failed")
+    world[1].failed(refused=True)
+    assert (await world.dispatcher.engine_for(world.plan("best"), CALLER, 10)).id == 2
+
+
+@pytest.mark.parametrize("outcome", ["failed", "busy"])
+def test_an_alias_costs_nobody_an_answer_while_its_first_model_fails(outcome: Any) -> None:
+    """One request after the other, as few as they are, until the first model's engine is left alone, and ever after."""
+    world = World([engine(1), engine(2, "large")], [FALLBACK])
+    for _ in range(50):
+        plan, tried = world.plan("best"), set()
+        state = world.dispatcher.pick(plan)
+        while state is None and plan.next_model():
+            state = world.dispatcher.pick(plan)
+        assert state is not None
+        if state.id == 2:
+            world.dispatcher.started(state, 1)
+            world.dispatcher.ended(state, 1, outcome=outcome, plan=plan)
+            tried.add(state.id)
+            status = 503 if outcome == "busy" else 500
+            assert world.dispatcher.retry(plan, tried, attempts=1, status=status, first_byte=False) is not None
+        world.now_s += 1.2
+
+
 def test_a_list_of_models_has_the_alias_or_what_is_behind_it() -> None:
     world = World([engine(1), engine(2, "large")], [ALIAS])
     by_alias = replace(CALLER, models=frozenset({"chat"}))
@@ -268,8 +317,8 @@ def test_retries_are_a_share_of_the_requests() -> None:
     assert 150 <= allowed <= 200
     world.now_s += 60
     quiet = world.plan()
-    answers = [world.dispatcher.retry(quiet, {1}, attempts=1, status=None, first_byte=False) for _ in range(10)]
-    assert sum(answer is not None for answer in answers) == 3
+    answers = [world.dispatcher.retry(quiet, {1}, attempts=1, status=None, first_byte=False) for _ in range(20)]
+    assert sum(answer is not None for answer in answers) == 10
 
 
 def test_a_providers_key_is_a_header_and_one_that_does_not_open_takes_the_engine_out(caplog: pytest.LogCaptureFixture) -> None:

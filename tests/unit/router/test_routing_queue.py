@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import repeat
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,23 @@ async def test_a_request_waits_no_longer_than_it_may() -> None:
     with pytest.raises(QueueTimedOut):
         await world.dispatcher.engine_for(world.plan(), CALLER, 10)
     assert world.dispatcher.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "tried"), [({"canary_percent": 5}, ()), ({"canary_percent": 50}, ()), ({}, (2,)), ({"canary_percent": 5}, (2,))]
+)
+@in_loop
+async def test_a_place_that_a_request_is_called_for_is_one_that_it_gets(second: dict[str, int], tried: tuple[int, ...]) -> None:
+    """One engine is full, the other has room, and it is a canary, or this request has tried it: called, and never in vain."""
+    for session in range(20):
+        world = World([engine(1, requests_at_once=1), engine(2, **second)])
+        world.dispatcher.started(world[1], 10)
+        world.dispatcher._clock = repeat(100.0, 100).__next__  # so that a circle ends in an error, and not never
+        asked = asyncio.create_task(world.dispatcher.engine_for(world.plan(session=f"s{session}"), CALLER, 10, tried))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert asked.done()
+        assert (await asked).id == 2
 
 
 @in_loop

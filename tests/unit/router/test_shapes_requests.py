@@ -221,6 +221,20 @@ def test_only_what_the_engine_needs_is_changed(other: dict[str, Any], duplicates
     assert decoded["stream_options"] == {**(options or {}), **ASKED}
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({}, {"include_usage": True}),
+        ({"stream_options": None}, {"include_usage": True}),
+        ({"stream_options": {"include_usage": False, "xo": 1}}, {"include_usage": True, "xo": 1}),
+        ({"stream_options": {"include_usage": True}}, {"include_usage": True}),
+    ],
+)
+def test_who_refuses_what_openai_does_not_have_is_not_asked_for_it(options: dict[str, Any], asked: dict[str, Any]) -> None:
+    body = json.dumps({"model": "m", "stream": True, "messages": USER, **options}).encode()
+    assert json.loads(CHAT.prepare(body, CHAT.parse(body), is_strict=True)) == {**json.loads(body), "stream_options": asked}
+
+
 @pytest.mark.parametrize("path", list(GOOD))
 @given(other=OTHER)
 def test_a_request_that_needs_nothing_goes_on_as_it_came(path: str, other: dict[str, Any]) -> None:

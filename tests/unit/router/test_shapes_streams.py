@@ -92,6 +92,14 @@ def test_usage_is_cut_out_wherever_it_stands(usage: object) -> None:
         assert tap_of(CHAT).feed(chunks([made], end=b"")) == chunks([left], end=b"")
 
 
+def test_usage_is_cut_out_of_data_in_several_lines() -> None:
+    event = b'id: 7\ndata: {"choices": [{"index": 0}],\ndata:  "usage": {"prompt_tokens": 9},\ndata: "a": 1}\n\n'
+    first, *data = tap_of(CHAT).feed(event).removesuffix(b"\n\n").split(b"\n")
+    assert first == b"id: 7"
+    assert json.loads(b"\n".join(line.removeprefix(b"data: ") for line in data)) == {"choices": [{"index": 0}], "a": 1}
+    assert tap_of(CHAT, wants_usage=True, wants_running_usage=True).feed(event) == event
+
+
 def test_a_stream_that_breaks_off_has_its_last_running_count() -> None:
     tap = tap_of(CHAT)
     for tokens in (1, 2):

@@ -1,20 +1,27 @@
 -- Every budget with alerts against the sum of the rows of its window, in its organization's time zone. What was told of in this
 -- window is not told of again. Returns how many alerts there were.
-create or replace function control.note_budget_alerts() returns integer
+-- Windows that ended in the last ten minutes are looked at as well: what is spent just before midnight is written just after it.
+create or replace function control.note_budget_alerts_as_of(as_of timestamptz) returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 with windows as (
-    select
-        b.*,
-        case when b.raised_until > now() then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd,
-        case b.period
-            when 'lifetime' then b.created_at
-            else date_trunc(b.period, now() at time zone o.time_zone) at time zone o.time_zone
-        end as window_start
+    select distinct on (b.id, w.window_start) b.*, w.window_start, w.window_end,
+        case when b.raised_until > looked.at then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd
     from control.budgets as b
     inner join control.organizations as o on o.id = b.org_id
-    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0
+    cross join (values (as_of), (as_of - interval '10 minutes')) as looked (at)
+    cross join lateral (
+        select
+            case when b.period = 'lifetime' then b.created_at
+                else date_trunc(b.period, looked.at at time zone o.time_zone) at time zone o.time_zone
+            end as window_start,
+            case when b.period = 'lifetime' then 'infinity'
+                else (date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval) at time zone o.time_zone
+            end as window_end
+    ) as w
+    where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0 and b.created_at < w.window_end
+    order by b.id, w.window_start, looked.at desc
 ),
 spends as (
     select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
@@ -22,7 +29,7 @@ spends as (
     cross join lateral (
         select coalesce(sum(e.cost_picousd), 0) as picousd
         from raw.usage_events as e
-        where e.org_id = w.org_id and e.started_at >= w.window_start
+        where e.org_id = w.org_id and e.started_at >= w.window_start and e.started_at < w.window_end
             and (w.project_id is null or e.project_id = w.project_id)
             and (w.user_id is null or e.user_id = w.user_id)
             and (w.service_account_id is null or e.service_account_id = w.service_account_id)
@@ -42,6 +49,14 @@ noted as (
 )
 
 select count(*)::integer from noted
+$$;
+revoke all on function control.note_budget_alerts_as_of(timestamptz) from public;
+
+create or replace function control.note_budget_alerts() returns integer
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+select control.note_budget_alerts_as_of(now())
 $$;
 revoke all on function control.note_budget_alerts() from public;
 grant execute on function control.note_budget_alerts() to inferhouse_transform;

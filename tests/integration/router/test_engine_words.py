@@ -1,0 +1,129 @@
+"""What engines say of requests: what is for the client reaches it in the form that its SDK reads, what is for us does not."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.router.conftest import Stack
+
+Answer = tuple[int, str, bytes]
+KNOWN_S_MAX = 10
+SECRET = "Incorrect API key provided: sk-oper***ator"
+TOO_LONG: Answer = (400, "application/json", b'{"error": {\n  "message": "too long",\n  "type": "BadRequestError"}}')
+CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
+
+
+class Engine(ThreadingHTTPServer):
+    """Answers every POST with `answer`, after `wait_s`, and keeps the bodies."""
+
+    daemon_threads = True
+    answer: Answer = (200, "application/json", b"{}")
+    wait_s = 0.0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.bodies: list[dict[str, Any]] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Engine
+
+    def do_GET(self) -> None:
+        self._say(200, "application/json", b"{}")
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        time.sleep(self.server.wait_s)
+        self._say(*self.server.answer)
+
+    def _say(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def router_env() -> dict[str, str]:
+    return {"ROUTER_KEEPALIVE_S": "0.1"}
+
+
+@pytest.fixture
+def engine(stack: Stack) -> Iterator[Callable[[str], Engine]]:
+    """In the place of the simulated engine, of a kind."""
+    with Engine() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def of_kind(kind: str) -> Engine:
+            url = f"http://127.0.0.1:{server.server_port}"
+            stack.db.execute("update control.engines set base_url = %s, kind = %s", [url, kind])
+            stack.db.commit()
+            until_s = time.monotonic() + KNOWN_S_MAX
+            while not server.bodies and time.monotonic() < until_s:
+                stack.post({"model": "simulated", "messages": [{"role": "user", "content": "Who is there?"}]})
+            return server
+
+        yield of_kind
+        server.shutdown()
+
+
+def _post(stack: Stack, path: str, **more: Any) -> httpx.Response:
+    body = {"model": "simulated", "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 5} | more
+    return httpx.post(stack.router.url + path, json=body, headers={"authorization": f"Bearer {stack.api_key}"}, timeout=20)
+
+
+def test_what_an_engine_says_of_our_key_is_not_told_to_the_client(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    for status in (401, 402):
+        server.answer = (status, "application/json", json.dumps({"error": {"message": SECRET}}).encode())
+        answer = _post(stack, "/v1/chat/completions")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_failed")
+        assert "sk-oper" not in answer.text
+
+
+def test_a_refusal_that_no_sdk_can_read_is_said_in_the_envelope(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    server.answer = (413, "text/html", b"<html>Request Entity Too Large</html>")
+    said = _post(stack, "/v1/chat/completions")
+    assert (said.status_code, said.json()["error"]["type"]) == (413, "invalid_request_error")
+    assert said.json()["error"]["request_id"] == said.headers["x-request-id"]
+    assert _post(stack, "/v1/messages").json()["type"] == "error"
+    server.answer = TOO_LONG
+    assert _post(stack, "/v1/chat/completions").content == TOO_LONG[2]
+
+
+def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    server.answer, server.wait_s = TOO_LONG, 0.5
+    for path, name in (("/v1/chat/completions", None), ("/v1/messages", "error")):
+        *comments, event, end = _post(stack, path, stream=True).text.split("\n\n")
+        assert comments
+        assert end == ""
+        lines = [line.partition(": ")[::2] for line in event.split("\n")]
+        assert dict(lines).get("event") == name
+        assert json.loads("\n".join(value for field, value in lines if field == "data")) == json.loads(TOO_LONG[2])
+
+
+def test_a_hosted_provider_is_asked_for_nothing_that_its_api_does_not_have(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("openai")
+    events = [CHUNK, {**CHUNK, "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
+    server.answer = (200, "text/event-stream", stream)
+    answer = _post(stack, "/v1/chat/completions", stream=True)
+    assert server.bodies[-1]["stream_options"] == {"include_usage": True}
+    assert answer.text == f"data: {json.dumps(CHUNK)}\n\ndata: [DONE]\n\n"
+    until_s, row = time.monotonic() + KNOWN_S_MAX, None
+    while row is None and time.monotonic() < until_s:
+        row = stack.db.execute("select input_tokens, output_tokens from raw.usage_events where stream").fetchone()
+        stack.db.commit()
+    assert row == (7, 1)

@@ -1,0 +1,168 @@
+"""Engines that answer with something else than an answer: another one is asked, and nobody sees what is ours to mend."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+
+import httpx
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.integration.router.conftest import Stack
+from warehouse.identity.sealed import Sealer
+
+SEALING_KEY, PROVIDER_KEY = "what seals the keys of providers", "sk-of-a-provider"
+PROBED_S, SEEN_S = 2, 10
+LEFT_S_MAX = 1.0
+JSON, HTML, EVENTS = "application/json", "text/html", "text/event-stream"
+PAGE = b"<html><body>\n\nsign in, please\n\n</body></html>"
+TOO_LONG = {"error": {"message": "This model's maximum context length is 8192 tokens.", "code": "context_length_exceeded"}}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}], "usage": USAGE}
+
+
+class OddEngine(ThreadingHTTPServer):
+    """Well by its probes; every call gets `answer`, whole and with a good end. Below a path of its own."""
+
+    daemon_threads, request_queue_size = True, 1
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/below/it"
+        self.answer = 200, JSON, b""
+        self.calls: list[dict[str, str]] = []
+        self.probed = threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop_accepting(self) -> list[socket.socket]:
+        """From now on connections to it are neither made nor refused. Returns those that fill its line."""
+        self.shutdown()
+        filling = []
+        for _ in range(self.request_queue_size + 1):
+            client = socket.socket()
+            client.settimeout(0)
+            client.connect_ex(("127.0.0.1", self.server_address[1]))
+            filling.append(client)
+        return filling
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert self.path == "/below/it/health"
+        self._say(200, JSON, b"{}")
+        self._engine.probed.set()
+
+    def do_POST(self) -> None:
+        assert self.path == "/below/it/v1/chat/completions"
+        self.rfile.read(int(self.headers["content-length"]))
+        self._engine.calls.append({name.lower(): value for name, value in self.headers.items()})
+        self._say(*self._engine.answer)
+
+    @property
+    def _engine(self) -> OddEngine:
+        return cast("OddEngine", self.server)
+
+    def _say(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def router_env() -> dict[str, str]:
+    return {"ROUTER_SEALING_KEY": SEALING_KEY, "ROUTER_HEALTH_INTERVAL_S": str(PROBED_S), "ROUTER_CONNECT_S_MAX": "8"}
+
+
+@pytest.fixture
+def odd(stack: Stack) -> Iterator[OddEngine]:
+    """The one engine of `odd`, a model with less context than `simulated`, which stands behind it in the alias `either`."""
+    engine = OddEngine()
+    model = stack.db.execute(
+        "insert into control.models (name, context_tokens_max, output_tokens_max) values ('odd', 8192, 4096) returning id"
+    ).fetchone()
+    assert model is not None
+    sealed = Sealer([SEALING_KEY]).seal(PROVIDER_KEY, "engine-odd")
+    stack.db.execute(
+        "insert into control.engines (name, kind, base_url, model_id, sealed_key) values ('engine-odd', 'vllm', %s, %s, %s)",
+        [engine.url, model[0], sealed],
+    )
+    stages = [[{"model": "odd", "weight": 1}], [{"model": "simulated", "weight": 1}]]
+    stack.db.execute(
+        "insert into control.model_aliases (public_id, name, stages) values ('alias_00000000000000000001', 'either', %s)",
+        [Jsonb(stages)],
+    )
+    stack.db.commit()
+    assert engine.probed.wait(SEEN_S)
+    yield engine
+    engine.shutdown()
+    engine.server_close()
+
+
+def _events(*events: object) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((200, HTML, PAGE), "engine_failed"),
+        ((200, JSON, PAGE), "engine_failed"),
+        ((401, JSON, b'{"error": {"message": "Incorrect API key provided: sk-of-a-provider"}}'), "engine_401"),
+        ((402, JSON, b'{"error": {"message": "this account has no credits"}}'), "engine_402"),
+        ((400, JSON, json.dumps(TOO_LONG).encode()), "engine_400"),
+    ],
+)
+def test_another_model_answers_for_an_engine_that_gives_no_answer(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], answer: tuple[int, str, bytes], code: str
+) -> None:
+    odd.answer = answer
+    for stream in (False, True, True):
+        found = stack.post(hello | {"model": "either", "stream": stream})
+        assert (found.status_code, found.headers["x-inferhouse-model"]) == (200, "simulated"), found.text
+    rows = stack.rows(6)
+    assert [row["error_code"] for row in rows] == [code, None] * 3
+    assert {row["charge_class"].split("_")[0] for row in rows if row["error_code"]} == {"free"}
+    alone = stack.post(hello | {"model": "odd"})
+    assert alone.status_code == (400 if code == "engine_400" else 502)
+    assert PROVIDER_KEY not in alone.text
+    assert {call["authorization"] for call in odd.calls} == {f"Bearer {PROVIDER_KEY}"}
+
+
+def test_a_stream_that_is_whole_needs_no_end_marker(stack: Stack, odd: OddEngine, hello: dict[str, Any]) -> None:
+    odd.answer = 200, EVENTS, _events(CHUNK)
+    whole = stack.post(hello | {"model": "odd", "stream": True})
+    assert b'"finish_reason": "stop"' in whole.content
+    assert b"error" not in whole.content
+    odd.answer = 200, EVENTS, _events(CHUNK | {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]})
+    assert b"engine_hung_up" in stack.post(hello | {"model": "odd", "stream": True}).content
+    rows = stack.rows(2)
+    assert [(row["status"], row["output_tokens"]) for row in rows] == [("completed", 1), ("engine_failed", 1)]
+
+
+def test_a_client_that_leaves_while_its_engine_is_connected_to_has_a_row(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any]
+) -> None:
+    odd.probed.clear()
+    assert odd.probed.wait(SEEN_S)  # and from now on it is taken for well until the next probe
+    filling = odd.stop_accepting()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{stack.base_url}/chat/completions", json=hello | {"model": "odd"}, timeout=0.2,
+            headers={"authorization": f"Bearer {stack.api_key}"},
+        )  # fmt: skip
+    began = time.monotonic()
+    row = stack.row()
+    assert time.monotonic() - began < LEFT_S_MAX
+    assert (row["status"], row["charge_class"], row["attempt"]) == ("client_closed", "free_refused", 0)
+    assert odd.calls == []
+    for client in filling:
+        client.close()
