@@ -1,6 +1,6 @@
 """Rows against vLLM's own counters: mixed requests of every kind that generates, some of which are left in the middle.
 
-PARITY_REQUESTS=2000 in the environment makes it the long run that docs/benchmarks.md tells of.
+`PARITY_REQUESTS=2000 pytest tests/e2e/test_vllm_parity.py -s` is the long run; it prints what it found.
 """
 
 import os

@@ -67,17 +67,22 @@ def mismatches(entries: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
 
 def _of_one(id_: UUID, rows: Sequence[dict[str, Any]], calls: Sequence[dict[str, Any]]) -> list[str]:
     """A completed row has exactly what an engine counted; any other at most that, in sum."""
-    finished = [tuple(call[name] for name in AT_ENGINE) for call in calls if call["state"] == "finished"]
+    finished = [tuple(_counted(call, name) for name in AT_ENGINE) for call in calls if call["state"] == "finished"]
     found = []
     completed = [tuple(row[name] for name in IN_ROWS) for row in rows if row["status"] == "completed"]
     if len(completed) > 1:
         found.append(f"{id_} completed {len(completed)} times")
     found += [f"{id_}: {counted} in its row, {finished} at the engines" for counted in completed if counted not in finished]
     for name, at_engine in zip(IN_ROWS, AT_ENGINE, strict=True):
-        ours, theirs = sum(row[name] or 0 for row in rows), sum(call[at_engine] for call in calls)
+        ours, theirs = sum(row[name] or 0 for row in rows), sum(_counted(call, at_engine) for call in calls)
         charged = any(row["cost_picousd"] for row in rows)
         if charged and ours > theirs:
             found.append(f"{id_}: {ours} {name} in rows, {theirs} at the engines")
     if not calls and any(row["cost_picousd"] for row in rows):
         found.append(f"{id_} is charged and no engine saw it")
     return found
+
+
+def _counted(call: dict[str, Any], name: str) -> int:
+    """What an engine has counted; tokenize and detokenize count without the model, in a field of their own."""
+    return int(call[name] or (call["counted_tokens"] if name == "prompt_tokens" else 0))
