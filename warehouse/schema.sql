@@ -5,9 +5,13 @@ CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA public;
 
 COMMENT ON EXTENSION timescaledb IS 'Enables scalable inserts and complex queries for time-series data (Apache 2 Edition)';
 
+CREATE SCHEMA archive;
+CREATE SCHEMA billing;
 CREATE SCHEMA control;
 CREATE SCHEMA dagster;
+CREATE SCHEMA findings;
 CREATE SCHEMA intermediate;
+CREATE SCHEMA ledger;
 CREATE SCHEMA marts;
 CREATE SCHEMA migrations;
 CREATE SCHEMA raw;
@@ -383,6 +387,74 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE TABLE raw.usage_events (
+    request_id uuid NOT NULL,
+    trace_id uuid,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint NOT NULL,
+    api_key_id bigint NOT NULL,
+    user_id bigint,
+    service_account_id bigint,
+    cost_picousd bigint,
+    endpoint raw.endpoint NOT NULL,
+    status raw.request_status NOT NULL,
+    finish_reason raw.finish_reason,
+    token_source raw.token_source NOT NULL,
+    charge_class raw.charge_class NOT NULL,
+    model_id integer,
+    engine_id integer,
+    price_id integer,
+    input_tokens integer NOT NULL,
+    cached_input_tokens integer NOT NULL,
+    output_tokens integer NOT NULL,
+    reasoning_tokens integer NOT NULL,
+    queue_us integer,
+    ttft_us integer,
+    duration_us integer NOT NULL,
+    overhead_us integer,
+    attempt smallint NOT NULL,
+    http_status smallint NOT NULL,
+    stream boolean NOT NULL,
+    model_asked text,
+    error_code text,
+    end_user text,
+    tags jsonb,
+    router_life integer,
+    CONSTRAINT usage_events_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT usage_events_check CHECK (((cached_input_tokens >= 0) AND (cached_input_tokens <= input_tokens))),
+    CONSTRAINT usage_events_check1 CHECK (((reasoning_tokens >= 0) AND (reasoning_tokens <= output_tokens))),
+    CONSTRAINT usage_events_check2 CHECK (((cost_picousd IS NULL) OR (price_id IS NOT NULL) OR (cost_picousd = 0))),
+    CONSTRAINT usage_events_check3 CHECK ((finished_at >= started_at)),
+    CONSTRAINT usage_events_cost_picousd_check CHECK ((cost_picousd >= 0)),
+    CONSTRAINT usage_events_duration_us_check CHECK ((duration_us >= 0)),
+    CONSTRAINT usage_events_end_user_check CHECK ((length(end_user) <= 128)),
+    CONSTRAINT usage_events_error_code_check CHECK ((length(error_code) <= 64)),
+    CONSTRAINT usage_events_input_tokens_check CHECK ((input_tokens >= 0)),
+    CONSTRAINT usage_events_model_asked_check CHECK ((length(model_asked) <= 128)),
+    CONSTRAINT usage_events_output_tokens_check CHECK ((output_tokens >= 0)),
+    CONSTRAINT usage_events_overhead_us_check CHECK ((overhead_us >= 0)),
+    CONSTRAINT usage_events_queue_us_check CHECK ((queue_us >= 0)),
+    CONSTRAINT usage_events_tags_check CHECK ((pg_column_size(tags) <= 2048)),
+    CONSTRAINT usage_events_ttft_us_check CHECK ((ttft_us >= 0))
+);
+
+COMMENT ON TABLE raw.usage_events IS 'One row per attempt on an engine (attempt >= 1), plus one per request refused before any (attempt 0).';
+COMMENT ON COLUMN raw.usage_events.recorded_xid IS 'Commit order: readers take rows below pg_snapshot_xmin of their own snapshot, so a row committed late is never missed.';
+COMMENT ON COLUMN raw.usage_events.model_asked IS 'Only where it differs from the model that served, or where none served.';
+COMMENT ON COLUMN raw.usage_events.router_life IS 'The account that the router had the row in: a random number, new at its start and whenever an account is opened anew.
+A sum over rows leaves out those of the accounts that routers hold now, which Redis counts.';
+
+CREATE FUNCTION raw.row_digest(event raw.usage_events) RETURNS bytea
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN sha256(convert_to(concat_ws('|'::text, (event).request_id, (event).attempt, COALESCE(((event).trace_id)::text, ''::text), ((EXTRACT(epoch FROM (event).started_at) * (1000000)::numeric))::bigint, ((EXTRACT(epoch FROM (event).finished_at) * (1000000)::numeric))::bigint, (event).org_id, (event).project_id, (event).api_key_id, COALESCE(((event).user_id)::text, ''::text), COALESCE(((event).service_account_id)::text, ''::text), (event).endpoint, ((event).stream)::integer, (event).status, (event).http_status, COALESCE(((event).finish_reason)::text, ''::text), COALESCE(((event).model_id)::text, ''::text), COALESCE(((event).engine_id)::text, ''::text), (event).input_tokens, (event).cached_input_tokens, (event).output_tokens, (event).reasoning_tokens, (event).token_source, COALESCE(((event).queue_us)::text, ''::text), COALESCE(((event).ttft_us)::text, ''::text), (event).duration_us, COALESCE(((event).overhead_us)::text, ''::text), COALESCE(((event).price_id)::text, ''::text), COALESCE(((event).cost_picousd)::text, ''::text), (event).charge_class, COALESCE((to_json((event).model_asked))::text, ''::text), COALESCE((to_json((event).error_code))::text, ''::text), COALESCE((to_json((event).end_user))::text, ''::text), COALESCE(((event).tags)::text, ''::text)), 'UTF8'::name));
+
+COMMENT ON FUNCTION raw.row_digest(event raw.usage_events) IS 'SHA-256 over the columns of a row, in the order of the function. When and by whom it was recorded is left out: a row that is
+replayed or restored has the same digest. Free text is quoted as JSON, so that no two rows have the same bytes.';
+
 CREATE TABLE control.alert_recipients (
     org_id bigint NOT NULL,
     roles text[] NOT NULL,
@@ -571,6 +643,30 @@ ALTER TABLE control.device_logins ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE control.discounts (
+    id integer NOT NULL,
+    org_id bigint NOT NULL,
+    model_id integer,
+    basis_points integer NOT NULL,
+    months daterange NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT discounts_basis_points_check CHECK (((basis_points >= 1) AND (basis_points <= 10000))),
+    CONSTRAINT discounts_months_check CHECK (((NOT isempty(months)) AND lower_inc(months) AND (NOT upper_inc(months)) AND (lower(months) = date_trunc('month'::text, (lower(months))::timestamp with time zone)) AND (upper_inf(months) OR (upper(months) = date_trunc('month'::text, (upper(months))::timestamp with time zone))))),
+    CONSTRAINT discounts_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+COMMENT ON TABLE control.discounts IS 'Taken from the lines of whole months of an organization; the one of the model comes before the one of all models.';
+
+ALTER TABLE control.discounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.discounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE control.engines (
     id integer NOT NULL,
     name text NOT NULL,
@@ -587,9 +683,13 @@ CREATE TABLE control.engines (
     canary_stopped_at timestamp with time zone,
     canary_stopped_why text,
     canary_percent integer,
+    gpus smallint DEFAULT 0 NOT NULL,
+    gpu_hour_picousd bigint DEFAULT 0 NOT NULL,
     CONSTRAINT engines_base_url_check CHECK ((base_url ~ '^https?://[^/]+(/[^/]+)*$'::text)),
     CONSTRAINT engines_canary_percent_check CHECK (((canary_percent >= 1) AND (canary_percent <= 50))),
     CONSTRAINT engines_canary_stopped_why_check CHECK ((length(canary_stopped_why) <= 300)),
+    CONSTRAINT engines_gpu_hour_picousd_check CHECK (((gpu_hour_picousd >= 0) AND (gpu_hour_picousd <= '1000000000000000'::bigint))),
+    CONSTRAINT engines_gpus_check CHECK (((gpus >= 0) AND (gpus <= 1024))),
     CONSTRAINT engines_kind_check CHECK ((kind = ANY (ARRAY['vllm'::text, 'simulated'::text, 'sglang'::text, 'openai'::text]))),
     CONSTRAINT engines_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text)),
     CONSTRAINT engines_requests_at_once_check CHECK ((requests_at_once > 0)),
@@ -604,6 +704,7 @@ COMMENT ON COLUMN control.engines.served_model IS 'What the engine itself calls 
 COMMENT ON COLUMN control.engines.sealed_key IS 'Key of a hosted provider, encrypted under a key that only processes know.';
 COMMENT ON COLUMN control.engines.canary_stopped_at IS 'A router found it worse than the others; nothing goes to it until a change.';
 COMMENT ON COLUMN control.engines.canary_percent IS 'Share of its model''s requests that it gets on trial; null: it is no canary.';
+COMMENT ON COLUMN control.engines.gpu_hour_picousd IS 'Cost of one GPU for an hour, in pico-dollars.';
 
 ALTER TABLE control.engines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.engines_id_seq
@@ -898,14 +999,33 @@ CREATE TABLE control.prices (
     effective tstzrange NOT NULL,
     reason text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    request_picousd bigint DEFAULT 0 NOT NULL,
+    reasoning_picousd bigint,
+    priority smallint DEFAULT 0 NOT NULL,
+    endpoint raw.endpoint,
+    input_tokens_range int4range DEFAULT '[0,)'::int4range NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT prices_cached_input_picousd_check CHECK (((cached_input_picousd >= 0) AND (cached_input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_conditions_have_priority CHECK (((priority = 0) = ((endpoint IS NULL) AND (input_tokens_range = '[0,)'::int4range) AND (tags = '{}'::jsonb)))),
     CONSTRAINT prices_effective_check CHECK (((NOT isempty(effective)) AND lower_inc(effective) AND (NOT upper_inc(effective)))),
     CONSTRAINT prices_input_picousd_check CHECK (((input_picousd >= 0) AND (input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_input_tokens_range_check CHECK (((NOT isempty(input_tokens_range)) AND (lower(input_tokens_range) >= 0))),
     CONSTRAINT prices_output_picousd_check CHECK (((output_picousd >= 0) AND (output_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+    CONSTRAINT prices_priority_check CHECK (((priority >= 0) AND (priority <= 1000))),
+    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
+    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048)))
 );
 
-COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD) per token; org_id null is the list price, otherwise an override.';
+COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
+before the list price, then the highest priority; priority 0 has no condition.';
+
+COMMENT ON COLUMN control.prices.request_picousd IS 'For each attempt that is charged, beside its tokens.';
+COMMENT ON COLUMN control.prices.reasoning_picousd IS 'Per reasoning token; null: as any other output token.';
+COMMENT ON COLUMN control.prices.endpoint IS 'Only requests of this endpoint; null: of any.';
+COMMENT ON COLUMN control.prices.input_tokens_range IS 'Only requests with so many input tokens: tiers by length of context.';
+COMMENT ON COLUMN control.prices.tags IS 'Only requests that carry all of these tags.';
 
 ALTER TABLE control.prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.prices_id_seq
@@ -1059,6 +1179,35 @@ ALTER TABLE control.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE control.volume_tiers (
+    id integer NOT NULL,
+    model_id integer NOT NULL,
+    org_id bigint,
+    token_class text NOT NULL,
+    above_quantity bigint NOT NULL,
+    basis_points integer NOT NULL,
+    months daterange NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT volume_tiers_above_quantity_check CHECK ((above_quantity > 0)),
+    CONSTRAINT volume_tiers_basis_points_check CHECK (((basis_points >= 1) AND (basis_points <= 10000))),
+    CONSTRAINT volume_tiers_months_check CHECK (((NOT isempty(months)) AND lower_inc(months) AND (NOT upper_inc(months)) AND (lower(months) = date_trunc('month'::text, (lower(months))::timestamp with time zone)) AND (upper_inf(months) OR (upper(months) = date_trunc('month'::text, (upper(months))::timestamp with time zone))))),
+    CONSTRAINT volume_tiers_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT volume_tiers_token_class_check CHECK ((token_class = ANY (ARRAY['input'::text, 'cached_input'::text, 'output'::text, 'reasoning'::text, 'request'::text])))
+);
+
+COMMENT ON TABLE control.volume_tiers IS 'What an organization uses of a model in a month above a quantity costs so much less, up to the next tier. Tiers of the
+organization take the place of those for everybody.';
+
+ALTER TABLE control.volume_tiers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME control.volume_tiers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE control.webhooks (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -1141,67 +1290,6 @@ CREATE TABLE raw.journal_positions (
 
 COMMENT ON TABLE raw.journal_positions IS 'Per router worker: every row started before complete_to is in raw.usage_events. A worker that is cleanly gone has none.';
 
-CREATE TABLE raw.usage_events (
-    request_id uuid NOT NULL,
-    trace_id uuid,
-    started_at timestamp with time zone NOT NULL,
-    finished_at timestamp with time zone NOT NULL,
-    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
-    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    org_id bigint NOT NULL,
-    project_id bigint NOT NULL,
-    api_key_id bigint NOT NULL,
-    user_id bigint,
-    service_account_id bigint,
-    cost_picousd bigint,
-    endpoint raw.endpoint NOT NULL,
-    status raw.request_status NOT NULL,
-    finish_reason raw.finish_reason,
-    token_source raw.token_source NOT NULL,
-    charge_class raw.charge_class NOT NULL,
-    model_id integer,
-    engine_id integer,
-    price_id integer,
-    input_tokens integer NOT NULL,
-    cached_input_tokens integer NOT NULL,
-    output_tokens integer NOT NULL,
-    reasoning_tokens integer NOT NULL,
-    queue_us integer,
-    ttft_us integer,
-    duration_us integer NOT NULL,
-    overhead_us integer,
-    attempt smallint NOT NULL,
-    http_status smallint NOT NULL,
-    stream boolean NOT NULL,
-    model_asked text,
-    error_code text,
-    end_user text,
-    tags jsonb,
-    router_life integer,
-    CONSTRAINT usage_events_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT usage_events_check CHECK (((cached_input_tokens >= 0) AND (cached_input_tokens <= input_tokens))),
-    CONSTRAINT usage_events_check1 CHECK (((reasoning_tokens >= 0) AND (reasoning_tokens <= output_tokens))),
-    CONSTRAINT usage_events_check2 CHECK (((cost_picousd IS NULL) OR (price_id IS NOT NULL) OR (cost_picousd = 0))),
-    CONSTRAINT usage_events_check3 CHECK ((finished_at >= started_at)),
-    CONSTRAINT usage_events_cost_picousd_check CHECK ((cost_picousd >= 0)),
-    CONSTRAINT usage_events_duration_us_check CHECK ((duration_us >= 0)),
-    CONSTRAINT usage_events_end_user_check CHECK ((length(end_user) <= 128)),
-    CONSTRAINT usage_events_error_code_check CHECK ((length(error_code) <= 64)),
-    CONSTRAINT usage_events_input_tokens_check CHECK ((input_tokens >= 0)),
-    CONSTRAINT usage_events_model_asked_check CHECK ((length(model_asked) <= 128)),
-    CONSTRAINT usage_events_output_tokens_check CHECK ((output_tokens >= 0)),
-    CONSTRAINT usage_events_overhead_us_check CHECK ((overhead_us >= 0)),
-    CONSTRAINT usage_events_queue_us_check CHECK ((queue_us >= 0)),
-    CONSTRAINT usage_events_tags_check CHECK ((pg_column_size(tags) <= 2048)),
-    CONSTRAINT usage_events_ttft_us_check CHECK ((ttft_us >= 0))
-);
-
-COMMENT ON TABLE raw.usage_events IS 'One row per attempt on an engine (attempt >= 1), plus one per request refused before any (attempt 0).';
-COMMENT ON COLUMN raw.usage_events.recorded_xid IS 'Commit order: readers take rows below pg_snapshot_xmin of their own snapshot, so a row committed late is never missed.';
-COMMENT ON COLUMN raw.usage_events.model_asked IS 'Only where it differs from the model that served, or where none served.';
-COMMENT ON COLUMN raw.usage_events.router_life IS 'The account that the router had the row in: a random number, new at its start and whenever an account is opened anew.
-A sum over rows leaves out those of the accounts that routers hold now, which Redis counts.';
-
 ALTER TABLE ONLY control.alert_recipients
     ADD CONSTRAINT alert_recipients_pkey PRIMARY KEY (org_id);
 
@@ -1243,6 +1331,12 @@ ALTER TABLE ONLY control.device_logins
 
 ALTER TABLE ONLY control.device_logins
     ADD CONSTRAINT device_logins_user_code_key UNIQUE (user_code);
+
+ALTER TABLE ONLY control.discounts
+    ADD CONSTRAINT discounts_no_overlap EXCLUDE USING gist (org_id WITH =, COALESCE(model_id, 0) WITH =, months WITH &&);
+
+ALTER TABLE ONLY control.discounts
+    ADD CONSTRAINT discounts_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY control.engines
     ADD CONSTRAINT engines_name_key UNIQUE (name);
@@ -1317,7 +1411,7 @@ ALTER TABLE ONLY control.outbox_events
     ADD CONSTRAINT outbox_events_public_id_key UNIQUE (public_id);
 
 ALTER TABLE ONLY control.prices
-    ADD CONSTRAINT prices_no_overlap EXCLUDE USING gist (model_id WITH =, COALESCE(org_id, (0)::bigint) WITH =, effective WITH &&);
+    ADD CONSTRAINT prices_no_overlap EXCLUDE USING gist (model_id WITH =, COALESCE(org_id, (0)::bigint) WITH =, priority WITH =, input_tokens_range WITH &&, effective WITH &&);
 
 ALTER TABLE ONLY control.prices
     ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
@@ -1363,6 +1457,12 @@ ALTER TABLE ONLY control.users
 
 ALTER TABLE ONLY control.users
     ADD CONSTRAINT users_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY control.volume_tiers
+    ADD CONSTRAINT volume_tiers_no_overlap EXCLUDE USING gist (model_id WITH =, COALESCE(org_id, (0)::bigint) WITH =, token_class WITH =, above_quantity WITH =, months WITH &&);
+
+ALTER TABLE ONLY control.volume_tiers
+    ADD CONSTRAINT volume_tiers_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_org_id_id_key UNIQUE (org_id, id);
@@ -1421,10 +1521,12 @@ CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING b
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
 CREATE TRIGGER announce_budget_alert AFTER INSERT ON control.budget_alerts FOR EACH ROW EXECUTE FUNCTION control.announce_budget_alert();
+CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.discounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.engines FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.model_aliases FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.models FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.prices FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
+CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.volume_tiers FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE OF secret_hash, previous_secret_hash, previous_secret_until, kind, org_id, project_id, user_id, service_account_id, scopes, models, cidrs, expires_at, revoked_at, choices_max, output_tokens_max ON control.api_keys FOR EACH ROW EXECUTE FUNCTION control.announce_row('public_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
 CREATE TRIGGER announce_row AFTER INSERT OR DELETE OR UPDATE ON control.limits FOR EACH ROW EXECUTE FUNCTION control.announce_row('org_id');
@@ -1492,6 +1594,12 @@ ALTER TABLE ONLY control.budgets
 
 ALTER TABLE ONLY control.device_logins
     ADD CONSTRAINT device_logins_user_id_fkey FOREIGN KEY (user_id) REFERENCES control.users(id);
+
+ALTER TABLE ONLY control.discounts
+    ADD CONSTRAINT discounts_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY control.discounts
+    ADD CONSTRAINT discounts_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.engines
     ADD CONSTRAINT engines_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
@@ -1561,6 +1669,12 @@ ALTER TABLE ONLY control.shadow_refusals
 
 ALTER TABLE ONLY control.sql_logins
     ADD CONSTRAINT sql_logins_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY control.volume_tiers
+    ADD CONSTRAINT volume_tiers_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY control.volume_tiers
+    ADD CONSTRAINT volume_tiers_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
@@ -1693,6 +1807,8 @@ GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about j
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
+GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
+GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.alert_recipients TO inferhouse_management;
 GRANT SELECT ON TABLE control.api_keys TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.api_keys TO inferhouse_management;
@@ -1718,6 +1834,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_managem
 GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.discounts TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.discounts_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.engines TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.engines TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.engines TO inferhouse_transform;
@@ -1804,6 +1922,8 @@ GRANT SELECT(name) ON TABLE control.users TO inferhouse_transform;
 GRANT SELECT(platform_admin) ON TABLE control.users TO inferhouse_router;
 GRANT SELECT(disabled_at) ON TABLE control.users TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.users_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.volume_tiers TO inferhouse_management;
+GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
@@ -1814,8 +1934,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.idempotent_answers TO inferhouse_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.journal_positions TO inferhouse_router;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_management;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_transform;
-GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
-GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_management;
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_portal;
