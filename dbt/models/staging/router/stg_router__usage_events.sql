@@ -1,5 +1,9 @@
 with source as (
     select * from {{ source('router', 'usage_events') }}
+),
+
+absent as (
+    select * from {{ source('archive', 'absent_days') }}
 )
 
 select
@@ -36,3 +40,10 @@ select
     cost_picousd,
     charge_class::text as charge_class
 from source
+-- What the database has of a day in the archive is not the day but rows that came since: a sum of them would take the place of
+-- the day's. They wait until the day is restored. The first comparison settles it for all that is younger than the archive.
+where
+    started_at >= (
+        select coalesce((max(absent.day) + 1)::timestamp at time zone 'UTC', '-infinity'::timestamptz) from absent
+    )
+    or (started_at at time zone 'UTC')::date not in (select absent.day from absent)
