@@ -168,9 +168,11 @@ def _compare(found: Written, expected: Written) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What the database's own functions refuse."""
+    """What the database's own functions refuse, and a chunk that somebody else holds for longer than they wait."""
     try:
         yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise DayRefused("its rows are being read or written: try again later") from error
     except psycopg.Error as error:
         if error.sqlstate != REFUSED:
             raise

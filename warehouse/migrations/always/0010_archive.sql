@@ -25,12 +25,12 @@ as $$
 $$;
 
 create or replace function archive.drop_day(for_day date, for_version integer) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '30s'
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '5s'
 as $$
 declare
     file archive.files;
     chunk regclass;
-    found record;
+    held record;
     horizon record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -65,10 +65,10 @@ begin
     end if;
     -- From here nobody adds a row to the day, and whoever was about to has committed.
     execute format('lock table %s in share mode', chunk);
-    select * into found from archive.count_and_digest(for_day);
-    if found.usage_rows <> file.usage_rows or found.row_set_digest <> file.row_set_digest then
+    select * into held from archive.count_and_digest(for_day);
+    if held.usage_rows <> file.usage_rows or held.row_set_digest <> file.row_set_digest then
         raise exception '% has % rows that are not those of its file, which has %: archive it again',
-        for_day, found.usage_rows, file.usage_rows using errcode = 'IH001';
+        for_day, held.usage_rows, file.usage_rows using errcode = 'IH001';
     end if;
     select last.as_of_xid into horizon from intermediate.int_usage_horizon as last
     where exists (select from marts.completeness as done where done.computed_at = last.taken_at);
@@ -100,11 +100,11 @@ comment on function archive.drop_day(date, integer) is
 have them all, and the chain of daily digests has them. Anything else is refused with IH001.';
 
 create or replace function archive.restore_day(for_day date) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '30s'
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '5s'
 as $$
 declare
     file archive.files;
-    found record;
+    held record;
     columns text;
 begin
     perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
@@ -129,8 +129,8 @@ begin
         'insert into raw.usage_events (%1$s) select %1$s from archive.incoming_rows where started_at >= $1 and started_at < $2',
         columns
     ) using for_day::timestamptz, (for_day + 1)::timestamptz;
-    select * into found from archive.count_and_digest(for_day);
-    if found.usage_rows <> file.usage_rows or found.row_set_digest <> file.row_set_digest then
+    select * into held from archive.count_and_digest(for_day);
+    if held.usage_rows <> file.usage_rows or held.row_set_digest <> file.row_set_digest then
         raise exception 'these are not the rows that were dropped of %', for_day using errcode = 'IH001';
     end if;
     -- A row that came after the drop and is in the file too was sent twice.
