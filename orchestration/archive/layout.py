@@ -28,6 +28,7 @@ COLUMNS = (
     Column("started_at", INSTANT, encoding=_DELTA),
     Column("finished_at", INSTANT, encoding=_DELTA),
     Column("recorded_at", INSTANT),
+    Column("recorded_xid", pa.int64(), encoding=_DELTA),
     Column("org_id", pa.int64()),
     Column("project_id", pa.int64()),
     Column("api_key_id", pa.int64()),
@@ -59,7 +60,7 @@ COLUMNS = (
     Column("cost_picousd", pa.int64(), nullable=True, encoding=_SPLIT),
     Column("charge_class", pa.string()),
 )
-"""Every column of the row but `recorded_xid`, which is the database's own order and new in another one."""
+"""Every column of the row. `recorded_xid` is the order of commits in the database that wrote the file, and of no other."""
 
 NAMES = tuple(column.name for column in COLUMNS)
 UUIDS = ("request_id", "trace_id")

@@ -13,6 +13,7 @@ import pytest
 from orchestration.archive.days import connected
 from orchestration.archive.files import ArchiveFiles
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
+from tests.integration.dbt.conftest import Dbt
 
 DAY = START.date()
 
@@ -65,6 +66,18 @@ def transform(history: History, role_url: Callable[..., str]) -> Iterator[psycop
 @pytest.fixture
 def files(tmp_path: Path) -> ArchiveFiles:
     return ArchiveFiles(f"file://{tmp_path}/archive")
+
+
+@pytest.fixture(scope="session")
+def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dbt-of-archive")
+
+
+@pytest.fixture
+def dbt(history: History, role_url: Callable[..., str], dbt_target: Path) -> Dbt:
+    made = Dbt(role_url("inferhouse_transform"), dbt_target)
+    made.run("build", "--exclude", "test_type:data")
+    return made
 
 
 def later(day: date, n: int) -> date:

@@ -19,18 +19,6 @@ MARTS = ("marts.usage_hourly", "marts.usage_daily", "marts.invoice_lines", "inte
 RAW = "select count(*) from raw.usage_events where started_at >= '2026-03-01+00' and started_at < '2026-03-02+00'"
 
 
-@pytest.fixture(scope="session")
-def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dbt-of-archive")
-
-
-@pytest.fixture
-def dbt(history: History, role_url: Callable[..., str], dbt_target: Path) -> Dbt:
-    made = Dbt(role_url("inferhouse_transform"), dbt_target)
-    made.run("build", "--exclude", "test_type:data")
-    return made
-
-
 def _marts(db: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:
     return {mart: table(db, mart) for mart in MARTS}
 

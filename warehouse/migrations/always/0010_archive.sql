@@ -114,7 +114,8 @@ begin
     if not found then
         raise exception '% was not dropped: its rows are in the database', for_day using errcode = 'IH001';
     end if;
-    -- Every column but the commit order: a restored row is read by the marts as one that has just come, and the whole day is.
+    -- Rows of the file keep their place in the order of commits: the marts have them, and lines of invoices name them by it.
+    -- Those that came since get a new one, so that the marts compute what they touch again, from the whole day.
     select string_agg(quote_ident(attribute.attname), ', ' order by attribute.attnum) into columns
     from pg_attribute as attribute
     where
@@ -126,7 +127,10 @@ begin
     delete from raw.usage_events as event
     where event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz;
     execute format(
-        'insert into raw.usage_events (%1$s) select %1$s from archive.incoming_rows where started_at >= $1 and started_at < $2',
+        'insert into raw.usage_events (%1$s, recorded_xid) select %1$s,'
+        -- A file of another server has an order that means nothing here.
+        || ' case when recorded_xid < pg_snapshot_xmin(pg_current_snapshot()) then recorded_xid else pg_current_xact_id() end'
+        || ' from archive.incoming_rows where started_at >= $1 and started_at < $2',
         columns
     ) using for_day::timestamptz, (for_day + 1)::timestamptz;
     select * into held from archive.count_and_digest(for_day);
