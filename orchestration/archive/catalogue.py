@@ -1,7 +1,7 @@
 """The archive's tables, as its flows use them. The caller owns connection and transaction."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -58,8 +58,8 @@ def day_digest(conn: psycopg.Connection, day: date) -> tuple[int, bytes]:
     return row[0], row[1]
 
 
-def rows_between(conn: psycopg.Connection, starts_at: datetime, ends_at: datetime) -> Iterator[pa.RecordBatch]:
-    """Raw rows in their order, streamed."""
+def rows_between(conn: psycopg.Connection, starts_at: datetime, ends_at: datetime) -> Generator[pa.RecordBatch, None, None]:
+    """Raw rows in their order, streamed. Who may stop half-way closes the iterator: the connection is busy until then."""
     query = sql.SQL(QUERIES["copy_day"].decode()).format(
         columns=_columns("event"), starts_at=sql.Literal(starts_at), ends_at=sql.Literal(ends_at)
     )
@@ -67,7 +67,7 @@ def rows_between(conn: psycopg.Connection, starts_at: datetime, ends_at: datetim
         reader = _BlockReader(iter(copy))
         if not reader.peek():
             return
-        batches = pa_csv.open_csv(
+        reading = pa_csv.open_csv(
             pa.PythonFile(reader, mode="r"),
             read_options=pa_csv.ReadOptions(column_names=list(layout.NAMES), block_size=_CSV_BLOCK_BYTES, use_threads=False),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
@@ -76,8 +76,9 @@ def rows_between(conn: psycopg.Connection, starts_at: datetime, ends_at: datetim
                 strings_can_be_null=True, quoted_strings_can_be_null=False,
             ),
         )  # fmt: skip
-        for batch in batches:
-            yield layout.from_csv(batch)
+        with reading as batches:
+            for batch in batches:
+                yield layout.from_csv(batch)
 
 
 def put_incoming(conn: psycopg.Connection, batches: Iterable[pa.RecordBatch]) -> None:
@@ -89,10 +90,11 @@ def put_incoming(conn: psycopg.Connection, batches: Iterable[pa.RecordBatch]) ->
             copy.write(csv_of(batch))
 
 
-def csv_of(batch: pa.RecordBatch) -> bytes:
+def csv_of(batch: pa.RecordBatch, without: Sequence[str] = ()) -> bytes:
     """A batch as COPY reads it: null is nothing, an empty text is quoted."""
     buffer = io.BytesIO()
-    pa_csv.write_csv(layout.to_csv(batch), buffer, pa_csv.WriteOptions(include_header=False))
+    texts = layout.to_csv(batch)
+    pa_csv.write_csv(texts.select([name for name in layout.NAMES if name not in without]), buffer, pa_csv.WriteOptions(include_header=False))
     return buffer.getvalue()
 
 

@@ -1,7 +1,7 @@
 """What is done with a day: write it to the archive, verify it, drop it from the database, bring it back."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -50,7 +50,8 @@ def archive_day(conn: psycopg.Connection, files: ArchiveFiles, day: date) -> Arc
             conn.execute(QUERIES["mark_verified"], {"day": day, "version": current.version})
             return catalogue.archived_days(conn, day, day)[day]
         version = _next_version(conn, day)
-        written = files.write(files.path_of(day, version), catalogue.rows_between(conn, *catalogue.bounds(day)))
+        with closing(catalogue.rows_between(conn, *catalogue.bounds(day))) as batches:
+            written = files.write(files.path_of(day, version), batches)
         expected = Written(written.path, usage_rows, written.bytes, written.sha256, digest)
         _compare(files.read_back(written.path), expected)
         conn.execute(

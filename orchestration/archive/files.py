@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -93,7 +93,7 @@ class ArchiveFiles:
             raise ArchiveDamaged(f"{path} cannot be read: {error}") from error
         return Written(path, rows.usage_rows, size, sha256, rows.digest())
 
-    def batches(self, path: str) -> Iterator[pa.RecordBatch]:
+    def batches(self, path: str) -> Generator[pa.RecordBatch, None, None]:
         """Its rows, in order, BATCH_ROWS at a time."""
         with self._fs.open(self._full(path), "rb") as stream:
             for batch in pq.ParquetFile(stream, buffer_size=_BLOCK_BYTES).iter_batches(BATCH_ROWS, columns=list(layout.NAMES)):

@@ -1,6 +1,7 @@
 """What a replay starts from: the rows of control, ledger and billing with their ids, and the month's raw rows."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -98,11 +99,12 @@ def copy_rows(
         with target.cursor() as cur, cur.copy(query) as copy:
             if from_archive:
                 assert files is not None
-                batches = files.batches(archived[day].path)
+                found = files.batches(archived[day].path)
             else:
-                batches = catalogue.rows_between(source, max(low, starts_at), min(high, ends_at))
-            for batch in batches:
-                copy.write(catalogue.csv_of(batch.drop_columns(["recorded_xid"])))
+                found = catalogue.rows_between(source, max(low, starts_at), min(high, ends_at))
+            with closing(found) as batches:
+                for batch in batches:
+                    copy.write(catalogue.csv_of(batch, without=("recorded_xid",)))
     _copy_engine_samples(source, target, starts_at, ends_at)
     return counts
 
