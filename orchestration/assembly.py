@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+from orchestration.defs.archive.jobs import archive_definitions
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
 from orchestration.defs.forecast.assets import spend_forecast
@@ -55,7 +56,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         description="Expected spend of the next two weeks.",
     )
     running = dg.DefaultScheduleStatus.RUNNING
-    return dg.Definitions(
+    own = dg.Definitions(
         assets=[models, spend_forecast, draft_certificate],
         asset_checks=[draft_lines_add_up],
         jobs=[refresh, whole, verify, forecast, upkeep],
@@ -73,4 +74,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "warehouse": Warehouse(database_url=settings.database_url.get_secret_value()),
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
+    )
+    return dg.Definitions.merge(
+        own, archive_definitions(settings.archive_url, settings.archive_options, settings.raw_days_kept)
     )

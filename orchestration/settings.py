@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from warehouse.base.settings import Settings
 from warehouse.identity.networks import parse_networks
 
+RAW_DAYS_KEPT_MIN = 45  # archive.drop_day refuses younger days, whatever is set
 DBT_PROJECT = Path(__file__).resolve().parents[1] / "dbt"
 
 
@@ -23,6 +24,13 @@ class OrchestrationSettings(Settings):
     """Connection string of role inferhouse_dagster; dagster.yaml reads it too."""
     dbt_target_dir: Path = Path("/tmp/inferhouse-dbt")  # noqa: S108  # the runtime gives each instance its own
     """Folder for what dbt compiles: the manifest and one run's SQL."""
+
+    archive_url: str = ""
+    """Folder or bucket of the archive, as `/srv/archive` or `s3://bucket/archive`; without it nothing is archived or dropped."""
+    archive_options: str = "{}"
+    """JSON for the archive's fsspec driver, as `{"anon": false}`; credentials are better left to the driver's own places."""
+    raw_days_kept: int = Field(default=0, ge=0)
+    """Days after which archived days are dropped from the database, at least 45; 0 keeps all."""
 
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
@@ -53,6 +61,13 @@ class OrchestrationSettings(Settings):
         if key is not None and len(bytes.fromhex(key.get_secret_value())) != 32:
             raise ValueError("it has 64 hexadecimal digits")
         return key
+
+    @field_validator("raw_days_kept")
+    @classmethod
+    def _keeps_late_days(cls, count: int) -> int:
+        if 0 < count < RAW_DAYS_KEPT_MIN:
+            raise ValueError(f"rows come up to 40 days late: 0, or at least {RAW_DAYS_KEPT_MIN}")
+        return count
 
     @field_validator("webhook_networks")
     @classmethod

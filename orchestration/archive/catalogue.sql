@@ -69,3 +69,22 @@ where
             and event.started_at < (absent.day + 1)::timestamp at time zone 'UTC'
     )
 order by absent.day
+
+-- name: days_to_archive
+select entry.day
+from (
+    select distinct on (day) day, usage_rows, row_set_digest
+    from archive.daily_digests
+    order by day, sequence desc
+) as entry
+where
+    entry.usage_rows > 0
+    and not exists (
+        select from archive.files as file
+        where
+            file.day = entry.day and file.verified_at is not null and file.superseded_at is null
+            and file.row_set_digest = entry.row_set_digest
+    )
+    and not exists (select from archive.absent_days as absent where absent.day = entry.day)
+order by entry.day
+limit %(limit)s

@@ -12,6 +12,7 @@ from orchestration.archive.files import ArchiveDamaged, ArchiveFiles, Written
 from warehouse.base.errors import InferhouseError
 
 CONNECT_S_MAX = 5
+DAYS_AT_ONCE_MAX = 31  # runs that one tick asks for; the next tick asks for the rest
 REFUSED = "IH001"
 
 
@@ -120,9 +121,26 @@ def restore_late_days(conn: psycopg.Connection, files: ArchiveFiles) -> list[dat
     return days
 
 
+def days_ago(count: int) -> date:
+    """The UTC day so many days before today."""
+    return datetime.now(UTC).date() - timedelta(days=count)
+
+
+def days_of_the_last(conn: psycopg.Connection, age: timedelta) -> list[date]:
+    """Days with a file, of this age at most."""
+    with conn.transaction():
+        return list(catalogue.archived_days(conn, first=days_ago(age.days)))
+
+
+def days_to_archive(conn: psycopg.Connection) -> list[date]:
+    """Days of the chain, oldest first, that have no file of just these rows; at most DAYS_AT_ONCE_MAX."""
+    with conn.transaction():
+        return [row[0] for row in conn.execute(QUERIES["days_to_archive"], {"limit": DAYS_AT_ONCE_MAX})]
+
+
 def days_to_drop(conn: psycopg.Connection, days_kept: int) -> list[date]:
     """Days with a file whose rows are in the database and older than `days_kept` whole days."""
-    last = datetime.now(UTC).date() - timedelta(days=days_kept)
+    last = days_ago(days_kept)
     with conn.transaction():
         present = set(catalogue.raw_days(conn))
         files = catalogue.archived_days(conn, last=last)
