@@ -26,8 +26,6 @@ create unique index files_dropped on archive.files (day) where dropped_at is not
 
 -- Rows on their way back, within one transaction; empty outside it. Not logged: the file is the copy.
 create unlogged table archive.incoming_rows (like raw.usage_events);
-alter table archive.incoming_rows
-alter column recorded_xid drop not null;
 
 create table archive.daily_digests (
     sequence bigint primary key check (sequence > 0),
