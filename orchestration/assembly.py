@@ -75,6 +75,4 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )
-    return dg.Definitions.merge(
-        own, archive_definitions(settings.archive_url, settings.archive_options, settings.raw_days_kept)
-    )
+    return dg.Definitions.merge(own, archive_definitions(settings.archive_url, settings.archive_options, settings.raw_days_kept))

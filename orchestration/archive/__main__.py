@@ -121,7 +121,7 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _row(file: ArchivedDay) -> dict[str, object]:
     fields = dataclasses.asdict(file)
-    return {**fields, "bytes_per_row": round(file.bytes / file.usage_rows, 2)}
+    return {**fields, "bytes_per_row": round(file.size_bytes / file.usage_rows, 2)}
 
 
 if __name__ == "__main__":

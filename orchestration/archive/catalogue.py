@@ -27,7 +27,7 @@ class ArchivedDay:
     version: int
     path: str
     usage_rows: int
-    bytes: int
+    size_bytes: int
     sha256: bytes
     row_set_digest: bytes
     verified_at: datetime
@@ -94,7 +94,9 @@ def csv_of(batch: pa.RecordBatch, without: Sequence[str] = ()) -> bytes:
     """A batch as COPY reads it: null is nothing, an empty text is quoted."""
     buffer = io.BytesIO()
     texts = layout.to_csv(batch)
-    pa_csv.write_csv(texts.select([name for name in layout.NAMES if name not in without]), buffer, pa_csv.WriteOptions(include_header=False))
+    pa_csv.write_csv(
+        texts.select([name for name in layout.NAMES if name not in without]), buffer, pa_csv.WriteOptions(include_header=False)
+    )
     return buffer.getvalue()
 
 

@@ -6,7 +6,7 @@ order by chunk.range_start
 
 -- name: files_in_force
 select distinct on (file.day)
-    file.day, file.version, file.path, file.usage_rows, file.bytes, file.sha256, file.row_set_digest, file.verified_at,
+    file.day, file.version, file.path, file.usage_rows, file.bytes as size_bytes, file.sha256, file.row_set_digest, file.verified_at,
     file.dropped_at
 from archive.files as file
 where
@@ -30,7 +30,7 @@ copy (
 
 -- name: add_file
 insert into archive.files (day, version, path, usage_rows, bytes, sha256, row_set_digest)
-values (%(day)s, %(version)s, %(path)s, %(usage_rows)s, %(bytes)s, %(sha256)s, %(row_set_digest)s)
+values (%(day)s, %(version)s, %(path)s, %(usage_rows)s, %(size_bytes)s, %(sha256)s, %(row_set_digest)s)
 
 -- name: mark_verified
 update archive.files set verified_at = now() where day = %(day)s and version = %(version)s

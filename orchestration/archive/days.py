@@ -53,12 +53,12 @@ def archive_day(conn: psycopg.Connection, files: ArchiveFiles, day: date) -> Arc
         version = _next_version(conn, day)
         with closing(catalogue.rows_between(conn, *catalogue.bounds(day))) as batches:
             written = files.write(files.path_of(day, version), batches)
-        expected = Written(written.path, usage_rows, written.bytes, written.sha256, digest)
+        expected = Written(written.path, usage_rows, written.size_bytes, written.sha256, digest)
         _compare(files.read_back(written.path), expected)
         conn.execute(
             QUERIES["add_file"],
             {
-                "day": day, "version": version, "path": written.path, "usage_rows": usage_rows, "bytes": written.bytes,
+                "day": day, "version": version, "path": written.path, "usage_rows": usage_rows, "size_bytes": written.size_bytes,
                 "sha256": written.sha256, "row_set_digest": digest,
             },
         )  # fmt: skip
@@ -76,7 +76,7 @@ def verify_day(conn: psycopg.Connection, files: ArchiveFiles, day: date) -> Arch
     Raises: DayRefused: the day has no file.  ArchiveDamaged: the file is missing or another one.
     """
     file = _file_of(conn, day)
-    _compare(files.read_back(file.path), Written(file.path, file.usage_rows, file.bytes, file.sha256, file.row_set_digest))
+    _compare(files.read_back(file.path), Written(file.path, file.usage_rows, file.size_bytes, file.sha256, file.row_set_digest))
     with conn.transaction():
         conn.execute(QUERIES["mark_verified"], {"day": day, "version": file.version})
     return file

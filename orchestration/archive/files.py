@@ -38,7 +38,7 @@ class Written:
 
     path: str
     usage_rows: int
-    bytes: int
+    size_bytes: int
     sha256: bytes
     row_set_digest: bytes
 

@@ -116,7 +116,7 @@ def _price(number: int, entry: Mapping[str, Any], models: Mapping[str, int], org
 def _picousd(text: object, digits: int) -> int:
     """Whole pico-dollars of a price written as text: no float is ever between."""
     if not isinstance(text, str):
-        raise TypeError(f"write prices as texts, as \"0.15\", not {text!r}")
+        raise TypeError(f'write prices as texts, as "0.15", not {text!r}')
     exact = Decimal(text) * 10**digits
     if exact < 0 or exact != int(exact):
         raise ValueError(f"{text} is no price of at most {digits} decimals")

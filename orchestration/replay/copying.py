@@ -59,7 +59,8 @@ def copy_control(source: psycopg.Connection, target: psycopg.Connection) -> int:
             target.execute(_format("triggers_off", table=table))
             names = [row[0] for row in source.execute(QUERIES["columns"], {"table": table.as_string(source)})]
             values = sql.SQL(", ").join(
-                sql.SQL(_NOBODY[name]) if name in _NOBODY else sql.Identifier(name) for name in names  # type: ignore[arg-type]
+                sql.SQL(_NOBODY[name]) if name in _NOBODY else sql.Identifier(name)
+                for name in names  # type: ignore[arg-type]
             )
             _pipe(
                 source, _format("copy_from", values=values, table=table),

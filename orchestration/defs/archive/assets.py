@@ -54,7 +54,7 @@ def usage_events(context: dg.AssetExecutionContext, warehouse: Warehouse, archiv
             return dg.MaterializeResult(metadata={"skipped": str(refused)})
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": file.usage_rows, "bytes": file.bytes, "bytes_per_row": file.bytes / file.usage_rows,
+            "dagster/row_count": file.usage_rows, "bytes": file.size_bytes, "bytes_per_row": file.size_bytes / file.usage_rows,
             "version": file.version, "path": file.path, "row_set_digest": file.row_set_digest.hex(),
         }
     )  # fmt: skip

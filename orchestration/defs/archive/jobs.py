@@ -26,7 +26,10 @@ def restore_late_days(context: dg.OpExecutionContext, warehouse: Warehouse, arch
     context.log.info("restored %s days", len(restored))
 
 
-@dg.op(description="Drops archived days that are older than is kept, each after its file was read back.", ins={"after": dg.In(dg.Nothing)})
+@dg.op(
+    description="Drops archived days that are older than is kept, each after its file was read back.",
+    ins={"after": dg.In(dg.Nothing)},
+)
 def drop_old_days(context: dg.OpExecutionContext, config: DropConfig, warehouse: Warehouse, archive: Archive) -> None:
     """A day that may not go yet stays, and says why; the others go."""
     files = archive.files()
@@ -67,11 +70,12 @@ def archive_definitions(archive_url: str, options: str, days_kept: int) -> dg.De
     by_itself = running if archive_url else dg.DefaultScheduleStatus.STOPPED
 
     @dg.schedule(job=write, cron_schedule="17 2 * * *", execution_timezone="UTC", default_status=by_itself)
-    def archive_complete_days(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> list[dg.RunRequest]:
+    def archive_complete_days(warehouse: Warehouse) -> list[dg.RunRequest]:
         """Complete days that the archive does not have as they are now."""
         with connected(warehouse.database_url) as conn:
             due = days.days_to_archive(conn)
-        return [dg.RunRequest(run_key=None, partition_key=day.isoformat()) for day in due]
+        # Asked for once a tick's day: a run that failed is asked for again the day after.
+        return [dg.RunRequest(run_key=f"{day} on {days.days_ago(0)}", partition_key=day.isoformat()) for day in due]
 
     drop = dg.ScheduleDefinition(
         job=drop_archived_days, cron_schedule="47 4 * * *", execution_timezone="UTC", default_status=by_itself,

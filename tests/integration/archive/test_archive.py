@@ -1,6 +1,7 @@
 """Days go to Parquet and come back the same; what is not in a verified file stays in the database."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -32,7 +33,7 @@ def test_an_archived_day_is_the_day_to_the_last_field(
     archived = days.archive_day(transform, files, DAY)
     path = tmp_path / "archive" / archived.path
     assert archived.usage_rows > 250
-    assert archived.bytes == path.stat().st_size
+    assert archived.size_bytes == path.stat().st_size
     exact = db.execute(
         "select count(*), sum(cost_picousd), count(end_user), min(started_at), max(length(model_asked)), sum(stream::integer)"
         " from raw.usage_events where started_at < '2026-03-02+00'"
@@ -105,3 +106,9 @@ def test_no_role_can_drop_a_day_or_forge_its_entry(transform: psycopg.Connection
             ):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     conn.execute(statement.encode())
+
+
+def test_a_read_that_is_broken_off_leaves_the_connection_free(transform: psycopg.Connection) -> None:
+    with closing(catalogue.rows_between(transform, *catalogue.bounds(DAY))) as batches:
+        next(batches)
+    assert transform.execute("select 1").fetchone() == (1,)

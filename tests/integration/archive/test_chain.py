@@ -4,20 +4,25 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from orchestration.archive import chain, days
-from orchestration.archive.files import ArchiveFiles
+from orchestration.archive import chain
 from orchestration.jobs.daily_chain import document, in_force
 from tests.factories import START, copy_events
 from tests.integration.archive.conftest import DAY, History, later
 
+ADDED = """
+insert into raw.usage_events
+select made.*
+from raw.usage_events as event
+cross join lateral jsonb_populate_record(null::raw.usage_events, to_jsonb(event) || '{"attempt": 9}') as made
+where event.request_id = %s
+"""
 COMPLETE_TO = START + timedelta(days=3, hours=12)
 
 
@@ -79,12 +84,7 @@ def test_late_rows_are_an_amendment_and_nothing_is_edited(
         ("update raw.usage_events set cost_picousd = cost_picousd + 1 where request_id = %s", 1, "not the same ones"),
         ("update raw.usage_events set end_user = 'somebody' where request_id = %s", 1, "not the same ones"),
         ("delete from raw.usage_events where request_id = %s", 1, "1 rows are missing"),
-        (
-            "insert into raw.usage_events select made.* from raw.usage_events as event cross join lateral jsonb_populate_record("
-            "null::raw.usage_events, to_jsonb(event) || '{\"attempt\": 9}') as made where event.request_id = %s",
-            1,
-            "1 rows more than the chain has",
-        ),
+        (ADDED, 1, "1 rows more than the chain has"),
     ],
     ids=["alter", "alter text", "delete", "add"],
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """Chunks go when everything that they hold is elsewhere, and the marts never notice."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from orchestration.archive import chain, days
 from orchestration.archive.days import DayRefused
 from orchestration.archive.files import ArchiveDamaged, ArchiveFiles
-from tests.factories import START, copy_events, usage_event
+from tests.factories import START, copy_events
 from tests.integration.archive.conftest import DAY, History
 from tests.integration.dbt.conftest import Dbt, table
 
@@ -63,19 +62,20 @@ def test_a_day_is_dropped_only_when_its_rows_are_in_file_marts_and_chain(
         days.drop_day(transform, files, DAY)
     assert chain.extend(transform).amended == [DAY]
     with psycopg.connect(database_url) as tampering:
-        tampering.execute("update raw.usage_events set output_tokens = output_tokens + 1 where started_at < '2026-03-01 04:00+00'")
+        tampering.execute(
+            "update raw.usage_events set output_tokens = output_tokens + 1 where started_at < '2026-03-01 04:00+00'"
+        )
         tampering.commit()
     with pytest.raises(DayRefused, match="not those of its file"):
         days.drop_day(transform, files, DAY)
     assert _count(db) == before + 1
 
 
-def test_a_row_under_way_to_the_day_is_waited_for(
-    ready: psycopg.Connection, files: ArchiveFiles, database_url: str
-) -> None:
+def test_a_row_under_way_to_the_day_is_waited_for(ready: psycopg.Connection, files: ArchiveFiles, database_url: str) -> None:
     with psycopg.connect(database_url) as writer:
         writer.execute(
-            "insert into raw.usage_events select made.* from (select * from raw.usage_events order by started_at limit 1) as event"
+            "insert into raw.usage_events select made.*"
+            " from (select * from raw.usage_events order by started_at limit 1) as event"
             " cross join lateral jsonb_populate_record("
             "null::raw.usage_events, to_jsonb(event) || jsonb_build_object('request_id', gen_random_uuid())) as made"
         )
@@ -133,7 +133,8 @@ def test_a_late_row_in_an_empty_quarter_of_an_hour_is_counted_after_the_restore(
 ) -> None:
     quarter = db.execute(
         "select at from generate_series('2026-03-01+00'::timestamptz, '2026-03-01 23:45+00', '15 minutes') as at"
-        " where not exists (select from raw.usage_events where started_at >= at and started_at < at + interval '15 minutes') limit 1"
+        " where not exists (select from raw.usage_events where started_at >= at and started_at < at + interval '15 minutes')"
+        " limit 1"
     ).fetchone()
     db.commit()
     assert quarter is not None
@@ -163,9 +164,10 @@ def test_a_restored_day_is_what_was_dropped_or_nothing(
     assert "inferhouse" not in str(_findings(ready, files))
     path.write_bytes(whole)
     # Rows that are not those of the file cannot be smuggled in by whoever may restore.
-    with ready.transaction(force_rollback=True), pytest.raises(psycopg.Error, match="not the rows that were dropped"):
+    with ready.transaction(force_rollback=True):
         ready.execute("insert into archive.incoming_rows select * from raw.usage_events limit 1")
-        ready.execute("select archive.restore_day(%s)", [DAY])
+        with pytest.raises(psycopg.Error, match="not the rows that were dropped"):
+            ready.execute("select archive.restore_day(%s)", [DAY])
     assert days.restore_day(ready, files, DAY) == archived.usage_rows
     assert db.execute(query).fetchall() == rows  # type: ignore[arg-type]
     assert db.execute("select count(*) from archive.incoming_rows").fetchone() == (0,)
