@@ -23,7 +23,11 @@ select 1
 {% endmacro %}
 
 
-{# For views of marts: is this row the session's to see? #}
+{# For views of marts: is this row the session's to see? What builds other marts of them sees every row. #}
 {% macro visible_to_session(org_id) -%}
-({{ org_id }} = (select control.current_org_id()) or (select pg_has_role(session_user, 'inferhouse_platform', 'member')))
+(
+    {{ org_id }} = (select control.current_org_id())
+    or (select pg_has_role(session_user, 'inferhouse_platform', 'member') or session_user = 'inferhouse_transform')
+    or (select control.sees_platform())
+)
 {%- endmacro %}

@@ -230,97 +230,101 @@ revoke all on function billing.total_up(bigint[]) from public;
 
 -- Lines of the month itself, as they are computed now.
 create or replace function billing.add_month(to_invoices bigint[]) returns void
-language sql security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-insert into billing.invoice_lines (
-    public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id, price_id,
-    token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
-    rows_after_xid, as_of_xid, query
-)
-select
-    'il_' || left(encode(sha256(convert_to(i.public_id || '/' || c.line_key, 'UTF8')), 'hex'), 24), i.id, c.line_key, c.kind,
-    c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.project_id, c.model_id, c.price_id, c.token_class,
-    c.above_quantity, c.basis_points, c.usage_rows, c.quantity, c.unit_price_picousd, c.subtotal_picousd, c.amount,
-    '0', c.as_of_xid, billing.frozen_query(i.id, c.kind, c.query, '0', c.as_of_xid)
-from billing.invoices as i
-inner join intermediate.int_invoice_lines as c on c.org_id = i.org_id and c.period_month = i.period_month
-where i.id = any(to_invoices) and i.purpose = 'month'
+begin
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id, price_id,
+        token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
+        rows_after_xid, as_of_xid, query
+    )
+    select
+        'il_' || left(encode(sha256(convert_to(i.public_id || '/' || c.line_key, 'UTF8')), 'hex'), 24), i.id, c.line_key, c.kind,
+        c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.project_id, c.model_id, c.price_id, c.token_class,
+        c.above_quantity, c.basis_points, c.usage_rows, c.quantity, c.unit_price_picousd, c.subtotal_picousd, c.amount,
+        '0', c.as_of_xid, billing.frozen_query(i.id, c.kind, c.query, '0', c.as_of_xid)
+    from billing.invoices as i
+    inner join intermediate.int_invoice_lines as c on c.org_id = i.org_id and c.period_month = i.period_month
+    where i.id = any(to_invoices) and i.purpose = 'month';
+end
 $$;
 
 -- What differs from what is final: of the month itself, or of all months for the invoice of another one.
 create or replace function billing.add_adjustments(to_invoices bigint[]) returns void
-language sql security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-with months as (
-    select i.id as invoice_id, i.public_id, f.org_id, f.period_month, f.frozen_to_xid
-    from billing.invoices as i
-    inner join billing.months_frozen(
-        -- Of one organization, or of all: asked once, and not for each of ten thousand.
-        (select case when count(*) = 1 then max(one.org_id) end from billing.invoices as one where one.id = any(to_invoices))
-    ) as f on f.org_id = i.org_id
-    where i.id = any(to_invoices)
-        and case when i.purpose = 'adjustments' then f.period_month = i.period_month else f.period_month <> i.period_month end
-),
-frozen as (
-    select m.invoice_id, l.org_id, l.period_month, l.line_key, max(coalesce(l.adjusts, l.kind)) as kind,
-        max(l.project_id) as project_id, max(l.model_id) as model_id, max(l.price_id) as price_id,
-        max(l.token_class) as token_class, max(l.above_quantity) as above_quantity, max(l.period_starts_at) as period_starts_at,
-        max(l.period_ends_at) as period_ends_at, max(l.unit_price_picousd) as unit_price_picousd,
-        sum(l.usage_rows) as usage_rows, sum(l.quantity) as quantity, sum(l.subtotal_picousd) as subtotal_picousd
-    from months as m
-    inner join billing.invoice_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
-    inner join billing.invoices as i on i.id = l.invoice_id
-    where i.status = 'final' and i.purpose in ('month', 'adjustments')
-    group by m.invoice_id, l.org_id, l.period_month, l.line_key
-),
-computed as (
-    select m.invoice_id, c.*
-    from months as m
-    inner join intermediate.int_invoice_lines as c on c.org_id = m.org_id and c.period_month = m.period_month
-),
-differences as (
+begin
+    with months as (
+        select i.id as invoice_id, i.public_id, f.org_id, f.period_month, f.frozen_to_xid
+        from billing.invoices as i
+        inner join billing.months_frozen(
+            -- Of one organization, or of all: asked once, and not for each of ten thousand.
+            (select case when count(*) = 1 then max(one.org_id) end from billing.invoices as one where one.id = any(to_invoices))
+        ) as f on f.org_id = i.org_id
+        where i.id = any(to_invoices)
+            and case when i.purpose = 'adjustments' then f.period_month = i.period_month else f.period_month <> i.period_month end
+    ),
+    frozen as (
+        select m.invoice_id, l.org_id, l.period_month, l.line_key, max(coalesce(l.adjusts, l.kind)) as kind,
+            max(l.project_id) as project_id, max(l.model_id) as model_id, max(l.price_id) as price_id,
+            max(l.token_class) as token_class, max(l.above_quantity) as above_quantity, max(l.period_starts_at) as period_starts_at,
+            max(l.period_ends_at) as period_ends_at, max(l.unit_price_picousd) as unit_price_picousd,
+            sum(l.usage_rows) as usage_rows, sum(l.quantity) as quantity, sum(l.subtotal_picousd) as subtotal_picousd
+        from months as m
+        inner join billing.invoice_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
+        inner join billing.invoices as i on i.id = l.invoice_id
+        where i.status = 'final' and i.purpose in ('month', 'adjustments')
+        group by m.invoice_id, l.org_id, l.period_month, l.line_key
+    ),
+    computed as (
+        select m.invoice_id, c.*
+        from months as m
+        inner join intermediate.int_invoice_lines as c on c.org_id = m.org_id and c.period_month = m.period_month
+    ),
+    differences as (
+        select
+            invoice_id, org_id, period_month, line_key, coalesce(c.kind, f.kind) as kind, coalesce(c.project_id, f.project_id) as project_id,
+            coalesce(c.model_id, f.model_id) as model_id, coalesce(c.price_id, f.price_id) as price_id,
+            coalesce(c.token_class, f.token_class) as token_class, coalesce(c.above_quantity, f.above_quantity) as above_quantity,
+            c.basis_points, coalesce(c.period_starts_at, f.period_starts_at) as period_starts_at,
+            coalesce(c.period_ends_at, f.period_ends_at) as period_ends_at,
+            coalesce(c.unit_price_picousd, f.unit_price_picousd) as unit_price_picousd,
+            coalesce(c.usage_rows, 0) - coalesce(f.usage_rows, 0) as usage_rows,
+            coalesce(c.quantity, 0) - coalesce(f.quantity, 0) as quantity,
+            coalesce(c.subtotal_picousd, 0) - coalesce(f.subtotal_picousd, 0) as subtotal_picousd,
+            coalesce(c.query, 'select 0') as query
+        from computed as c
+        full join frozen as f using (invoice_id, org_id, period_month, line_key)
+    )
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, adjusts, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id,
+        price_id, token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
+        rows_after_xid, as_of_xid, query
+    )
     select
-        invoice_id, org_id, period_month, line_key, coalesce(c.kind, f.kind) as kind, coalesce(c.project_id, f.project_id) as project_id,
-        coalesce(c.model_id, f.model_id) as model_id, coalesce(c.price_id, f.price_id) as price_id,
-        coalesce(c.token_class, f.token_class) as token_class, coalesce(c.above_quantity, f.above_quantity) as above_quantity,
-        c.basis_points, coalesce(c.period_starts_at, f.period_starts_at) as period_starts_at,
-        coalesce(c.period_ends_at, f.period_ends_at) as period_ends_at,
-        coalesce(c.unit_price_picousd, f.unit_price_picousd) as unit_price_picousd,
-        coalesce(c.usage_rows, 0) - coalesce(f.usage_rows, 0) as usage_rows,
-        coalesce(c.quantity, 0) - coalesce(f.quantity, 0) as quantity,
-        coalesce(c.subtotal_picousd, 0) - coalesce(f.subtotal_picousd, 0) as subtotal_picousd,
-        coalesce(c.query, 'select 0') as query
-    from computed as c
-    full join frozen as f using (invoice_id, org_id, period_month, line_key)
-)
-insert into billing.invoice_lines (
-    public_id, invoice_id, line_key, kind, adjusts, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id,
-    price_id, token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
-    rows_after_xid, as_of_xid, query
-)
-select
-    'il_' || left(encode(sha256(convert_to(m.public_id || '/' || d.line_key, 'UTF8')), 'hex'), 24), d.invoice_id, d.line_key,
-    'adjustment', d.kind, d.org_id, d.period_month, d.period_starts_at, d.period_ends_at, d.project_id, d.model_id, d.price_id,
-    d.token_class, d.above_quantity, d.basis_points, d.usage_rows, d.quantity, d.unit_price_picousd, d.subtotal_picousd,
-    round(d.subtotal_picousd * 0.000000000001, 2), m.frozen_to_xid, now.as_of_xid,
-    case
-        when d.kind = 'usage' then billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid)
-        else format(
-            'select coalesce((%s), 0) - coalesce((select sum(subtotal_picousd) from billing.lines_up_to(%s)'
-            ' where line_key = %L and invoice_id <> %s), 0)',
-            billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid), d.invoice_id, d.line_key,
-            d.invoice_id
-        )
-    end
-from differences as d
-inner join months as m on m.invoice_id = d.invoice_id and m.period_month = d.period_month
-cross join lateral (
-    select max(c.as_of_xid) as as_of_xid from intermediate.int_invoice_lines as c
-    where c.org_id = d.org_id and c.period_month = d.period_month
-) as now
-where d.subtotal_picousd <> 0 or (d.kind = 'usage' and d.quantity <> 0)
+        'il_' || left(encode(sha256(convert_to(m.public_id || '/' || d.line_key, 'UTF8')), 'hex'), 24), d.invoice_id, d.line_key,
+        'adjustment', d.kind, d.org_id, d.period_month, d.period_starts_at, d.period_ends_at, d.project_id, d.model_id, d.price_id,
+        d.token_class, d.above_quantity, d.basis_points, d.usage_rows, d.quantity, d.unit_price_picousd, d.subtotal_picousd,
+        round(d.subtotal_picousd * 0.000000000001, 2), m.frozen_to_xid, now.as_of_xid,
+        case
+            when d.kind = 'usage' then billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid)
+            else format(
+                'select coalesce((%s), 0) - coalesce((select sum(subtotal_picousd) from billing.lines_up_to(%s)'
+                ' where line_key = %L and invoice_id <> %s), 0)',
+                billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid), d.invoice_id, d.line_key,
+                d.invoice_id
+            )
+        end
+    from differences as d
+    inner join months as m on m.invoice_id = d.invoice_id and m.period_month = d.period_month
+    cross join lateral (
+        select max(c.as_of_xid) as as_of_xid from intermediate.int_invoice_lines as c
+        where c.org_id = d.org_id and c.period_month = d.period_month
+    ) as now
+    where d.subtotal_picousd <> 0 or (d.kind = 'usage' and d.quantity <> 0);
+end
 $$;
 
 -- The query of a computed line, bound to what it had when it was drafted: rows by commit, discounts by the lines before them.
@@ -375,7 +379,7 @@ begin
             w.period_starts_at, w.period_ends_at, w.currency, 'half_up_to_cent', by_whom
         from wanted as w
         where only_org_id is not null or w.purpose = 'month'
-        on conflict (org_id, period_month) where status = 'draft' do update
+        on conflict (org_id, period_month) where status = 'draft' and purpose in ('month', 'adjustments') do update
         set purpose = excluded.purpose, drafted_at = now(), drafted_by = excluded.drafted_by
         returning id
     )
@@ -670,7 +674,6 @@ begin
     ) values (
         'inv_' || left(replace(gen_random_uuid()::text, '-', ''), 24), own.org_id, 'credit_note', 'credit', own.id,
         own.period_month, own.period_starts_at, own.period_ends_at, own.currency, own.rounding_rule, why, by_whom
-    -- A draft of the same month is made anew when it is wanted again; this one is a draft for this transaction only.
     ) returning * into note;
     insert into billing.invoice_lines (
         public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at, period_ends_at, usage_rows, quantity,

@@ -67,7 +67,8 @@ comment on column billing.invoices.purpose is
 'month: the invoice of a month. adjustments: what came for a month that was final. void, credit: against another invoice.';
 comment on column billing.invoices.digest is 'SHA-256 over what the invoice says, line by line: equal digests are equal invoices.';
 create index invoices_org_id_idx on billing.invoices (org_id, period_month);
-create unique index invoices_one_draft on billing.invoices (org_id, period_month) where status = 'draft';
+create unique index invoices_one_draft on billing.invoices (org_id, period_month)
+where status = 'draft' and purpose in ('month', 'adjustments');
 create unique index invoices_one_of_a_month on billing.invoices (org_id, period_month)
 where status = 'final' and purpose = 'month';
 
