@@ -4,8 +4,9 @@ import os
 
 import dagster as dg
 
-from orchestration.defs.billing.assets import draft_certificate
-from orchestration.defs.billing.checks import draft_lines_add_up
+from orchestration.defs.billing.assets import FIRST_MONTH, billing_assets, certify_op
+from orchestration.defs.billing.parity import differences
+from orchestration.defs.billing.schedules import certify_sensor, close_schedule
 from orchestration.defs.forecast.assets import spend_forecast
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
@@ -41,12 +42,10 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     )
     verify = dg.define_asset_job(
         "verify_marts",
-        selection=dg.AssetSelection.assets(*tables_of(models), draft_certificate)
-        | dg.AssetSelection.checks_for_assets(models)
-        | dg.AssetSelection.checks(draft_lines_add_up),
+        selection=dg.AssetSelection.assets(*tables_of(models)) | dg.AssetSelection.checks_for_assets(models),
         tags=WRITES_MARTS,
         executor_def=dg.in_process_executor,
-        description="Brings the marts up to date, runs every dbt test and the billing gate, and certifies the drafts.",
+        description="Brings the marts up to date and runs every dbt test.",
     )
     forecast = dg.define_asset_job(
         "forecast_spend",
@@ -54,17 +53,28 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         executor_def=dg.in_process_executor,
         description="Expected spend of the next two weeks.",
     )
+    without_counters = settings.close_without_counters
+    billing = billing_assets(differences, without_counters=without_counters)
+    certify = certify_op(differences, without_counters=without_counters)
+    close = dg.define_asset_job(
+        "close_month",
+        selection=dg.AssetSelection.assets(*billing),
+        tags={"inferhouse/closes": "a month"},
+        executor_def=dg.in_process_executor,
+        description="A month from drafts through the gate to final invoices. Runs again do what is left.",
+    )
     running = dg.DefaultScheduleStatus.RUNNING
     return dg.Definitions(
-        assets=[models, spend_forecast, draft_certificate],
-        asset_checks=[draft_lines_add_up],
-        jobs=[refresh, whole, verify, forecast, upkeep],
+        assets=[models, spend_forecast, *billing],
+        jobs=[refresh, whole, verify, forecast, upkeep, close, certify],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
             watch_budgets,
+            certify_sensor(certify),
         ],
         schedules=[
+            close_schedule(close, grace_days=settings.close_grace_days, first_month=FIRST_MONTH),
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),

@@ -59,11 +59,6 @@ class Warehouse(dg.ConfigurableResource):
                 for row in rows:
                     copy.write_row(row)
 
-    def draft_lines(self) -> list[dict[str, object]]:
-        """Every draft line, with the two differences that must be 0."""
-        with self.connect() as conn, conn.cursor(row_factory=psycopg.rows.dict_row) as cur:
-            return cur.execute(QUERIES["draft_lines"]).fetchall()
-
 
 def _one(conn: psycopg.Connection, query: str) -> object:
     row = conn.execute(QUERIES[query]).fetchone()

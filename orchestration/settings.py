@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from warehouse.base.settings import Settings
 from warehouse.identity.networks import parse_networks
@@ -23,6 +23,11 @@ class OrchestrationSettings(Settings):
     """Connection string of role inferhouse_dagster; dagster.yaml reads it too."""
     dbt_target_dir: Path = Path("/tmp/inferhouse-dbt")  # noqa: S108  # the runtime gives each instance its own
     """Folder for what dbt compiles: the manifest and one run's SQL."""
+
+    close_grace_days: int = Field(default=3, ge=0, le=60)
+    """Days after a month's end until it is closed: what comes later becomes an adjustment on the next invoice."""
+    close_without_counters: bool = False
+    """Whether a month is closed though an engine's counters were not read on some of its days, as with rows that were imported."""
 
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""

@@ -83,8 +83,8 @@ select
     organization.organization,
     organization.currency,
     computed.period_month,
-    computed.period_month::timestamp at time zone organization.time_zone as period_starts_at,
-    (computed.period_month + interval '1 month') at time zone organization.time_zone as period_ends_at,
+    {{ first_instant('computed.period_month', 'organization.time_zone') }} as period_starts_at,
+    {{ first_instant("(computed.period_month + interval '1 month')", 'organization.time_zone') }} as period_ends_at,
     computed.terms,
     clock_timestamp() as computed_at,
     -- Not the horizon of the run: another run may have moved it on. Every row before this one is in the quarters of hours.
