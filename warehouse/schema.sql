@@ -1122,6 +1122,349 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE FUNCTION ledger.account(for_org_id bigint, kind_of text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    found_id bigint;
+begin
+    select a.id into found_id from ledger.accounts as a where a.org_id = for_org_id and a.kind = kind_of;
+    if found_id is null then
+        insert into ledger.accounts (org_id, kind, currency)
+        select o.id, kind_of, o.currency from control.organizations as o where o.id = for_org_id
+        on conflict on constraint accounts_one_of_a_kind do nothing;
+        select a.id into strict found_id from ledger.accounts as a where a.org_id = for_org_id and a.kind = kind_of;
+    end if;
+    return found_id;
+end
+$$;
+
+CREATE FUNCTION ledger.add_to_account() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update ledger.accounts as a set balance_picousd = a.balance_picousd + new.amount_picousd where a.id = new.account_id;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if session_user = 'inferhouse_management' and not control.sees_platform()
+        and (platform_only or for_org_id is distinct from control.current_org_id()) then
+        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
+    end if;
+end
+$$;
+
+CREATE FUNCTION ledger.check_transaction() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    checked bigint := case tg_table_name
+        when 'transactions' then (to_jsonb(new) ->> 'id')::bigint
+        when 'entries' then (to_jsonb(new) ->> 'transaction_id')::bigint
+        else (select e.transaction_id from ledger.entries as e where e.id = (to_jsonb(new) ->> 'entry_id')::bigint)
+    end;
+    total numeric;
+    currencies integer;
+begin
+    select coalesce(sum(e.amount_picousd), 0), count(distinct a.currency) into total, currencies
+    from ledger.entries as e
+    inner join ledger.accounts as a on a.id = e.account_id
+    where e.transaction_id = checked;
+    if total <> 0 or currencies > 1 then
+        raise exception 'the entries of transaction % sum to %, in % currencies', checked, total, currencies
+            using errcode = 'check_violation', constraint = 'entries_sum_to_zero';
+    end if;
+    if exists (
+        select
+        from ledger.entries as e
+        inner join ledger.accounts as a on a.id = e.account_id
+        where e.transaction_id = checked
+            and case when a.kind = 'wallet' then e.amount_picousd else 0 end
+            <> coalesce((select sum(c.amount_picousd) from ledger.credits as c where c.entry_id = e.id), 0)
+            - coalesce((select sum(l.amount_picousd) from ledger.allocations as l where l.entry_id = e.id), 0)
+    ) then
+        raise exception 'transaction % does not say which credits it is about', checked
+            using errcode = 'check_violation', constraint = 'entries_are_traceable';
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text DEFAULT 'applied to an invoice'::text, author_of text DEFAULT (SESSION_USER)::text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made bigint;
+    taken numeric;
+    credit_ids bigint[];
+    amounts numeric[];
+begin
+    perform ledger.check_caller(for_org_id, false);
+    if up_to_picousd is null or up_to_picousd < 0 or up_to_picousd <> trunc(up_to_picousd) then
+        raise exception 'a draw is of whole pico-dollars, at least 0, not of %', up_to_picousd
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform ledger.lock_wallet(for_org_id);
+    made := ledger.known(for_org_id, 'draw', draw.reference);
+    if made is not null then
+        if exists (select from ledger.transactions as t where t.reverses = made) then
+            raise exception 'the draw % was given back: a new one has a reference of its own', draw.reference
+                using errcode = 'unique_violation';
+        end if;
+        select coalesce(sum(e.amount_picousd), 0) into taken
+        from ledger.entries as e
+        where e.transaction_id = made and e.amount_picousd > 0;
+        if taken > up_to_picousd then
+            raise exception 'the draw % took %, more than % now', draw.reference, taken, up_to_picousd
+                using errcode = 'unique_violation';
+        end if;
+        return taken;
+    end if;
+    select array_agg(o.id order by o.place), array_agg(least(o.remaining_picousd, up_to_picousd - o.before) order by o.place)
+    into credit_ids, amounts
+    from (
+        select
+            c.id, c.remaining_picousd, row_number() over (order by c.expires_at nulls last, c.granted_at, c.id) as place,
+            sum(c.remaining_picousd) over (order by c.expires_at nulls last, c.granted_at, c.id) - c.remaining_picousd as before
+        from ledger.credits as c
+        where c.org_id = for_org_id and c.remaining_picousd > 0
+            and c.granted_at <= draw.at and (c.expires_at is null or c.expires_at > draw.at)
+    ) as o
+    where o.before < up_to_picousd;
+    -- One that took nothing is written down too: repeated, it must not take what has come since.
+    made := ledger.move_out(for_org_id, 'draw', 'consumed', draw.reference, why, author_of, draw.at, credit_ids, amounts);
+    return (select coalesce(sum(e.amount_picousd), 0) from ledger.entries as e where e.transaction_id = made and e.amount_picousd > 0);
+end
+$$;
+
+CREATE FUNCTION ledger.expire_credits(as_of timestamp with time zone DEFAULT now(), credits_max integer DEFAULT 100000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    due record;
+    said record;
+    expired integer := 0;
+begin
+    -- By organization, so that two runs at once take the locks in one order.
+    for due in
+        select c.id, c.org_id, c.public_id
+        from ledger.credits as c
+        where c.remaining_picousd > 0 and c.expires_at <= as_of
+        order by c.org_id, c.expires_at, c.id
+        limit credits_max
+    loop
+        perform ledger.lock_wallet(due.org_id);
+        select c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves
+        into said
+        from ledger.credits as c
+        where c.id = due.id;
+        if said.remaining_picousd > 0 then
+            perform ledger.move_out(
+                due.org_id, 'expiry', 'expired', 'expiry/' || due.public_id || '/' || said.moves, 'its time is over', 'inferhouse',
+                as_of, array[due.id], array[said.remaining_picousd]
+            );
+            expired := expired + 1;
+        end if;
+    end loop;
+    return expired;
+end
+$$;
+
+CREATE FUNCTION ledger.give_back(reference text, why text DEFAULT 'the invoice was voided'::text, author_of text DEFAULT (SESSION_USER)::text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+    made bigint;
+    into_wallet bigint;
+begin
+    select t.id, t.org_id into said from ledger.transactions as t where t.reference = give_back.reference and t.kind = 'draw';
+    if said.id is null then
+        raise exception 'there is no draw %', give_back.reference using errcode = 'no_data_found';
+    end if;
+    perform ledger.check_caller(said.org_id, false);
+    perform ledger.lock_wallet(said.org_id);
+    if not exists (select from ledger.transactions as t where t.reverses = said.id) then
+        insert into ledger.transactions (org_id, kind, reference, reverses, reason, author, happened_at)
+        values (said.org_id, 'give_back', 'give_back/' || said.id, said.id, why, author_of, now())
+        returning id into made;
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        select said.org_id, made, e.account_id, -e.amount_picousd from ledger.entries as e where e.transaction_id = said.id;
+        select e.id into into_wallet from ledger.entries as e where e.transaction_id = made and e.amount_picousd > 0;
+        insert into ledger.allocations (org_id, credit_id, entry_id, amount_picousd)
+        select said.org_id, l.credit_id, into_wallet, -l.amount_picousd
+        from ledger.allocations as l
+        inner join ledger.entries as e on e.id = l.entry_id
+        where e.transaction_id = said.id;
+    end if;
+    return (
+        select coalesce(sum(e.amount_picousd), 0) from ledger.entries as e
+        where e.transaction_id = said.id and e.amount_picousd > 0
+    );
+end
+$$;
+
+CREATE FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone DEFAULT now()) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wallet bigint;
+    made bigint;
+    into_wallet bigint;
+    named text;
+begin
+    perform ledger.check_caller(for_org_id, true);
+    if amount <> trunc(amount) then
+        raise exception 'a credit is of whole pico-dollars, not of %', amount using errcode = 'invalid_parameter_value';
+    end if;
+    wallet := ledger.lock_wallet(for_org_id);
+    made := ledger.known(for_org_id, 'grant', of_reference);
+    if made is not null then
+        return (
+            select c.public_id from ledger.credits as c
+            inner join ledger.entries as e on e.id = c.entry_id
+            where e.transaction_id = made
+        );
+    end if;
+    insert into ledger.transactions (org_id, kind, reference, reason, author, happened_at)
+    values (for_org_id, 'grant', of_reference, why, author_of, at)
+    returning id into made;
+    insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+    values (for_org_id, made, ledger.account(for_org_id, kind_of), -amount);
+    insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+    values (for_org_id, made, wallet, amount)
+    returning id into into_wallet;
+    insert into ledger.credits (public_id, org_id, entry_id, kind, amount_picousd, remaining_picousd, granted_at, expires_at)
+    values (
+        'credit_' || left(replace(gen_random_uuid()::text, '-', ''), 20), for_org_id, into_wallet, kind_of, amount, amount, at, expires
+    )
+    returning public_id into named;
+    return named;
+end
+$$;
+
+CREATE FUNCTION ledger.known(for_org_id bigint, kind_of text, of_reference text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+begin
+    select t.id, t.org_id, t.kind into said from ledger.transactions as t where t.reference = of_reference;
+    if said.id is not null and (said.org_id <> for_org_id or said.kind <> kind_of) then
+        raise exception 'the reference % is taken by another transaction', of_reference using errcode = 'unique_violation';
+    end if;
+    return said.id;
+end
+$$;
+
+CREATE FUNCTION ledger.lock_wallet(for_org_id bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wallet bigint := ledger.account(for_org_id, 'wallet');
+begin
+    perform from ledger.accounts as a where a.id = wallet for update;
+    return wallet;
+end
+$$;
+
+CREATE FUNCTION ledger.move_out(for_org_id bigint, kind_of text, into_account text, of_reference text, why text, author_of text, at timestamp with time zone, credit_ids bigint[], amounts numeric[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    total numeric := coalesce((select sum(u.amount) from unnest(amounts) as u (amount)), 0);
+    made bigint;
+    from_wallet bigint;
+begin
+    insert into ledger.transactions (org_id, kind, reference, reason, author, happened_at)
+    values (for_org_id, kind_of, of_reference, why, author_of, at)
+    returning id into made;
+    if total > 0 then
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        values (for_org_id, made, ledger.account(for_org_id, 'wallet'), -total)
+        returning id into from_wallet;
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        values (for_org_id, made, ledger.account(for_org_id, into_account), total);
+        insert into ledger.allocations (org_id, credit_id, entry_id, amount_picousd)
+        select for_org_id, u.credit_id, from_wallet, u.amount
+        from unnest(credit_ids, amounts) as u (credit_id, amount);
+    end if;
+    return made;
+end
+$$;
+
+CREATE FUNCTION ledger.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'the ledger is append-only: put a compensating transaction into it'
+        using errcode = 'restrict_violation', table = tg_table_name;
+end
+$$;
+
+CREATE FUNCTION ledger.refuse_other_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if pg_trigger_depth() < 2
+        or to_jsonb(old) - '{balance_picousd,remaining_picousd}'::text[]
+        is distinct from to_jsonb(new) - '{balance_picousd,remaining_picousd}'::text[] then
+        raise exception 'the ledger is append-only: put a compensating transaction into it'
+            using errcode = 'restrict_violation', table = tg_table_name;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION ledger.take_from_credit() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update ledger.credits as c set remaining_picousd = c.remaining_picousd - new.amount_picousd where c.id = new.credit_id;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone DEFAULT now()) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+begin
+    perform ledger.check_caller(for_org_id, true);
+    perform ledger.lock_wallet(for_org_id);
+    select c.id, c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves into said
+    from ledger.credits as c
+    where c.org_id = for_org_id and c.public_id = void_credit.credit;
+    if said.id is null then
+        raise exception 'there is no credit %', void_credit.credit using errcode = 'no_data_found';
+    end if;
+    if said.remaining_picousd > 0 then
+        perform ledger.move_out(
+            for_org_id, 'void', 'voided', 'void/' || void_credit.credit || '/' || said.moves, why, author_of, void_credit.at,
+            array[said.id], array[said.remaining_picousd]
+        );
+    end if;
+    return said.remaining_picousd;
+end
+$$;
+
 CREATE TABLE raw.usage_events (
     request_id uuid NOT NULL,
     trace_id uuid,
@@ -2119,6 +2462,125 @@ ALTER TABLE control.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE ledger.accounts (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    kind text NOT NULL,
+    currency text NOT NULL,
+    balance_picousd numeric(38,0) DEFAULT 0 NOT NULL,
+    CONSTRAINT accounts_currency_check CHECK ((currency = 'USD'::text)),
+    CONSTRAINT accounts_kind_check CHECK ((kind = ANY (ARRAY['wallet'::text, 'prepaid'::text, 'promotional'::text, 'consumed'::text, 'expired'::text, 'voided'::text]))),
+    CONSTRAINT accounts_wallet_is_never_negative CHECK (((kind <> 'wallet'::text) OR (balance_picousd >= (0)::numeric)))
+);
+
+COMMENT ON TABLE ledger.accounts IS 'The wallet of an organization; where its credits came from (prepaid, promotional: negative); where they went.';
+
+ALTER TABLE ledger.accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.allocations (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    credit_id bigint NOT NULL,
+    entry_id bigint NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    CONSTRAINT allocations_amount_picousd_check CHECK ((amount_picousd <> (0)::numeric))
+);
+
+COMMENT ON TABLE ledger.allocations IS 'Append-only. Which credits an entry of the wallet was taken from; negative where they were given back.';
+
+ALTER TABLE ledger.allocations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.allocations_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.credits (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    entry_id bigint NOT NULL,
+    kind text NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    remaining_picousd numeric(38,0) NOT NULL,
+    granted_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT credits_amount_picousd_check CHECK ((amount_picousd > (0)::numeric)),
+    CONSTRAINT credits_expiry_check CHECK ((expires_at > granted_at)),
+    CONSTRAINT credits_kind_check CHECK ((kind = ANY (ARRAY['prepaid'::text, 'promotional'::text]))),
+    CONSTRAINT credits_public_id_check CHECK ((public_id ~ '^credit_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT credits_remaining_check CHECK (((remaining_picousd >= (0)::numeric) AND (remaining_picousd <= amount_picousd)))
+);
+
+COMMENT ON TABLE ledger.credits IS 'What a grant put into the wallet, and what is left of it. Only remaining_picousd ever changes.';
+
+ALTER TABLE ledger.credits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.credits_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.entries (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    transaction_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    CONSTRAINT entries_amount_picousd_check CHECK ((amount_picousd <> (0)::numeric))
+);
+
+COMMENT ON TABLE ledger.entries IS 'Append-only. Pico-dollars into an account, or out of it where negative.';
+
+ALTER TABLE ledger.entries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.entries_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.transactions (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    kind text NOT NULL,
+    reference text NOT NULL,
+    reverses bigint,
+    reason text NOT NULL,
+    author text NOT NULL,
+    happened_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    CONSTRAINT transactions_author_check CHECK (((length(author) >= 1) AND (length(author) <= 100))),
+    CONSTRAINT transactions_give_back_reverses CHECK (((kind = 'give_back'::text) = (reverses IS NOT NULL))),
+    CONSTRAINT transactions_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'draw'::text, 'expiry'::text, 'void'::text, 'give_back'::text]))),
+    CONSTRAINT transactions_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT transactions_reference_check CHECK (((length(reference) >= 1) AND (length(reference) <= 200)))
+);
+
+COMMENT ON TABLE ledger.transactions IS 'Append-only. The entries of each sum to zero; a mistake is put right by another one.';
+
+ALTER TABLE ledger.transactions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.transactions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE marts.spend_forecast (
     org_id bigint NOT NULL,
     day_utc date NOT NULL,
@@ -2395,6 +2857,54 @@ ALTER TABLE ONLY control.webhooks
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_one_of_a_kind UNIQUE (org_id, kind, currency);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_credit_once_an_entry UNIQUE (entry_id, credit_id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_of_an_entry UNIQUE (entry_id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_public_id_is_unique UNIQUE (public_id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_one_an_account UNIQUE (transaction_id, account_id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reference_is_unique UNIQUE (reference);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reversed_once UNIQUE (reverses);
+
 ALTER TABLE ONLY marts.spend_forecast
     ADD CONSTRAINT spend_forecast_pkey PRIMARY KEY (org_id, day_utc);
 
@@ -2444,6 +2954,12 @@ CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHER
 CREATE INDEX shadow_refusals_org_id_idx ON control.shadow_refusals USING btree (org_id, day);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
+CREATE INDEX allocations_credit_id ON ledger.allocations USING btree (credit_id, id);
+CREATE INDEX allocations_org_id ON ledger.allocations USING btree (org_id);
+CREATE INDEX credits_expiring ON ledger.credits USING btree (expires_at) WHERE (remaining_picousd > (0)::numeric);
+CREATE INDEX credits_open ON ledger.credits USING btree (org_id, expires_at, granted_at, id) WHERE (remaining_picousd > (0)::numeric);
+CREATE INDEX entries_account_id_id ON ledger.entries USING btree (account_id, id);
+CREATE INDEX transactions_recorded_xid ON ledger.transactions USING btree (recorded_xid);
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
@@ -2480,6 +2996,19 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR 
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
+CREATE TRIGGER add_to_account AFTER INSERT ON ledger.entries FOR EACH ROW EXECUTE FUNCTION ledger.add_to_account();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.allocations FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.credits FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.entries FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transactions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.allocations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.credits DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.entries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.transactions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE TRIGGER held_by_triggers BEFORE UPDATE ON ledger.accounts FOR EACH ROW EXECUTE FUNCTION ledger.refuse_other_change();
+CREATE TRIGGER held_by_triggers BEFORE UPDATE ON ledger.credits FOR EACH ROW EXECUTE FUNCTION ledger.refuse_other_change();
+CREATE TRIGGER take_from_credit AFTER INSERT ON ledger.allocations FOR EACH ROW EXECUTE FUNCTION ledger.take_from_credit();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
 ALTER TABLE ONLY billing.certificates
@@ -2635,6 +3164,39 @@ ALTER TABLE ONLY control.volume_tiers
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_credit FOREIGN KEY (org_id, credit_id) REFERENCES ledger.credits(org_id, id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_entry FOREIGN KEY (org_id, entry_id) REFERENCES ledger.entries(org_id, id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_entry FOREIGN KEY (org_id, entry_id) REFERENCES ledger.entries(org_id, id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_account FOREIGN KEY (org_id, account_id) REFERENCES ledger.accounts(org_id, id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_transaction FOREIGN KEY (org_id, transaction_id) REFERENCES ledger.transactions(org_id, id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reverses_fkey FOREIGN KEY (reverses) REFERENCES ledger.transactions(id);
+
 ALTER TABLE billing.certificates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing.invoice_lines ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing.invoices ENABLE ROW LEVEL SECURITY;
@@ -2737,6 +3299,23 @@ ALTER TABLE control.shadow_refusals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.volume_tiers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.webhooks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.allocations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.credits ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.entries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY management_rows ON ledger.accounts FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.allocations FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.credits FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.entries FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.transactions FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY services_rows ON ledger.accounts FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.allocations FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.credits FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.entries FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.transactions FOR SELECT TO inferhouse_transform USING (true);
+
+ALTER TABLE ledger.transactions ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform_rows ON marts.spend_forecast FOR SELECT TO inferhouse_platform USING (true);
 
@@ -2752,6 +3331,8 @@ GRANT USAGE ON SCHEMA control TO inferhouse_transform;
 GRANT USAGE ON SCHEMA control TO inferhouse_portal;
 GRANT USAGE ON SCHEMA control TO inferhouse_platform;
 GRANT USAGE ON SCHEMA control TO inferhouse_tenant;
+GRANT USAGE ON SCHEMA ledger TO inferhouse_management;
+GRANT USAGE ON SCHEMA ledger TO inferhouse_transform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_portal;
 GRANT USAGE ON SCHEMA marts TO inferhouse_platform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_tenant;
@@ -2860,6 +3441,38 @@ GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about j
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION ledger.account(for_org_id bigint, kind_of text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.add_to_account() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.check_transaction() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) TO inferhouse_management;
+GRANT ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.expire_credits(as_of timestamp with time zone, credits_max integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.expire_credits(as_of timestamp with time zone, credits_max integer) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) TO inferhouse_management;
+GRANT ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION ledger.known(for_org_id bigint, kind_of text, of_reference text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.lock_wallet(for_org_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.move_out(for_org_id bigint, kind_of text, into_account text, of_reference text, why text, author_of text, at timestamp with time zone, credit_ids bigint[], amounts numeric[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.refuse_other_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.take_from_credit() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone) TO inferhouse_management;
 GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
 GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
 GRANT SELECT ON TABLE billing.certificates TO inferhouse_management;
@@ -2894,6 +3507,7 @@ GRANT SELECT,INSERT ON TABLE control.budget_alerts TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.budget_alerts_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.budgets TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_management;
+GRANT SELECT ON TABLE control.budgets TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
@@ -2992,6 +3606,16 @@ GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.accounts TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.accounts TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.allocations TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.allocations TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.credits TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.credits TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.entries TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.entries TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.transactions TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.transactions TO inferhouse_transform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;
