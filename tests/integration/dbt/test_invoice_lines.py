@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
 from tests.integration.dbt.conftest import Dbt
 
-TABLES = ("build", "--exclude", "resource_type:test")
+TABLES = ("run", "--select", "+invoices")
 MONTH = "2026-03-01"
 
 
