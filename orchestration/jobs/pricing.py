@@ -36,12 +36,13 @@ TIER_SCHEMA = {
 }  # fmt: skip
 ORGANIZATION_SCHEMA = {"org_id": pl.Int64, "time_zone": pl.String}
 QUANTITY_KEY = ("org_id", "project_id", "model_id", "price_id")
+VOLUME_KEY = ("org_id", "model_id", "token_class")
 LINE_SCHEMA = {
-    "org_id": pl.Int64, "period_month": pl.Date, "project_id": pl.Int64, "model_id": pl.Int32, "price_id": pl.Int32,
-    "token_class": pl.String, "kind": pl.String, "quantity": pl.Int128, "unit_price_picousd": pl.Int64,
-    "subtotal_picousd": pl.Int128,
+    "org_id": pl.Int64, "period_month": pl.Date, "kind": pl.String, "project_id": pl.Int64, "model_id": pl.Int32,
+    "price_id": pl.Int32, "token_class": pl.String, "above_quantity": pl.Int64, "basis_points": pl.Int32,
+    "quantity": pl.Int128, "unit_price_picousd": pl.Int64, "subtotal_picousd": pl.Int128,
 }  # fmt: skip
-LINE_KEY = ("org_id", "period_month", "project_id", "model_id", "price_id", "token_class")
+LINE_KEY = ("org_id", "period_month", "kind", "project_id", "model_id", "price_id", "token_class", "above_quantity")
 
 
 def price_rows(rows: pl.LazyFrame, book: pl.DataFrame) -> pl.LazyFrame:
@@ -71,7 +72,7 @@ def price_rows(rows: pl.LazyFrame, book: pl.DataFrame) -> pl.LazyFrame:
     )
 
 
-def invoice_lines(
+def invoice_lines(  # noqa: PLR0917  # one for each thing that a line is made of
     rows: pl.LazyFrame,
     book: pl.DataFrame,
     discounts: pl.DataFrame,
@@ -82,7 +83,7 @@ def invoice_lines(
     """Lines of a month of each organization, in its own zone, by the price versions that the rows name.
 
     Args: rows: as ROW_SCHEMA; those of other months are left out.  month: its first day.
-    Returns: as LINE_SCHEMA, sorted by LINE_KEY and kind.
+    Returns: as LINE_SCHEMA, sorted by LINE_KEY.
     """
     return lines_of(quantities(rows, organizations, month).collect(), book, discounts, tiers, month)
 
@@ -113,22 +114,25 @@ def add_up(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def lines_of(summed: pl.DataFrame, book: pl.DataFrame, discounts: pl.DataFrame, tiers: pl.DataFrame, month: date) -> pl.DataFrame:
-    """Lines of quantities: usage, then what volume and discounts take off each of them."""
+    """Lines of quantities: usage, then what volume takes off a class of a model, then what a discount takes off a model."""
     usage = (
         summed.unpivot(on=CLASSES, index=QUANTITY_KEY, variable_name="token_class", value_name="quantity")
         .filter(pl.col("quantity") > 0)
         .join(_unit_prices(book), on=["price_id", "token_class"])
         .filter((pl.col("token_class") != "request") | (pl.col("unit_price_picousd") > 0))
-        .with_columns(
-            period_month=pl.lit(month),
-            kind=pl.lit("usage"),
-            subtotal_picousd=pl.col("quantity") * pl.col("unit_price_picousd").cast(pl.Int128),
-        )
+        .with_columns(subtotal_picousd=pl.col("quantity") * pl.col("unit_price_picousd").cast(pl.Int128))
     )
     volume = _volume_lines(usage, _in_force(tiers, month))
     discounted = _discount_lines(usage, volume, _in_force(discounts, month))
-    lines = [part.select(pl.col(name).cast(kind) for name, kind in LINE_SCHEMA.items()) for part in (usage, volume, discounted)]
-    return pl.concat(lines).sort(*LINE_KEY, "kind", nulls_last=True)
+    kinds = {"usage": usage, "volume_discount": volume, "discount": discounted}
+    lines = [part.with_columns(period_month=pl.lit(month), kind=pl.lit(kind)) for kind, part in kinds.items()]
+    shape = pl.DataFrame(schema=LINE_SCHEMA)
+    told = pl.concat([shape, *(part.select(_as_told(part)) for part in lines)], how="diagonal")
+    return told.sort(LINE_KEY, nulls_last=True)
+
+
+def _as_told(part: pl.DataFrame) -> list[pl.Expr]:
+    return [pl.col(name).cast(kind) for name, kind in LINE_SCHEMA.items() if name in part.columns]
 
 
 def month_spans(zones: Iterable[str], month: date) -> pl.DataFrame:
@@ -217,12 +221,10 @@ def _cost() -> pl.Expr:
 
 
 def _unit_prices(book: pl.DataFrame) -> pl.DataFrame:
-    """(price_id, effective_from, token_class, unit_price_picousd)."""
-    return book.with_columns(reasoning_picousd=pl.coalesce("reasoning_picousd", "output_picousd")).select(
-        "price_id", "effective_from", *(pl.col(f"{name}_picousd").alias(name) for name in CLASSES)
-    ).unpivot(
-        on=CLASSES, index=["price_id", "effective_from"], variable_name="token_class", value_name="unit_price_picousd"
-    )  # fmt: skip
+    """(price_id, token_class, unit_price_picousd)."""
+    named = [pl.col(f"{name}_picousd").alias(name) for name in CLASSES]
+    whole = book.with_columns(reasoning_picousd=pl.coalesce("reasoning_picousd", "output_picousd")).select("price_id", *named)
+    return whole.unpivot(on=CLASSES, index="price_id", variable_name="token_class", value_name="unit_price_picousd")
 
 
 def _in_force(terms: pl.DataFrame, month: date) -> pl.DataFrame:
@@ -230,60 +232,49 @@ def _in_force(terms: pl.DataFrame, month: date) -> pl.DataFrame:
     return terms.filter(begun, pl.col("before_month").is_null() | (pl.col("before_month") > month))
 
 
-def _reduced(amount: pl.Expr) -> pl.Expr:
-    """Basis points' share of it, half up, as what it takes off."""
-    return pl.lit(0, dtype=pl.Int128) - (amount + BASIS_POINTS // 2) // BASIS_POINTS
-
-
 def _volume_lines(usage: pl.DataFrame, tiers: pl.DataFrame) -> pl.DataFrame:
-    """Units of a month stand in a row by version and project; those above a tier cost so much less, up to the next tier."""
-    of_class = ["org_id", "model_id", "token_class"]
+    """Units of a class above a tier, up to the next one, cost so much less than the month's average price of the class.
+
+    Their price is subtotal / quantity, which need not be whole. The quotient is taken apart before it is multiplied, so that
+    nothing on the way is larger than Int128 holds, which would go round and not fail; it is exact up to 1e16 units.
+    """
+    used = usage.group_by(VOLUME_KEY).agg(used=pl.col("quantity").sum(), cost=pl.col("subtotal_picousd").sum())
     ends = tiers.sort("above_quantity").with_columns(
         up_to=pl.col("above_quantity").shift(-1).over("model_id", "org_id", "token_class")
     )
-    own = ends.filter(pl.col("org_id").is_not_null())
+    own = used.join(ends.filter(pl.col("org_id").is_not_null()), on=VOLUME_KEY)
     common = ends.filter(pl.col("org_id").is_null()).drop("org_id")
-    used = usage.select(of_class).unique()
-    applied = pl.concat(
-        [
-            used.join(own, on=of_class).select(*of_class, "above_quantity", "up_to", "basis_points"),
-            used.join(own, on=of_class, how="anti")
-            .join(common, on=["model_id", "token_class"])
-            .select(*of_class, "above_quantity", "up_to", "basis_points"),
-        ]
-    )
-    queued = usage.sort("effective_from", "price_id", "project_id", nulls_last=False).with_columns(
-        _to=pl.col("quantity").cum_sum().over(of_class)
-    )
-    end = pl.min_horizontal("_to", pl.col("up_to").cast(pl.Int128))
-    begin = pl.max_horizontal(pl.col("_to") - pl.col("quantity"), pl.col("above_quantity").cast(pl.Int128))
-    within = pl.max_horizontal(end - begin, pl.lit(0, dtype=pl.Int128))
+    for_everybody = used.join(own, on=VOLUME_KEY, how="anti").join(common, on=["model_id", "token_class"])
+    wide = {name: pl.col(name).cast(pl.Int128) for name in ("used", "cost", "above_quantity", "up_to", "basis_points")}
+    shares = pl.col("quantity") * wide["basis_points"]
+    by_whole_price = shares * (wide["cost"] // wide["used"])
+    rest = by_whole_price % BASIS_POINTS * wide["used"] + shares * (wide["cost"] % wide["used"])
+    unit = wide["used"] * BASIS_POINTS
+    off = by_whole_price // BASIS_POINTS + (rest * 2 + unit) // (unit * 2)
     return (
-        queued.join(applied, on=of_class)
-        .with_columns(_within=within)
-        .group_by(LINE_KEY)
-        .agg(
-            quantity=pl.col("_within").sum(),
-            subtotal_picousd=_reduced(
-                (pl.col("_within") * pl.col("basis_points").cast(pl.Int128)).sum()
-                * pl.col("unit_price_picousd").first().cast(pl.Int128)
-            ),
-        )
+        pl.concat([own, for_everybody.select(own.columns)])
+        .with_columns(quantity=pl.min_horizontal(wide["used"], wide["up_to"]) - wide["above_quantity"])
+        .filter(pl.col("quantity") > 0)
+        .with_columns(subtotal_picousd=pl.lit(0, dtype=pl.Int128) - off)
         .filter(pl.col("subtotal_picousd") != 0)
-        .with_columns(kind=pl.lit("volume_discount"), unit_price_picousd=pl.lit(None, dtype=pl.Int64))
     )
 
 
 def _discount_lines(usage: pl.DataFrame, volume: pl.DataFrame, discounts: pl.DataFrame) -> pl.DataFrame:
-    """The discount of the model comes before that of all models; it is of what volume has left."""
-    of_model = discounts.filter(pl.col("model_id").is_not_null()).select("org_id", "model_id", _of_model="basis_points")
-    of_all = discounts.filter(pl.col("model_id").is_null()).select("org_id", _of_all="basis_points")
-    left = pl.col("subtotal_picousd") + pl.col("_volume").fill_null(0)
+    """The discount of the model comes before that of all models; it is of what volume has left, half up."""
+    of_model = discounts.filter(pl.col("model_id").is_not_null()).select("org_id", "model_id", of_model="basis_points")
+    of_all = discounts.filter(pl.col("model_id").is_null()).select("org_id", of_all="basis_points")
+    parts = [part.select("org_id", "model_id", "subtotal_picousd") for part in (usage, volume)]
+    amount = pl.col("subtotal_picousd") * pl.col("basis_points").cast(pl.Int128)
+    off = (amount + BASIS_POINTS // 2) // BASIS_POINTS
     return (
-        usage.join(volume.select(*LINE_KEY, _volume="subtotal_picousd"), on=LINE_KEY, how="left")
+        pl.concat(parts)
+        .group_by("org_id", "model_id")
+        .agg(pl.col("subtotal_picousd").sum())
         .join(of_model, on=["org_id", "model_id"], how="left")
         .join(of_all, on="org_id", how="left")
-        .with_columns(subtotal_picousd=_reduced(left * pl.coalesce("_of_model", "_of_all").cast(pl.Int128)))
+        .with_columns(basis_points=pl.coalesce("of_model", "of_all"), quantity=pl.lit(1))
+        .filter(pl.col("basis_points").is_not_null())
+        .with_columns(subtotal_picousd=pl.lit(0, dtype=pl.Int128) - off)
         .filter(pl.col("subtotal_picousd") != 0)
-        .with_columns(kind=pl.lit("discount"), unit_price_picousd=pl.lit(None, dtype=pl.Int64))
     )

@@ -1,9 +1,11 @@
 """The engine in Polars against a plain reading of the rules, on random books and months."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -19,7 +21,7 @@ ZONES = ["UTC", "Asia/Kathmandu", "America/New_York", "Pacific/Apia"]
 ORGANIZATIONS = {org_id: ZONES[org_id % len(ZONES)] for org_id in range(1, 5)}
 Row = dict[str, Any]
 
-instants = st.datetimes(datetime(2026, 2, 27), datetime(2026, 4, 2), timezones=st.just(UTC))
+instants = st.integers(0, 34 * 86_400_000_000).map(lambda us: datetime(2026, 2, 27, tzinfo=UTC) + timedelta(microseconds=us))
 prices = st.integers(0, 10**12)
 maybe_tags = st.dictionaries(st.sampled_from(["team", 'a"k', ", "]), st.sampled_from(["x", 'v"', ": "]), max_size=2)
 versions = st.fixed_dictionaries(
@@ -141,12 +143,12 @@ def _unit_price(price: Row, token_class: str) -> int:
     return int(price["output_picousd"] if named is None else named)
 
 
-def _half_up(amount: int) -> int:
-    return (amount + 5000) // 10_000
+def _half_up(amount: Fraction) -> int:
+    return math.floor(amount + Fraction(1, 2))
 
 
 def _oracle(rows: list[Row], book: list[Row], discounted: list[Row], tiered: list[Row]) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """(org, project, model, price, class, kind) -> (quantity, subtotal), one row and one unit of thought at a time."""
+    """(org, project, model, price, class, kind, above) -> (quantity, subtotal), in fractions."""
     by_id = {price["price_id"]: price for price in book}
     used: dict[tuple[Any, ...], int] = defaultdict(int)
     for row in rows:
@@ -157,17 +159,16 @@ def _oracle(rows: list[Row], book: list[Row], discounted: list[Row], tiered: lis
         for token_class, quantity in _classes(row).items():
             if quantity and (token_class != "request" or price["request_picousd"]):
                 used[row["org_id"], row["project_id"], row["model_id"], price["price_id"], token_class] += quantity
-    lines = {}
-    before: dict[tuple[Any, ...], int] = defaultdict(int)
-
-    def place(key: tuple[Any, ...]) -> tuple[Any, ...]:
-        return by_id[key[3]]["effective_from"] or datetime(1, 1, 1, tzinfo=UTC), key[3], key[1]
-
-    for key in sorted(used, key=place):
-        org, _project, model, price_id, token_class = key
-        quantity, unit = used[key], _unit_price(by_id[price_id], token_class)
-        usage = quantity * unit
-        lines[*key, "usage"] = quantity, usage
+    lines: dict[tuple[Any, ...], tuple[int, int]] = {}
+    volumes: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+    models: dict[tuple[int, int], int] = defaultdict(int)
+    for (org, project, model, price_id, token_class), quantity in used.items():
+        subtotal = quantity * _unit_price(by_id[price_id], token_class)
+        lines[org, project, model, price_id, token_class, "usage", None] = quantity, subtotal
+        volumes[org, model, token_class][0] += quantity
+        volumes[org, model, token_class][1] += subtotal
+        models[org, model] += subtotal
+    for (org, model, token_class), (quantity, cost) in volumes.items():
         current = [
             tier for tier in tiered
             if (tier["model_id"], tier["token_class"]) == (model, token_class)
@@ -175,23 +176,21 @@ def _oracle(rows: list[Row], book: list[Row], discounted: list[Row], tiered: lis
         ]  # fmt: skip
         own = [tier for tier in current if tier["org_id"] == org] or [tier for tier in current if tier["org_id"] is None]
         own.sort(key=lambda tier: tier["above_quantity"])
-        first, last = before[org, model, token_class], before[org, model, token_class] + quantity
-        before[org, model, token_class] = last
-        off = above = 0
         for n, tier in enumerate(own):
-            until = own[n + 1]["above_quantity"] if n + 1 < len(own) else last
-            within = max(0, min(last, until) - max(first, tier["above_quantity"]))
-            above, off = above + within, off + within * tier["basis_points"]
-        volume = _half_up(off * unit)
-        if volume:
-            lines[*key, "volume_discount"] = above, -volume
+            until = own[n + 1]["above_quantity"] if n + 1 < len(own) else quantity
+            within = min(quantity, until) - tier["above_quantity"]
+            off = _half_up(Fraction(cost, quantity) * within * Fraction(tier["basis_points"], 10_000)) if within > 0 else 0
+            if off:
+                lines[org, None, model, None, token_class, "volume_discount", tier["above_quantity"]] = within, -off
+                models[org, model] -= off
+    for (org, model), cost in models.items():
         of = {
             d["model_id"]: d["basis_points"] for d in discounted
             if d["org_id"] == org and _within(d["first_month"], MONTH, d["before_month"])
         }  # fmt: skip
-        discount = _half_up((usage - volume) * of.get(model, of.get(None, 0)))
-        if discount:
-            lines[*key, "discount"] = quantity, -discount
+        off = _half_up(cost * Fraction(of.get(model, of.get(None, 0)), 10_000))
+        if off:
+            lines[org, None, model, None, None, "discount", None] = 1, -off
     return lines
 
 
@@ -225,7 +224,7 @@ def test_rows_and_lines_are_those_of_a_plain_reading_of_the_rules(
         priced.lazy(), _book_frame(book), _frame(discounted, pricing.DISCOUNT_SCHEMA), _frame(tiered, pricing.TIER_SCHEMA),
         pl.DataFrame(list(ORGANIZATIONS.items()), schema=pricing.ORGANIZATION_SCHEMA, orient="row"), MONTH,
     )  # fmt: skip
-    key = ("org_id", "project_id", "model_id", "price_id", "token_class", "kind")
+    key = ("org_id", "project_id", "model_id", "price_id", "token_class", "kind", "above_quantity")
     told = {tuple(line[name] for name in key): (line["quantity"], line["subtotal_picousd"]) for line in lines.to_dicts()}
     assert len(told) == lines.height
     assert told == _oracle(rows, book, discounted, tiered)
@@ -260,7 +259,7 @@ def test_a_cost_that_no_bigint_holds_is_an_error_and_not_another_number() -> Non
         "tags": None, "charge_class": "charged", "input_tokens": 2**31 - 1, "cached_input_tokens": 0, "output_tokens": 0,
         "reasoning_tokens": 0,
     }  # fmt: skip
-    price: Row = {name: None for name in pricing.BOOK_SCHEMA} | {
+    price: Row = dict.fromkeys(pricing.BOOK_SCHEMA) | {
         "price_id": 1, "model_id": 1, "priority": 0, "input_tokens_from": 0, "tags": {}, "input_picousd": 10**12,
         "cached_input_picousd": 0, "output_picousd": 0, "request_picousd": 0,
     }  # fmt: skip
