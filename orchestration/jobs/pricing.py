@@ -97,14 +97,13 @@ def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date) -> 
         "cached_input": pl.col("cached_input_tokens"),
         "output": pl.col("output_tokens") - pl.col("reasoning_tokens"),
         "reasoning": pl.col("reasoning_tokens"),
-        "request": pl.lit(1),
     }
     return (
         rows.filter((pl.col("charge_class") == "charged") & pl.col("price_id").is_not_null())
         .join(spans.lazy().select("org_id", "month_starts_at", "month_ends_at"), on="org_id")
         .filter(in_month)
         .group_by(QUANTITY_KEY)
-        .agg(**{name: count.cast(pl.Int128).sum() for name, count in counted.items()})
+        .agg(**{name: count.cast(pl.Int128).sum() for name, count in counted.items()}, request=pl.len().cast(pl.Int128))
     )
 
 

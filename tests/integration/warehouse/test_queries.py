@@ -28,7 +28,7 @@ def _prepare_all(db: psycopg.Connection, file: Path) -> None:
     for name, query in parse_queries(file.read_text()).items():
         text = query.decode()
         if text.startswith("copy"):  # what COPY and CREATE say cannot be prepared: they are run, with nothing in them
-            with db.cursor().copy(query):
+            with db.cursor().copy(query, dict.fromkeys(_PARAMETER.findall(text)) or None):
                 pass
         elif text.startswith("create"):
             db.execute(query)

@@ -26,7 +26,7 @@ prices = st.integers(0, 10**12)
 maybe_tags = st.dictionaries(st.sampled_from(["team", 'a"k', ", "]), st.sampled_from(["x", 'v"', ": "]), max_size=2)
 versions = st.fixed_dictionaries(
     {
-        "model_id": st.integers(1, 2),
+        "model_id": st.just(1) | st.integers(1, 2),
         "org_id": st.none() | st.integers(1, 3),
         "priority": st.integers(0, 3),
         "endpoint": st.none() | st.sampled_from(["chat.completions", "embeddings"]),
@@ -45,9 +45,9 @@ versions = st.fixed_dictionaries(
 raw_rows = st.fixed_dictionaries(
     {
         "started_at": instants,
-        "org_id": st.integers(1, 4),
-        "project_id": st.integers(1, 3),
-        "model_id": st.integers(1, 3),
+        "org_id": st.integers(1, 2) | st.integers(1, 4),
+        "project_id": st.integers(1, 2),
+        "model_id": st.just(1) | st.integers(1, 3),
         "endpoint": st.sampled_from(["chat.completions", "embeddings", "score"]),
         "tags": st.none() | maybe_tags,
         "charge_class": st.sampled_from(["charged", "charged", "charged", "free_timed_out"]),
@@ -201,7 +201,7 @@ def _once(drawn: list[Row], *columns: str) -> list[Row]:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.lists(raw_rows, min_size=1, max_size=30), st.lists(versions, max_size=12), st.lists(discounts, max_size=6),
+    st.lists(raw_rows, min_size=8, max_size=30), st.lists(versions, min_size=2, max_size=12), st.lists(discounts, max_size=6),
     st.lists(tiers, max_size=8),
 )  # fmt: skip
 def test_rows_and_lines_are_those_of_a_plain_reading_of_the_rules(
