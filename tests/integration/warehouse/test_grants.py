@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tests.integration.router.matrix import World
 
 ALL = "siud"
-SCHEMAS = ["control", "raw", "marts", "migrations"]
+SCHEMAS = ["control", "raw", "findings", "marts", "migrations"]
 LOGINS = ("router", "management", "transform", "portal", "platform", "dagster", "read-only login")
 _READ_BY_SERVICES = {"management": ALL, "router": "s", "transform": "s"}
 _MARTS = {"transform": ALL, "portal": "s", "platform": "s", "read-only login": "s"}
@@ -49,6 +49,10 @@ MAY: dict[str, dict[str, str]] = {
     "raw.idempotent_answers": {"router": ALL},
     "raw.usage_events": {"router": "si", "transform": "s"},
     "raw.journal_positions": {"router": ALL, "transform": "s", "management": "s"},
+    "findings.anomalies": {"transform": "siu"},
+    "findings.forecast_backtests": {"transform": "sid"},
+    "findings.repricing_runs": {"transform": "si"},
+    "findings.adjustments": {"transform": "si"},
     "marts.spend_forecast": _MARTS,
     "migrations.applied": {},
 }  # fmt: skip

@@ -25,11 +25,13 @@ def _numbered(query: str) -> str:
 
 
 def _prepare_all(db: psycopg.Connection, file: Path) -> None:
+    db.execute("deallocate all")  # another file may have a query of the same name
     for name, query in parse_queries(file.read_text()).items():
         text = query.decode()
         if text.startswith("copy"):  # what COPY and CREATE say cannot be prepared: they are run, with nothing in them
-            with db.cursor().copy(query):
-                pass
+            with db.cursor().copy(query, dict.fromkeys(_PARAMETER.findall(text)) or None) as copy:
+                while "to stdout" in text and copy.read():
+                    pass
         elif text.startswith("create"):
             db.execute(query)
         else:
