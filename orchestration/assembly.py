@@ -9,7 +9,10 @@ from orchestration.defs.billing.checks import draft_lines_add_up
 from orchestration.defs.forecast.assets import spend_forecast
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
-from orchestration.defs.transform.assets import dbt_models, tables_of
+from orchestration.defs.service.checks import engines_agree_with_rows, engines_are_sampled
+from orchestration.defs.service.jobs import service_jobs, service_schedules
+from orchestration.defs.service.sensors import sample_engines_sensor
+from orchestration.defs.transform.assets import dbt_models, dbt_service_models, tables_of
 from orchestration.defs.transform.project import DBT, QuickDbt, dbt_project, version_of_models
 from orchestration.defs.transform.sensors import refresh_sensor
 from orchestration.defs.upkeep.ops import upkeep
@@ -25,6 +28,9 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     os.environ.update(settings.dbt_environment())  # dbt runs as a child process and reads its profile from there
     project = dbt_project(settings)
     models = dbt_models(project)
+    service_models = dbt_service_models(project)
+    service_checks = [engines_agree_with_rows(settings.operator_organization), engines_are_sampled]
+    service = service_jobs(service_models, service_checks)
     refresh = dg.define_asset_job(
         "refresh_marts",
         selection=dg.AssetSelection.assets(*tables_of(models)).without_checks(),
@@ -34,7 +40,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     )
     whole = dg.define_asset_job(
         "build_marts",
-        selection=dg.AssetSelection.assets(models).without_checks(),
+        selection=dg.AssetSelection.assets(models, service_models).without_checks(),
         tags=WRITES_MARTS,
         executor_def=dg.in_process_executor,
         description="Makes views and tables: the first time, and when the models have changed.",
@@ -56,17 +62,19 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     )
     running = dg.DefaultScheduleStatus.RUNNING
     return dg.Definitions(
-        assets=[models, spend_forecast, draft_certificate],
-        asset_checks=[draft_lines_add_up],
-        jobs=[refresh, whole, verify, forecast, upkeep],
+        assets=[models, service_models, spend_forecast, draft_certificate],
+        asset_checks=[draft_lines_add_up, *service_checks],
+        jobs=[refresh, whole, verify, forecast, upkeep, *service],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
             watch_budgets,
+            sample_engines_sensor,
         ],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),
+            *service_schedules(service),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),
         ],
         resources={

@@ -74,7 +74,9 @@ def test_sglang_is_read_by_its_own_names() -> None:
     assert (load.request_us, load.started_at) == (3_500_000, None)
 
 
-@pytest.mark.parametrize(("true", "absurd"), [("512.0", "-1"), ("512.0", "1e30"), ("12.5", "1e18"), ("0.75", "1.5"), ("4.0", "-4")])
+@pytest.mark.parametrize(
+    ("true", "absurd"), [("512.0", "-1"), ("512.0", "1e30"), ("12.5", "1e18"), ("0.75", "1.5"), ("4.0", "-4")]
+)
 def test_counts_that_cannot_be_are_refused(true: str, absurd: str) -> None:
     with pytest.raises(MetricsUnreadable, match="no such count"):
         parse_load(TEXT.replace(f" {true}\n", f" {absurd}\n"))
