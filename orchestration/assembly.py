@@ -4,13 +4,14 @@ import os
 
 import dagster as dg
 
-from orchestration.defs.billing.assets import FIRST_MONTH, billing_assets, certify_op
-from orchestration.defs.billing.parity import differences
-from orchestration.defs.billing.schedules import certify_sensor, close_schedule
+from orchestration.defs.billing.definitions import billing_definitions
 from orchestration.defs.forecast.assets import spend_forecast
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
-from orchestration.defs.transform.assets import dbt_models, tables_of
+from orchestration.defs.service.checks import engines_agree_with_rows, engines_are_sampled
+from orchestration.defs.service.jobs import service_jobs, service_schedules
+from orchestration.defs.service.sensors import sample_engines_sensor
+from orchestration.defs.transform.assets import dbt_models, dbt_service_models, tables_of
 from orchestration.defs.transform.project import DBT, QuickDbt, dbt_project, version_of_models
 from orchestration.defs.transform.sensors import refresh_sensor
 from orchestration.defs.upkeep.ops import upkeep
@@ -26,6 +27,9 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     os.environ.update(settings.dbt_environment())  # dbt runs as a child process and reads its profile from there
     project = dbt_project(settings)
     models = dbt_models(project)
+    service_models = dbt_service_models(project)
+    service_checks = [engines_agree_with_rows(settings.operator_organization), engines_are_sampled]
+    service = service_jobs(service_models, service_checks)
     refresh = dg.define_asset_job(
         "refresh_marts",
         selection=dg.AssetSelection.assets(*tables_of(models)).without_checks(),
@@ -35,7 +39,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     )
     whole = dg.define_asset_job(
         "build_marts",
-        selection=dg.AssetSelection.assets(models).without_checks(),
+        selection=dg.AssetSelection.assets(models, service_models).without_checks(),
         tags=WRITES_MARTS,
         executor_def=dg.in_process_executor,
         description="Makes views and tables: the first time, and when the models have changed.",
@@ -53,30 +57,21 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         executor_def=dg.in_process_executor,
         description="Expected spend of the next two weeks.",
     )
-    without_counters = settings.close_without_counters
-    billing = billing_assets(differences, without_counters=without_counters)
-    certify = certify_op(differences, without_counters=without_counters)
-    close = dg.define_asset_job(
-        "close_month",
-        selection=dg.AssetSelection.assets(*billing),
-        tags={"inferhouse/closes": "a month"},
-        executor_def=dg.in_process_executor,
-        description="A month from drafts through the gate to final invoices. Runs again do what is left.",
-    )
     running = dg.DefaultScheduleStatus.RUNNING
-    return dg.Definitions(
-        assets=[models, spend_forecast, *billing],
-        jobs=[refresh, whole, verify, forecast, upkeep, close, certify],
+    own = dg.Definitions(
+        assets=[models, service_models, spend_forecast],
+        asset_checks=service_checks,
+        jobs=[refresh, whole, verify, forecast, upkeep, *service],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
             watch_budgets,
-            certify_sensor(certify),
+            sample_engines_sensor,
         ],
         schedules=[
-            close_schedule(close, grace_days=settings.close_grace_days, first_month=FIRST_MONTH),
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),
+            *service_schedules(service),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),
         ],
         resources={
@@ -84,3 +79,4 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )
+    return dg.Definitions.merge(own, billing_definitions(settings))

@@ -46,6 +46,11 @@ class Warehouse(dg.ConfigurableResource):
         assert need is not None
         return need
 
+    def service_marts_are_built(self) -> bool:
+        """Whether the marts of service are there, with the views beneath them."""
+        with self.connect() as conn:
+            return bool(_one(conn, "service_marts_are_built"))
+
     def daily_costs(self) -> list[tuple[object, ...]]:
         """(org_id, day_utc, cost_picousd): what each organization spent on each UTC day."""
         with self.connect() as conn:

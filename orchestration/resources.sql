@@ -1,6 +1,9 @@
 -- name: marts_are_built
 select to_regclass('marts.completeness') is not null and to_regclass('intermediate.int_usage_horizon') is not null
 
+-- name: service_marts_are_built
+select to_regclass('marts.reconciliation_daily') is not null
+
 -- name: refresh_need
 select
     true as built,

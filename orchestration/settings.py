@@ -29,6 +29,8 @@ class OrchestrationSettings(Settings):
     close_without_counters: bool = False
     """Whether a month is closed though an engine's counters were not read on some of its days, as with rows that were imported."""
 
+    operator_organization: str | None = Field(default=None, pattern=r"^org_[0-9a-z]+$")
+    """Public id of the organization of whoever runs the platform: it is told of what concerns all, such as engines that drift."""
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
     webhook_networks: str = ""
@@ -46,7 +48,9 @@ class OrchestrationSettings(Settings):
     smtp_sender: str | None = None
     """Sender of the mails, as `Inferhouse <alerts@example.org>`."""
 
-    @field_validator("webhook_key", "smtp_host", "smtp_user", "smtp_password", "smtp_sender", mode="before")
+    @field_validator(
+        "operator_organization", "webhook_key", "smtp_host", "smtp_user", "smtp_password", "smtp_sender", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         """A container's environment has a variable that nobody set as an empty one."""

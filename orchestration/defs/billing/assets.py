@@ -1,6 +1,5 @@
 """The close of a month, step by step: drafts, the gate, final invoices. One organization's fault stops nobody else's month."""
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -46,9 +45,7 @@ def billing_assets(differences: Differences, *, without_counters: bool) -> list[
     def certificates(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
         """What the gate found about each draft of the month, kept with it."""
         with warehouse.connect() as conn:
-            verdicts = examine(
-                conn, closing.drafts_of(conn, _month(context)), differences, without_counters=without_counters
-            )
+            verdicts = examine(conn, closing.drafts_of(conn, _month(context)), differences, without_counters=without_counters)
         refused = [verdict for verdict in verdicts if not verdict.passed]
         for verdict in refused:
             context.log.error("%s", _said(verdict))
@@ -80,7 +77,7 @@ def billing_assets(differences: Differences, *, without_counters: bool) -> list[
     return [drafts, certificates, final_invoices]
 
 
-def certify_op(differences: Differences, *, without_counters: bool) -> dg.JobDefinition:
+def certify_job(differences: Differences, *, without_counters: bool) -> dg.JobDefinition:
     """A job for drafts that people have made: the gate looks at them, and at nothing else."""
 
     @dg.op(config_schema={"invoices": [str]}, retry_policy=RETRY)

@@ -20,7 +20,10 @@ Differences = Callable[[psycopg.Connection, date], Mapping[int, int]]
 """Of a month: {org_id: lines that the two pricing engines have differently}."""
 
 WORDS: Mapping[str, tuple[str, str]] = {
-    "parity_lines": ("parity", "dbt and the second pricing engine differ on {} lines: run `python -m orchestration.pricing` for them"),
+    "parity_lines": (
+        "parity",
+        "dbt and the second pricing engine differ on {} lines: run `python -m orchestration.pricing` for them",
+    ),
     "is_complete": ("completeness", "rows are complete to {complete_to} only: wait, or see which router's journal is behind"),
     "rows_unpriced": ("prices", "{} rows are quarantined, to be charged and without a price: put the price in and re-price them"),
     "lines_unpriced": ("prices", "{} lines have no price: draft again"),
@@ -142,5 +145,7 @@ def _certify(conn: psycopg.Connection, draft: Mapping[str, Any], broken: frozens
     if not passed:
         # Once for a draft: what is examined again with the same result is no news.
         about = {"checks": [entry["name"] for entry in found if not entry["passed"]], "digest": draft["digest"].hex()}
-        conn.execute(QUERIES["tell_blocked"], {"invoice": draft["invoice"], "about": Jsonb(about | {"words": "; ".join(words_of_all)})})
+        conn.execute(
+            QUERIES["tell_blocked"], {"invoice": draft["invoice"], "about": Jsonb(about | {"words": "; ".join(words_of_all)})}
+        )
     return Verdict(draft["invoice"], draft["organization"], passed, words_of_all)

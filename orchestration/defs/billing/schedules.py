@@ -57,8 +57,6 @@ def certify_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
         if active:
             return dg.SkipReason("the gate is looking at drafts; the others come next")
         key = hashlib.sha256(" ".join(invoices).encode()).hexdigest()[:16]
-        return dg.RunRequest(
-            run_config={"ops": {"certify": {"config": {"invoices": invoices}}}}, tags={"inferhouse/drafts": key}
-        )
+        return dg.RunRequest(run_config={"ops": {"certify": {"config": {"invoices": invoices}}}}, tags={"inferhouse/drafts": key})
 
     return sensor

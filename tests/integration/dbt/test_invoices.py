@@ -39,7 +39,8 @@ def _draft(conn: psycopg.Connection, month: date, tenant: Tenant) -> str:
 def _final(conn: psycopg.Connection, month: date, tenant: Tenant) -> str:
     invoice = _draft(conn, month, tenant)
     conn.execute(
-        "select billing.certify(public_id, digest, true, %s, 'test') from billing.invoices where public_id = %s", [PASSED, invoice]
+        "select billing.certify(public_id, digest, true, %s, 'test') from billing.invoices where public_id = %s",
+        [PASSED, invoice],
     )
     conn.execute("select billing.finalize_invoice(%s, 'test')", [invoice])
     return invoice
@@ -208,9 +209,7 @@ def test_credits_pay_and_come_back_and_a_void_month_is_invoiced_again(
     priced = {"model_id": model[0], "price_id": model[1]}
     copy_events(db, [usage_event(tenant, 1, START, input_tokens=1000, cost_picousd=10**12, **priced)])
     # 0.2055 USD: what is left of a cent stays in the wallet.
-    db.execute(
-        "select ledger.grant_credit(%s, 205500000000, 'promotional', null, 'start', 'test', 'test')", [tenant.org_id]
-    )
+    db.execute("select ledger.grant_credit(%s, 205500000000, 'promotional', null, 'start', 'test', 'test')", [tenant.org_id])
     db.commit()
     dbt.run(*TABLES)
     invoice = _final(conn, MARCH, tenant)
@@ -234,7 +233,9 @@ def test_credits_pay_and_come_back_and_a_void_month_is_invoiced_again(
     again = _final(conn, MARCH, tenant)
     assert again != invoice
     assert _invoice(db, again)["due"] == Decimal("0.80")
-    numbers = [number for (number,) in db.execute("select right(number, 6) from billing.invoices where kind = 'invoice' order by id")]
+    numbers = [
+        number for (number,) in db.execute("select right(number, 6) from billing.invoices where kind = 'invoice' order by id")
+    ]
     assert sorted(numbers) == ["000001", "000002", "000003"], "numbers have no gap"
     assert _explained(db) == 3
     events = [name for (name,) in db.execute("select event_type from control.outbox_events order by id")]
@@ -250,7 +251,9 @@ def test_two_drafts_do_not_adjust_the_same_rows_twice(db: psycopg.Connection, db
     copy_events(db, [usage_event(tenant, 3, START + timedelta(days=1), **priced)])
     dbt.run(*TABLES)
     april = _draft(conn, APRIL, tenant)
-    conn.execute("select billing.certify(public_id, digest, true, %s, 'test') from billing.invoices where status = 'draft'", [PASSED])
+    conn.execute(
+        "select billing.certify(public_id, digest, true, %s, 'test') from billing.invoices where status = 'draft'", [PASSED]
+    )
     own = _final(conn, MARCH, tenant)
     assert _invoice(db, own)["purpose"] == "adjustments"
     with pytest.raises(ObjectNotInPrerequisiteState, match="adjusted one of these months"):
