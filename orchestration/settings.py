@@ -27,7 +27,7 @@ class OrchestrationSettings(Settings):
     close_grace_days: int = Field(default=3, ge=0, le=60)
     """Days after a month's end until it is closed: what comes later becomes an adjustment on the next invoice."""
     close_without_counters: bool = False
-    """Whether a month is closed though an engine's counters were not read on some of its days, as with rows that were imported."""
+    """Whether a month is closed though an engine's counters were not read on some of its days, as with imported rows."""
 
     operator_organization: str | None = Field(default=None, pattern=r"^org_[0-9a-z]+$")
     """Public id of the organization of whoever runs the platform: it is told of what concerns all, such as engines that drift."""

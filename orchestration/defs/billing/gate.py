@@ -32,8 +32,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "lines_difference_picousd": ("sums", "lines and invoice differ by {} pico-dollars: draft again"),
     "rows_difference_picousd": (
         "sums",
-        "lines and recorded costs of their rows differ by {} pico-dollars: draft again, for rows that have come since; if it stays, "
-        "look for rows whose cost is not that of their price (dbt test rows_are_priced_by_the_version_in_force)",
+        (
+            "lines and recorded costs of their rows differ by {} pico-dollars: draft again, for rows that have come since; if that "
+            "does not help, the test rows_are_priced_by_the_version_in_force of verify_marts names rows with a wrong cost"
+        ),
     ),
     "days_difference_picousd": ("days", "days and month differ by {} pico-dollars: run verify_marts, then rebuild usage_daily"),
     "engine_days_off": ("reconciliation", "{engine_words}"),
@@ -89,7 +91,7 @@ def _add_engines(conn: psycopg.Connection, drafts: list[dict[str, Any]], *, with
         span = draft["period_starts_at"], draft["period_ends_at"]
         if span not in known:
             known[span] = _engines(conn, names, span, without_counters=without_counters)
-        draft |= known[span]
+        draft.update(known[span])
 
 
 def _engines(
@@ -144,8 +146,7 @@ def _certify(conn: psycopg.Connection, draft: Mapping[str, Any], broken: frozens
     words_of_all = tuple(entry["words"] for entry in found if not entry["passed"])
     if not passed:
         # Once for a draft: what is examined again with the same result is no news.
-        about = {"checks": [entry["name"] for entry in found if not entry["passed"]], "digest": draft["digest"].hex()}
-        conn.execute(
-            QUERIES["tell_blocked"], {"invoice": draft["invoice"], "about": Jsonb(about | {"words": "; ".join(words_of_all)})}
-        )
+        names = [entry["name"] for entry in found if not entry["passed"]]
+        about = {"checks": names, "digest": draft["digest"].hex(), "words": "; ".join(words_of_all)}
+        conn.execute(QUERIES["tell_blocked"], {"invoice": draft["invoice"], "about": Jsonb(about)})
     return Verdict(draft["invoice"], draft["organization"], passed, words_of_all)
