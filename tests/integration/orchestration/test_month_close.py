@@ -1,7 +1,7 @@
 """The close of a month: real dbt, real Dagster runs, the real gate, and a fault planted for each of its checks."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,15 +118,15 @@ create table marts.{0} as select * from marts.was_{0} where false;
 """
 FAULTS = {
     "parity": (
-        "update intermediate.int_invoice_lines set quantity = quantity + 1, subtotal_picousd = subtotal_picousd + 100"
-        " where token_class = 'input'", "dbt and the second pricing engine differ",
+        ("update intermediate.int_invoice_lines set quantity = quantity + 1, subtotal_picousd = subtotal_picousd + 100"
+        " where token_class = 'input'"), "dbt and the second pricing engine differ",
     ),
     "completeness": (
         "update marts.completeness set complete_to = '2026-03-31 23:59:59+00'", "rows are complete to 2026-03-31",
     ),
     "prices": (
-        "update intermediate.int_usage_quarter_hours set rows_unpriced = 2 where quarter_hour_at"
-        " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)", "2 rows are quarantined",
+        ("update intermediate.int_usage_quarter_hours set rows_unpriced = 2 where quarter_hour_at"
+        " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)"), "2 rows are quarantined",
     ),
     "sums": (
         "update billing.invoices set amount = amount + 1, total = total + 1, due = due + 1", "differ by 1.00 USD",
@@ -183,7 +183,10 @@ def _look_as_owner(db: psycopg.Connection) -> Verdict:
 
 
 def test_the_schedule_waits_for_the_grace_and_the_sensor_for_drafts(
-    db: psycopg.Connection, defs: dg.Definitions, instance: dg.DagsterInstance, conn: psycopg.Connection,
+    db: psycopg.Connection,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    conn: psycopg.Connection,
     role_url: Callable[..., str],
 ) -> None:
     tenant, model = add_tenant(db, "America/New_York"), add_model(db, "m")
