@@ -13,7 +13,7 @@ from warehouse.access.queries import parse_queries
 
 FOLDERS = ("warehouse", "router", "engines", "orchestration", "dashboards")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.sql")) if path.with_suffix(".py").is_file()]
-ON_MARTS = [path for path in FILES if not path.is_relative_to(ROOT / "warehouse") or path.stem == "usage_marts"]
+ON_MARTS = [path for path in FILES if not path.is_relative_to(ROOT / "warehouse") or path.stem.endswith("_marts")]
 ON_TABLES = [path for path in FILES if path not in ON_MARTS]
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
