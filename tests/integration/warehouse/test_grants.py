@@ -55,6 +55,7 @@ MAY: dict[str, dict[str, str]] = {
     "billing.numbers": {},
     "raw.idempotent_answers": {"router": ALL},
     "raw.usage_events": {"router": "si", "transform": "s"},
+    "raw.engine_samples": {"transform": "si"},
     "raw.journal_positions": {"router": ALL, "transform": "s", "management": "s"},
     "findings.anomalies": {"transform": "siu"},
     "findings.forecast_backtests": {"transform": "sid"},

@@ -25,7 +25,7 @@ def _numbered(query: str) -> str:
 
 
 def _prepare_all(db: psycopg.Connection, file: Path) -> None:
-    db.execute("deallocate all")  # another file may have a query of the same name
+    db.execute("deallocate all", prepare=False)  # another file may have a query of the same name
     for name, query in parse_queries(file.read_text()).items():
         text = query.decode()
         if text.startswith("copy"):  # what COPY and CREATE say cannot be prepared: they are run, with nothing in them
