@@ -9,6 +9,7 @@ from dashboards.loaders import INVOICE_LINES_MAX, INVOICES_MAX, load
 from dashboards.views.invoice import (
     AMOUNT,
     PRICE,
+    QUANTITY,
     SUBTOTAL,
     certificate_table,
     exact_total,
@@ -42,7 +43,7 @@ def _invoice() -> None:
             st.caption("A draft: it changes with every row, and with adjustments of earlier months, until the month is closed.")
         else:
             _files(frame, str(invoice["invoice"]))
-        settings = columns(["Tokens"], [PRICE, SUBTOTAL, AMOUNT])
+        settings = columns([QUANTITY], [PRICE, SUBTOTAL, AMOUNT])
         st.dataframe(invoice_table(lines), hide_index=True, key="invoice_table", column_config=settings)
         _certificate(invoice)
         _query(lines)
@@ -54,10 +55,10 @@ def _sums(invoice: pd.Series, lines: pd.DataFrame) -> None:
         "Taxes": dollars(invoice["tax_amount"]),
         "Credits": dollars(-invoice["credits_applied"]),
         "Due": dollars(invoice["due"]),
-        "Exact, before rounding": money(exact_total(lines)),
     }
     for place, (name, value) in zip(st.columns(len(sums)), sums.items(), strict=True):
         place.metric(name, value, border=True)
+    st.caption(f"Lines before any rounding: {money(exact_total(lines))}")
 
 
 def _files(frame: Frame, invoice: str) -> None:

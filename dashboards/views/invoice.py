@@ -18,7 +18,7 @@ CHECKS = {
     "sums": "Lines, invoice and rows add up", "days": "Days add up to the month",
     "reconciliation": "Rows and engine counters agree", "hours": "No hour without rows", "draft": "The draft is unchanged",
 }  # fmt: skip
-PRICE, SUBTOTAL, AMOUNT = "Price per million", "Subtotal, exact", "Amount"
+QUANTITY, PRICE, SUBTOTAL, AMOUNT = "Quantity", "Price per million", "Subtotal, exact", "Amount"
 
 
 def invoice_label(invoice: pd.Series) -> str:
@@ -37,7 +37,7 @@ def invoice_table(lines: pd.DataFrame) -> pd.DataFrame:
             "Month": [f"{month:%Y-%m}" for month in lines["period_month"]],
             "Model": [_or_dash(model) for model in lines["model"]],
             "What": [_what(line) for _, line in lines.iterrows()],
-            "Tokens": [int(quantity) for quantity in lines["quantity"]],
+            QUANTITY: [int(quantity) for quantity in lines["quantity"]],
             PRICE: [_price(price) for price in lines["unit_price_picousd"]],
             SUBTOTAL: [money(subtotal) for subtotal in lines["subtotal_picousd"]],
             AMOUNT: [dollars(amount) for amount in lines["amount"]],

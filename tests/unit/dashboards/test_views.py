@@ -154,7 +154,7 @@ def test_the_invoice_is_the_sum_of_its_lines() -> None:
     assert words.money(invoice.exact_total(lines)) == "$2.350000000001"
     table = invoice.invoice_table(lines)
     assert list(table["What"]) == ["Input tokens", "Output tokens", "Discount"]
-    assert list(table["Tokens"]) == [10, 1234, 1]
+    assert list(table["Quantity"]) == [10, 1234, 1]
     assert list(table["Price per million"]) == ["$0.0001", "$0.0001", "—"]
     assert invoice.line_label(lines.iloc[1]) == "m · Output tokens · $2.25 · il_2"
 
