@@ -4,9 +4,10 @@ import os
 
 import dagster as dg
 
+from orchestration.defs.anomalies.watch import watch_anomalies
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
-from orchestration.defs.forecast.assets import spend_forecast
+from orchestration.defs.forecast.assets import forecast_backtests, spend_forecast
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
 from orchestration.defs.transform.assets import dbt_models, tables_of
@@ -50,19 +51,20 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     )
     forecast = dg.define_asset_job(
         "forecast_spend",
-        selection=dg.AssetSelection.assets(spend_forecast),
+        selection=dg.AssetSelection.assets(spend_forecast, forecast_backtests),
         executor_def=dg.in_process_executor,
-        description="Expected spend of the next two weeks.",
+        description="Expected spend of the next five weeks, and how far such forecasts were off.",
     )
     running = dg.DefaultScheduleStatus.RUNNING
     return dg.Definitions(
-        assets=[models, spend_forecast, draft_certificate],
+        assets=[models, spend_forecast, forecast_backtests, draft_certificate],
         asset_checks=[draft_lines_add_up],
         jobs=[refresh, whole, verify, forecast, upkeep],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
             watch_budgets,
+            watch_anomalies,
         ],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),

@@ -387,6 +387,16 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE FUNCTION findings.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'rows of findings.% are never changed: compensate them with new ones', tg_table_name
+        using errcode = 'restrict_violation';
+end
+$$;
+
 CREATE TABLE raw.usage_events (
     request_id uuid NOT NULL,
     trace_id uuid,
@@ -1239,6 +1249,137 @@ ALTER TABLE control.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE findings.adjustments (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    run_id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    period_month date NOT NULL,
+    adjusts text NOT NULL,
+    project_id bigint,
+    model_id integer NOT NULL,
+    price_id integer,
+    corrected_price_id integer,
+    token_class text,
+    above_quantity bigint,
+    quantity numeric(38,0) NOT NULL,
+    subtotal_picousd numeric(38,0) NOT NULL,
+    reason text NOT NULL,
+    author text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT adjustments_adjusts_check CHECK ((adjusts = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text]))),
+    CONSTRAINT adjustments_author_check CHECK (((length(author) >= 1) AND (length(author) <= 256))),
+    CONSTRAINT adjustments_period_month_check CHECK ((period_month = date_trunc('month'::text, (period_month)::timestamp with time zone))),
+    CONSTRAINT adjustments_public_id_check CHECK ((public_id ~ '^adj_[0-9a-f]{32}$'::text)),
+    CONSTRAINT adjustments_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT adjustments_subtotal_picousd_check CHECK ((subtotal_picousd <> (0)::numeric)),
+    CONSTRAINT adjustments_token_class_check CHECK ((token_class = ANY (ARRAY['input'::text, 'cached_input'::text, 'output'::text, 'reasoning'::text, 'request'::text])))
+);
+
+COMMENT ON TABLE findings.adjustments IS 'What a corrected price book changes in a line of a past month, in the month of the usage: corrected minus billed. Never
+changed; a wrong one is compensated by the next run. Raw rows keep the price version that they were billed by.';
+
+COMMENT ON COLUMN findings.adjustments.price_id IS 'The version that the rows name; null where none was in force, or for a discount.';
+COMMENT ON COLUMN findings.adjustments.corrected_price_id IS 'The version of the corrected book; null where that came from a file.';
+
+ALTER TABLE findings.adjustments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.adjustments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE findings.anomalies (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint NOT NULL,
+    api_key_id bigint NOT NULL,
+    metric text NOT NULL,
+    baseline text NOT NULL,
+    observed numeric(38,0) NOT NULL,
+    expected numeric(38,0) NOT NULL,
+    threshold numeric(38,0) NOT NULL,
+    window_s integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    detected_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT anomalies_baseline_check CHECK ((baseline = ANY (ARRAY['key'::text, 'organization'::text, 'none'::text]))),
+    CONSTRAINT anomalies_check CHECK ((ended_at >= last_seen_at)),
+    CONSTRAINT anomalies_check1 CHECK ((last_seen_at >= started_at)),
+    CONSTRAINT anomalies_expected_check CHECK ((expected >= (0)::numeric)),
+    CONSTRAINT anomalies_metric_check CHECK ((metric = ANY (ARRAY['requests'::text, 'spend'::text]))),
+    CONSTRAINT anomalies_observed_check CHECK ((observed > (0)::numeric)),
+    CONSTRAINT anomalies_public_id_check CHECK ((public_id ~ '^anomaly_[0-9a-f]{32}$'::text)),
+    CONSTRAINT anomalies_threshold_check CHECK ((threshold > (0)::numeric)),
+    CONSTRAINT anomalies_window_s_check CHECK ((window_s > 0))
+);
+
+COMMENT ON TABLE findings.anomalies IS 'One per API key and episode: its use went far over what its own past, or its organization''s, gives for this hour of the week.';
+COMMENT ON COLUMN findings.anomalies.observed IS 'In the window in which it was found: requests, or pico-dollars. `expected` and `threshold` are in the same unit.';
+
+ALTER TABLE findings.anomalies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.anomalies_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE findings.forecast_backtests (
+    org_id bigint NOT NULL,
+    days_ahead integer NOT NULL,
+    forecasts integer NOT NULL,
+    first_day date NOT NULL,
+    last_day date NOT NULL,
+    error_share numeric(12,6),
+    naive_error_share numeric(12,6),
+    coverage numeric(7,6) NOT NULL,
+    interval_share numeric(7,6) NOT NULL,
+    tested_at timestamp with time zone NOT NULL,
+    CONSTRAINT forecast_backtests_check CHECK ((last_day >= first_day)),
+    CONSTRAINT forecast_backtests_coverage_check CHECK (((coverage >= (0)::numeric) AND (coverage <= (1)::numeric))),
+    CONSTRAINT forecast_backtests_days_ahead_check CHECK ((days_ahead > 0)),
+    CONSTRAINT forecast_backtests_error_share_check CHECK ((error_share >= (0)::numeric)),
+    CONSTRAINT forecast_backtests_forecasts_check CHECK ((forecasts > 0)),
+    CONSTRAINT forecast_backtests_interval_share_check CHECK (((interval_share >= (0)::numeric) AND (interval_share <= (1)::numeric))),
+    CONSTRAINT forecast_backtests_naive_error_share_check CHECK ((naive_error_share >= (0)::numeric))
+);
+
+COMMENT ON TABLE findings.forecast_backtests IS 'What the forecast would have said on each of the last days, beside what came: rolling origins, each with only its own past.';
+COMMENT ON COLUMN findings.forecast_backtests.error_share IS 'Sum of the absolute errors / sum of what was spent; naive: the same day of last week. Null where nothing was spent.';
+
+CREATE TABLE findings.repricing_runs (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    first_month date NOT NULL,
+    last_month date NOT NULL,
+    book text NOT NULL,
+    reason text NOT NULL,
+    author text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT repricing_runs_author_check CHECK (((length(author) >= 1) AND (length(author) <= 256))),
+    CONSTRAINT repricing_runs_book_check CHECK (((length(book) >= 1) AND (length(book) <= 200))),
+    CONSTRAINT repricing_runs_check CHECK ((last_month >= first_month)),
+    CONSTRAINT repricing_runs_public_id_check CHECK ((public_id ~ '^reprice_[0-9a-f]{32}$'::text)),
+    CONSTRAINT repricing_runs_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+COMMENT ON TABLE findings.repricing_runs IS 'A corrected price book that was applied to past months. `book`: `as of now`, or the SHA-256 of the file it came from.';
+
+ALTER TABLE findings.repricing_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.repricing_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE marts.spend_forecast (
     org_id bigint NOT NULL,
     day_utc date NOT NULL,
@@ -1473,6 +1614,27 @@ ALTER TABLE ONLY control.webhooks
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY findings.forecast_backtests
+    ADD CONSTRAINT forecast_backtests_pkey PRIMARY KEY (org_id, days_ahead);
+
+ALTER TABLE ONLY findings.repricing_runs
+    ADD CONSTRAINT repricing_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.repricing_runs
+    ADD CONSTRAINT repricing_runs_public_id_key UNIQUE (public_id);
+
 ALTER TABLE ONLY marts.spend_forecast
     ADD CONSTRAINT spend_forecast_pkey PRIMARY KEY (org_id, day_utc);
 
@@ -1517,6 +1679,9 @@ CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHER
 CREATE INDEX shadow_refusals_org_id_idx ON control.shadow_refusals USING btree (org_id, day);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
+CREATE INDEX adjustments_org_id_idx ON findings.adjustments USING btree (org_id, period_month);
+CREATE UNIQUE INDEX anomalies_one_open ON findings.anomalies USING btree (api_key_id) WHERE (ended_at IS NULL);
+CREATE INDEX anomalies_org_id_idx ON findings.anomalies USING btree (org_id, started_at);
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
@@ -1545,6 +1710,8 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR 
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.adjustments FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.repricing_runs FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
 ALTER TABLE ONLY control.alert_recipients
@@ -1679,6 +1846,30 @@ ALTER TABLE ONLY control.volume_tiers
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_run_id_fkey FOREIGN KEY (run_id) REFERENCES findings.repricing_runs(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES control.api_keys(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY findings.forecast_backtests
+    ADD CONSTRAINT forecast_backtests_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
 ALTER TABLE control.alert_recipients ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.audit_log ENABLE ROW LEVEL SECURITY;
@@ -1771,6 +1962,7 @@ GRANT USAGE ON SCHEMA control TO inferhouse_transform;
 GRANT USAGE ON SCHEMA control TO inferhouse_portal;
 GRANT USAGE ON SCHEMA control TO inferhouse_platform;
 GRANT USAGE ON SCHEMA control TO inferhouse_tenant;
+GRANT USAGE ON SCHEMA findings TO inferhouse_transform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_portal;
 GRANT USAGE ON SCHEMA marts TO inferhouse_platform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_tenant;
@@ -1937,6 +2129,10 @@ GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT ON TABLE findings.adjustments TO inferhouse_transform;
+GRANT SELECT,INSERT,UPDATE ON TABLE findings.anomalies TO inferhouse_transform;
+GRANT SELECT,INSERT,DELETE ON TABLE findings.forecast_backtests TO inferhouse_transform;
+GRANT SELECT,INSERT ON TABLE findings.repricing_runs TO inferhouse_transform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;

@@ -1,6 +1,6 @@
 """Runaway keys: use in the last minutes that is far over what this hour of the week has been like.
 
-Method, for each key that is busy at all (above the floors): the quarters of hours of the last four weeks that are within an
+Method, for each key that is busy at all (above the floors): the quarters of hours of the last four weeks that are within half an
 hour of this one in the week give a median and a median absolute deviation, which a few odd days do not move. The busiest
 hundredth of all quarters of hours is what the key does now and then whatever the hour. What is expected is the larger of
 the two, and the threshold a multiple of it, of the window's share. A key with less than three days of history is held
@@ -16,7 +16,7 @@ import polars as pl
 WINDOW = timedelta(minutes=5)
 HISTORY = timedelta(days=28)
 HISTORY_MIN = timedelta(days=3)
-SEASON_SLACK = timedelta(hours=1)
+SEASON_SLACK = timedelta(minutes=30)  # more, and the median of an hour of batches is that of the hours around it
 WEEK = timedelta(days=7)
 QUARTER_HOUR = timedelta(minutes=15)
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -52,16 +52,17 @@ def runaways(recent: pl.DataFrame, history: pl.DataFrame, now: datetime) -> pl.D
     """Keys whose use in the window before `now` is over their threshold; of two metrics that are, the one that is further.
 
     Args: recent: as RECENT_SCHEMA, one row a key, sums of WINDOW.  history: as HISTORY_SCHEMA, sums of quarters of hours
-        that were over when the window began; those without use are not there and count as nothing.
+        that were over when the window began, of keys and, without a key, of organizations; those without use are not there
+        and count as nothing.
     Returns: as SCHEMA, one row a key.
     """
     history = history.filter(pl.col("quarter_hour_at") >= now - HISTORY, pl.col("quarter_hour_at") < now - WINDOW)
-    of_keys = _levels(history, ["api_key_id"], now)
-    of_organizations = _levels(history, ["org_id"], now)
+    of_keys = _levels(history.drop_nulls("api_key_id"), ["api_key_id"], now)
+    of_organizations = _levels(history.filter(pl.col("api_key_id").is_null()), ["org_id"], now)
     found = []
-    for metric in _FLOORS:
+    for metric, least in _FLOORS.items():
         level = pl.coalesce(f"{metric}_key", f"{metric}_organization")
-        floor = pl.when(level.is_null()).then(_FLOORS[metric] * FLOORS_WITHOUT_HISTORY).otherwise(_FLOORS[metric])
+        floor = pl.when(level.is_null()).then(least * FLOORS_WITHOUT_HISTORY).otherwise(least)
         expected = (level.fill_null(0) * (WINDOW / QUARTER_HOUR)).round().cast(pl.Int128)
         found.append(
             recent.join(of_keys.rename({name: f"{name}_key" for name in _FLOORS}), on="api_key_id", how="left")
@@ -77,7 +78,7 @@ def runaways(recent: pl.DataFrame, history: pl.DataFrame, now: datetime) -> pl.D
             .filter(pl.col("observed") > pl.col("threshold"), pl.col("requests") >= REQUESTS_MIN)
             .select(*SCHEMA, over=pl.col("observed") / pl.col("threshold"))
         )  # fmt: skip
-    return pl.concat(found).sort("over", descending=True).unique("api_key_id", keep="first").select(SCHEMA).sort("api_key_id")
+    return pl.concat(found).sort("over", descending=True).unique("api_key_id", keep="first").select(*SCHEMA).sort("api_key_id")
 
 
 def _levels(history: pl.DataFrame, scope: list[str], now: datetime) -> pl.DataFrame:
@@ -87,36 +88,31 @@ def _levels(history: pl.DataFrame, scope: list[str], now: datetime) -> pl.DataFr
     """
     sums = history.group_by(*scope, "quarter_hour_at").agg(pl.col(metric).sum().cast(pl.Float64) for metric in _FLOORS)
     spans = sums.group_by(scope).agg(first=pl.col("quarter_hour_at").min()).filter(pl.col("first") <= now - HISTORY_MIN)
-    known = sums.join(spans, on=scope)
-    # Quarters of hours without use have no row: they are counted, so that a key that rests at night is known to.
-    whole = ((now - pl.col("first")) / QUARTER_HOUR).ceil().cast(pl.Int64)
-    nearest = (now - pl.col("quarter_hour_at") + WEEK / 2).dt.total_microseconds() % (WEEK // timedelta(microseconds=1))
-    apart = (nearest - (WEEK / 2) // timedelta(microseconds=1)).abs()
-    in_season = apart <= SEASON_SLACK // timedelta(microseconds=1)
-    weeks = ((now - pl.col("first")).dt.total_microseconds() / (WEEK // timedelta(microseconds=1))).ceil().cast(pl.Int64)
-    quarters = weeks * (2 * SEASON_SLACK // QUARTER_HOUR)
-    return (
-        known.group_by(scope)
-        .agg(
-            pl.max_horizontal(
-                *(_padded_quantile(pl.col(metric), whole.first(), BUSIEST_SHARE),),
-                _robust_high(pl.col(metric).filter(in_season), quarters.first()),
-            ).alias(metric)
-            for metric in _FLOORS
-        )
-    )  # fmt: skip
+    # Quarters of hours without use have no row and count as nothing: a key that rests at night is known to.
+    from_top = ((now - pl.col("first").first()) / QUARTER_HOUR * (1 - BUSIEST_SHARE)).floor().cast(pl.Int64)
+    busiest = (
+        sums.join(spans, on=scope)
+        .group_by(scope)
+        .agg(pl.col(metric).sort(descending=True).get(from_top, null_on_oob=True).fill_null(0) for metric in _FLOORS)
+    )
+    seasonal = (
+        spans.join(_season(now), how="cross")
+        .filter(pl.col("quarter_hour_at") >= pl.col("first"))
+        .join(sums, on=[*scope, "quarter_hour_at"], how="left")
+        .group_by(scope)
+        .agg(_robust_high(pl.col(metric).fill_null(0)).alias(f"{metric}_seasonal") for metric in _FLOORS)
+    )
+    largest = [pl.max_horizontal(metric, f"{metric}_seasonal").alias(metric) for metric in _FLOORS]
+    return busiest.join(seasonal, on=scope, how="left").select(*scope, *largest)
 
 
-def _padded_quantile(values: pl.Expr, count: pl.Expr, share: float) -> pl.Expr:
-    """Nearest rank among `count` values of which those that are not there are 0."""
-    from_top = (count.cast(pl.Float64) * (1 - share)).floor().cast(pl.Int64)
-    return values.sort(descending=True).get(from_top, null_on_oob=True).fill_null(0.0)
+def _season(now: datetime) -> pl.DataFrame:
+    """Quarters of hours of the weeks before that are near this time of the week."""
+    this = now - (now - datetime.min.replace(tzinfo=now.tzinfo)) % QUARTER_HOUR
+    near = range(-(SEASON_SLACK // QUARTER_HOUR), SEASON_SLACK // QUARTER_HOUR + 1)
+    slots = [this - week * WEEK + step * QUARTER_HOUR for week in range(1, HISTORY // WEEK + 1) for step in near]
+    return pl.DataFrame({"quarter_hour_at": slots}, schema={"quarter_hour_at": pl.Datetime("us", "UTC")})
 
 
-def _robust_high(values: pl.Expr, count: pl.Expr) -> pl.Expr:
-    """median + SIGMAS x sigma by the median absolute deviation, values that are not there being 0."""
-    count = pl.max_horizontal(count, values.len().cast(pl.Int64))
-    filled = pl.concat_list  # noqa: F841
-    median = _padded_quantile(values, count, 0.5)
-    deviation = _padded_quantile((values - median).abs(), count, 0.5)
-    return median + SIGMAS * MAD_TO_SIGMA * deviation
+def _robust_high(values: pl.Expr) -> pl.Expr:
+    return values.median() + SIGMAS * MAD_TO_SIGMA * (values - values.median()).abs().median()

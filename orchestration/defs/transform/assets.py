@@ -10,7 +10,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_as
 # Models that hold rows. Views are made anew only when the models change: making one waits for whoever is reading it, and
 # everybody after waits behind, which is no way to spend every few seconds.
 TABLE = "inferhouse/table"
-OWNERS = {"billing": "team:finance"}
+OWNERS = {"billing": "team:finance", "findings": "team:finance"}
 OWNER = "team:data"
 # A mart that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2), warn_window=timedelta(minutes=30))

@@ -9,6 +9,7 @@ import pytest
 
 from orchestration.assembly import build
 from orchestration.defs.transform.project import version_of_models
+from orchestration.jobs.forecast import DAYS_AHEAD, TESTED_DAYS_AHEAD
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
@@ -118,7 +119,8 @@ def test_the_forecast_is_written_for_each_organization(
     assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
     assert defs.resolve_job_def("forecast_spend").execute_in_process(instance=instance).success
     rows = db.execute("select org_id, count(*), min(days_of_history) from marts.spend_forecast group by 1").fetchall()
-    assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, 14)]
+    assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, DAYS_AHEAD)]
+    assert db.execute("select count(*) from findings.forecast_backtests").fetchone() == (TESTED_DAYS_AHEAD,)
 
 
 def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definitions) -> None:

@@ -95,7 +95,7 @@ def test_each_row_is_given_the_version_and_cost_that_sql_gives_it(
     priced = price_month(conn, MARCH, read_terms(conn), snapshot_xid(conn))
     assert (priced.rows_otherwise, priced.rows_unpriced) == (0, 0)
     assert db.execute("select count(distinct price_id) from raw.usage_events").fetchone() == (5,)
-    monkeypatch.setattr(months, "PART_BYTES", 1000)
+    monkeypatch.setattr(months, "PART_BYTES_MAX", 1000)
     in_parts = price_month(conn, MARCH, read_terms(conn), snapshot_xid(conn), anew=True)
     assert in_parts.lines.rows() == priced.lines.rows()
     assert {*priced.lines["kind"]} == {"usage", "volume_discount", "discount"}
