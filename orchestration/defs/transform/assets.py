@@ -32,12 +32,27 @@ class Translator(DagsterDbtTranslator):
 
 
 def dbt_models(project: DbtProject) -> dg.AssetsDefinition:
-    """Every model of the project."""
+    """Every model of the project but those of service."""
+    return _models(project, name="models", select="fqn:*", exclude="tag:service", folder="run")
 
-    @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=Translator())
+
+def dbt_service_models(project: DbtProject) -> dg.AssetsDefinition:
+    """The models of service: built beside the others, which nobody wants to wait for them."""
+    return _models(project, name="service_models", select="tag:service", exclude="", folder="service-run")
+
+
+def _models(project: DbtProject, *, name: str, select: str, exclude: str, folder: str) -> dg.AssetsDefinition:
+    @dbt_assets(
+        manifest=project.manifest_path,
+        project=project,
+        dagster_dbt_translator=Translator(),
+        name=name,
+        select=select,
+        exclude=exclude,
+    )
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-        # One folder for all runs: a folder a run would never be removed. Runs of this asset are one at a time.
-        yield from dbt.cli(["build"], context=context, target_path=project.target_path / "run").stream()
+        # One folder for all runs: a folder a run would never be removed. Runs of one set of models are one at a time.
+        yield from dbt.cli(["build"], context=context, target_path=project.target_path / folder).stream()
 
     return models
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from orchestration.assembly import build
+from orchestration.defs.transform.assets import TABLE
 from orchestration.defs.transform.project import version_of_models
 from orchestration.jobs.forecast import DAYS_AHEAD, TESTED_DAYS_AHEAD
 from orchestration.resources import Warehouse
@@ -87,32 +88,6 @@ def test_rows_are_in_the_marts_after_the_sensors_run(
     assert db.execute(view).fetchone() == before, "a view that people read was made anew"
 
 
-def test_the_gate_stops_what_does_not_add_up(
-    db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
-) -> None:
-    assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
-    verify = defs.resolve_job_def("verify_marts")
-    passed = verify.execute_in_process(instance=instance)
-    assert passed.success
-    certified = dg.AssetKey(["marts", "draft_certificate"])
-    assert len(passed.asset_materializations_for_node("marts__draft_certificate")) == 1
-    # A row whose recorded cost is not tokens x price: somebody has made a mistake, or worse.
-    model, price = db.execute("select model_id, id from control.prices").fetchone() or (0, 0)
-    copy_events(
-        db,
-        [usage_event(tenant, 10**6, START, model_id=model, price_id=price, input_tokens=10, cost_picousd=999_999)],
-    )
-    refused = verify.execute_in_process(instance=instance, raise_on_error=False)
-    assert not refused.success
-    (evaluation,) = [
-        evaluation for evaluation in refused.get_asset_check_evaluations() if evaluation.check_name == "draft_lines_add_up"
-    ]
-    assert not evaluation.passed
-    assert "parity_difference_picousd" in str(evaluation.description)
-    assert instance.get_latest_materialization_event(certified) is not None
-    assert not refused.asset_materializations_for_node("marts__draft_certificate")
-
-
 def test_the_forecast_is_written_for_each_organization(
     db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
@@ -136,4 +111,4 @@ def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definition
     for key, spec in marts.items():
         assert spec.description, key
         assert spec.owners, key
-        assert spec.freshness_policy is not None or key == "marts/requests", key
+        assert spec.freshness_policy is not None or TABLE not in spec.tags, key
