@@ -72,4 +72,4 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )
-    return dg.Definitions.merge(own, billing_definitions(settings), findings_definitions())
+    return dg.Definitions.merge(own, billing_definitions(settings), findings_definitions(settings))

@@ -3,10 +3,12 @@
 import dagster as dg
 
 from orchestration.defs.anomalies.watch import watch_anomalies
+from orchestration.defs.findings.late import lateness_sensor
 from orchestration.defs.forecast.assets import forecast_backtests, spend_forecast
+from orchestration.settings import OrchestrationSettings
 
 
-def findings_definitions() -> dg.Definitions:
+def findings_definitions(settings: OrchestrationSettings) -> dg.Definitions:
     """They need the resource `warehouse`."""
     forecast = dg.define_asset_job(
         "forecast_spend",
@@ -21,5 +23,8 @@ def findings_definitions() -> dg.Definitions:
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     return dg.Definitions(
-        assets=[spend_forecast, forecast_backtests], jobs=[forecast], schedules=[daily], sensors=[watch_anomalies]
+        assets=[spend_forecast, forecast_backtests],
+        jobs=[forecast],
+        schedules=[daily],
+        sensors=[watch_anomalies, lateness_sensor(settings.operator_organization)],
     )
