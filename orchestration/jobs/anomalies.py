@@ -3,7 +3,7 @@
 Method, for each key that is busy at all (above the floors): the quarters of hours of the last four weeks that are within half an
 hour of this one in the week give a median and a median absolute deviation, which a few odd days do not move. The busiest
 hundredth of all quarters of hours is what the key does now and then whatever the hour. What is expected is the larger of
-the two, and the threshold a multiple of it, of the window's share. A key with less than three days of history is held
+the two, of the window's share, and the threshold a multiple of each. A key with less than three days of history is held
 against its organization as a whole, and one of a new organization against floors alone.
 Source: median and MAD as in Leys et al., Detecting outliers (2013); the multiples are those that gave no more than the stated
 share of false alarms on generated normal use (`python -m tests.bench.anomalies`).
@@ -22,8 +22,10 @@ QUARTER_HOUR = timedelta(minutes=15)
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 SIGMAS = 4
 BUSIEST_SHARE = 0.99
-# How many times the expected use of a window is an anomaly. Smaller finds more, and more that is none.
-TIMES_EXPECTED = 3
+# How many times the use of this time of the week, and that of the busiest quarters of hours, are an anomaly. Smaller finds
+# more, and more that is none.
+TIMES_SEASON = 2
+TIMES_BUSIEST = 1.5
 # Below these in a window nothing is worth a mail in the night: 60 requests, a dollar.
 FLOOR_REQUESTS = 60
 FLOOR_PICOUSD = 10**12
@@ -59,21 +61,22 @@ def runaways(recent: pl.DataFrame, history: pl.DataFrame, now: datetime) -> pl.D
     history = history.filter(pl.col("quarter_hour_at") >= now - HISTORY, pl.col("quarter_hour_at") < now - WINDOW)
     of_keys = _levels(history.drop_nulls("api_key_id"), ["api_key_id"], now)
     of_organizations = _levels(history.filter(pl.col("api_key_id").is_null()), ["org_id"], now)
+    held = recent.join(of_keys, on="api_key_id", how="left").join(of_organizations, on="org_id", how="left", suffix="_of_org")
     found = []
     for metric, least in _FLOORS.items():
-        level = pl.coalesce(f"{metric}_key", f"{metric}_organization")
+        own = pl.when(pl.col(f"{metric}_busiest").is_not_null())
+        season, busiest = (own.then(f"{metric}_{kind}").otherwise(f"{metric}_{kind}_of_org") for kind in ("season", "busiest"))
+        level = pl.max_horizontal(season, busiest)
+        times = pl.max_horizontal(season * TIMES_SEASON, busiest * TIMES_BUSIEST)
         floor = pl.when(level.is_null()).then(least * FLOORS_WITHOUT_HISTORY).otherwise(least)
-        expected = (level.fill_null(0) * (WINDOW / QUARTER_HOUR)).round().cast(pl.Int128)
+        expected, threshold = ((each.fill_null(0) * (WINDOW / QUARTER_HOUR)).round().cast(pl.Int128) for each in (level, times))
         found.append(
-            recent.join(of_keys.rename({name: f"{name}_key" for name in _FLOORS}), on="api_key_id", how="left")
-            .join(of_organizations.rename({name: f"{name}_organization" for name in _FLOORS}), on="org_id", how="left")
-            .with_columns(
+            held.with_columns(
                 metric=pl.lit(metric),
-                baseline=pl.when(pl.col(f"{metric}_key").is_not_null()).then(pl.lit("key"))
-                .when(level.is_not_null()).then(pl.lit("organization")).otherwise(pl.lit("none")),
+                baseline=own.then(pl.lit("key")).when(level.is_not_null()).then(pl.lit("organization")).otherwise(pl.lit("none")),
                 observed=pl.col(metric).cast(pl.Int128),
                 expected=expected,
-                threshold=pl.max_horizontal(expected * TIMES_EXPECTED, floor.cast(pl.Int128)),
+                threshold=pl.max_horizontal(threshold, floor.cast(pl.Int128)),
             )
             .filter(pl.col("observed") > pl.col("threshold"), pl.col("requests") >= REQUESTS_MIN)
             .select(*SCHEMA, over=pl.col("observed") / pl.col("threshold"))
@@ -82,7 +85,7 @@ def runaways(recent: pl.DataFrame, history: pl.DataFrame, now: datetime) -> pl.D
 
 
 def _levels(history: pl.DataFrame, scope: list[str], now: datetime) -> pl.DataFrame:
-    """(*scope, requests, spend): what a busy quarter of an hour at this time of the week is like; no row without history.
+    """(*scope, and of each metric _season and _busiest): what a quarter of an hour is like; no row without history.
 
     Floats: a threshold is no money that anybody is charged.
     """
@@ -93,17 +96,19 @@ def _levels(history: pl.DataFrame, scope: list[str], now: datetime) -> pl.DataFr
     busiest = (
         sums.join(spans, on=scope)
         .group_by(scope)
-        .agg(pl.col(metric).sort(descending=True).get(from_top, null_on_oob=True).fill_null(0) for metric in _FLOORS)
+        .agg(
+            pl.col(metric).sort(descending=True).get(from_top, null_on_oob=True).fill_null(0).alias(f"{metric}_busiest")
+            for metric in _FLOORS
+        )
     )
     seasonal = (
         spans.join(_season(now), how="cross")
         .filter(pl.col("quarter_hour_at") >= pl.col("first"))
         .join(sums, on=[*scope, "quarter_hour_at"], how="left")
         .group_by(scope)
-        .agg(_robust_high(pl.col(metric).fill_null(0)).alias(f"{metric}_seasonal") for metric in _FLOORS)
+        .agg(_robust_high(pl.col(metric).fill_null(0)).alias(f"{metric}_season") for metric in _FLOORS)
     )
-    largest = [pl.max_horizontal(metric, f"{metric}_seasonal").alias(metric) for metric in _FLOORS]
-    return busiest.join(seasonal, on=scope, how="left").select(*scope, *largest)
+    return busiest.join(seasonal, on=scope, how="left")
 
 
 def _season(now: datetime) -> pl.DataFrame:

@@ -73,9 +73,9 @@ def test_a_runaway_is_told_of_within_five_minutes_and_once(
             return str(watch_anomalies.evaluate_tick(context).skip_message)
 
     begun = datetime.now(UTC) - timedelta(minutes=2)
-    _burst(db, tenant, model, begun, 60)
+    _burst(db, tenant, model, begun, 40)
     assert tick() == "0 new anomalies", (
-        "the usual 90 a quarter of an hour are thirty in five minutes, and 90 are three times that"
+        "the usual 90 a quarter of an hour are thirty in five minutes, and a runaway is more than twice that"
     )
     _burst(db, tenant, model, begun + timedelta(seconds=60), 60, number=60)
     assert tick() == "1 new anomalies"
@@ -85,8 +85,8 @@ def test_a_runaway_is_told_of_within_five_minutes_and_once(
     assert told_at - begun < timedelta(minutes=5)
     noted = db.execute("select baseline, expected, threshold, observed from findings.anomalies").fetchone()
     assert noted is not None
-    assert noted[:3] == ("key", 30, 90)
-    assert 120 <= noted[3] < 140, "and what was usual before"
+    assert noted[:3] == ("key", 30, 60)
+    assert 100 <= noted[3] < 120, "and what was usual before"
 
 
 def test_an_episode_ends_and_the_next_one_is_told_of_again(
