@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import commands, declare, doctor, login, output
+from router.cli import commands, declare, doctor, invoice_files, login, output
 from router.cli.client import ApiError, Unreachable
 from router.cli.config import ConfigError
 from router.cli.context import Context, NotSignedIn, Refused
@@ -40,6 +40,7 @@ _NOUNS = {
     "delivery": "What came of each event at each receiver.",
     "engine": "What answers requests.",
     "invite": "Invite people.",
+    "invoice": "What was invoiced, and how a month becomes an invoice.",
     "key": "Keys of projects, for inference.",
     "limit": "How fast it may go.",
     "member": "People of a project.",
@@ -52,6 +53,7 @@ _NOUNS = {
     "service-account": "Accounts that outlive people.",
     "session": "Where you are signed in.",
     "sql-access": "Read-only SQL logins.",
+    "tax": "Taxes on invoices.",
     "user": "People of the organization.",
 }
 
@@ -92,6 +94,11 @@ def _assemble() -> None:
             groups[operation.noun] = typer.Typer(no_args_is_help=True)
             app.add_typer(groups[operation.noun], name=operation.noun, help=_NOUNS[operation.noun])
         groups[operation.noun].command(operation.verb, help=operation.help)(commands.command(operation))
+    groups["invoice"].command("pdf")(invoice_files.pdf)
+    groups["invoice"].command("csv")(invoice_files.csv)
+    explained = typer.Typer(no_args_is_help=True)
+    explained.command("invoice-line")(invoice_files.invoice_line)
+    app.add_typer(explained, name="explain", help="Where a figure comes from.")
     groups["account"].command("password")(login.change_password)
     groups["audit"].command("verify")(doctor.verify)
     roles = typer.Typer(no_args_is_help=True)

@@ -41,6 +41,7 @@ from router.cli.operation import get_ as _get
 from router.cli.operation import list_ as _list
 from router.cli.operation import post_ as _post
 from router.cli.operation import update_ as _update
+from router.cli.operations_billing import BILLING
 
 _P, _O = "/organization/projects/{project_id}", "/organization"
 _KEYS, _ACCOUNTS, _MEMBERS = f"{_P}/api_keys", f"{_P}/service_accounts", f"{_P}/users"
@@ -348,6 +349,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "take back",
         Field("extend_before", "The price before goes on.", "flag", option="extend-before"),
     ),
+    *BILLING,
     _list(
         "budget",
         f"{_O}/budgets",

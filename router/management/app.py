@@ -18,6 +18,7 @@ from router.management import (
     device_logins,
     engines,
     invites,
+    invoices,
     limits,
     models,
     oidc,
@@ -26,6 +27,7 @@ from router.management import (
     own_account,
     platform_api_keys,
     platform_health,
+    platform_invoices,
     prices,
     project_users,
     projects,
@@ -33,6 +35,7 @@ from router.management import (
     sessions,
     shadow_refusals,
     sql_access,
+    taxes,
     usage,
     users,
     webhooks,
@@ -71,6 +74,9 @@ MODULES = (
     shadow_refusals,
     sql_access,
     usage,
+    invoices,
+    platform_invoices,
+    taxes,
 )
 PUBLIC = frozenset(
     {

@@ -33,8 +33,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "rows_difference_picousd": (
         "sums",
         (
-            "lines and recorded costs of their rows differ by {} pico-dollars: draft again, for rows that have come since; if that "
-            "does not help, the test rows_are_priced_by_the_version_in_force of verify_marts names rows with a wrong cost"
+            "lines and recorded costs of their rows differ by {} pico-dollars: draft again, for rows that have come since; if "
+            "that does not help, the test rows_are_priced_by_the_version_in_force of verify_marts names rows with a wrong cost"
         ),
     ),
     "days_difference_picousd": ("days", "days and month differ by {} pico-dollars: run verify_marts, then rebuild usage_daily"),

@@ -1,7 +1,7 @@
 """The close of a month: real dbt, real Dagster runs, the real gate, and a fault planted for each of its checks."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from orchestration.assembly import build
 from orchestration.defs.billing import closing
 from orchestration.defs.billing.gate import Verdict, examine
 from orchestration.defs.billing.parity import differences
+from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
 
@@ -117,15 +118,15 @@ create table marts.{0} as select * from marts.was_{0} where false;
 """
 FAULTS = {
     "parity": (
-        "update intermediate.int_invoice_lines set quantity = quantity + 1, subtotal_picousd = subtotal_picousd + 100"
-        " where token_class = 'input'", "dbt and the second pricing engine differ",
+        ("update intermediate.int_invoice_lines set quantity = quantity + 1, subtotal_picousd = subtotal_picousd + 100"
+        " where token_class = 'input'"), "dbt and the second pricing engine differ",
     ),
     "completeness": (
         "update marts.completeness set complete_to = '2026-03-31 23:59:59+00'", "rows are complete to 2026-03-31",
     ),
     "prices": (
-        "update intermediate.int_usage_quarter_hours set rows_unpriced = 2 where quarter_hour_at"
-        " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)", "2 rows are quarantined",
+        ("update intermediate.int_usage_quarter_hours set rows_unpriced = 2 where quarter_hour_at"
+        " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)"), "2 rows are quarantined",
     ),
     "sums": (
         "update billing.invoices set amount = amount + 1, total = total + 1, due = due + 1", "differ by 1.00 USD",
@@ -182,18 +183,23 @@ def _look_as_owner(db: psycopg.Connection) -> Verdict:
 
 
 def test_the_schedule_waits_for_the_grace_and_the_sensor_for_drafts(
-    db: psycopg.Connection, defs: dg.Definitions, instance: dg.DagsterInstance, conn: psycopg.Connection
+    db: psycopg.Connection,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    conn: psycopg.Connection,
+    role_url: Callable[..., str],
 ) -> None:
     tenant, model = add_tenant(db, "America/New_York"), add_model(db, "m")
     now = datetime.now(UTC)
     priced = {"model_id": model[0], "price_id": model[1], "input_tokens": 1, "cost_picousd": 100}
-    copy_events(db, [usage_event(tenant, 1, START, **priced), usage_event(tenant, 2, now, **priced)])
+    copy_events(db, [usage_event(tenant, 1, START + timedelta(days=2), **priced), usage_event(tenant, 2, now, **priced)])
     assert _job(defs, instance, "build_marts").success
     assert closing.months_to_close(conn, 3) == [MARCH], "the running month is not over"
     age = (now - datetime(2026, 4, 1, 4, tzinfo=UTC)).days
     assert closing.months_to_close(conn, age + 1) == []
     sensor = defs.resolve_sensor_def("certify_new_drafts")
-    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+    warehouse = Warehouse(database_url=role_url("inferhouse_transform"))
+    with dg.build_sensor_context(instance=instance, resources={"warehouse": warehouse}, definitions=defs) as context:
         assert "no draft waits" in str(sensor.evaluate_tick(context).skip_message)
         closing.draft(conn, MARCH)
         conn.commit()

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tests.integration.router.matrix import World
 
 ALL = "siud"
-SCHEMAS = ["control", "raw", "findings", "marts", "migrations"]
+SCHEMAS = ["billing", "control", "raw", "findings", "marts", "migrations"]
 LOGINS = ("router", "management", "transform", "portal", "platform", "dagster", "read-only login")
 _READ_BY_SERVICES = {"management": ALL, "router": "s", "transform": "s"}
 _MARTS = {"transform": ALL, "portal": "s", "platform": "s", "read-only login": "s"}
@@ -46,8 +46,16 @@ MAY: dict[str, dict[str, str]] = {
     "control.audit_log": {"management": "si"},
     "control.audit_head": {"management": "su"},
     "control.sql_logins": {"management": "s"},
+    "billing.invoices": {"management": "s", "transform": "s"},
+    "billing.invoice_lines": {"management": "s", "transform": "s"},
+    "billing.tax_lines": {"management": "s", "transform": "s"},
+    "billing.certificates": {"management": "s", "transform": "s"},
+    "billing.tax_rates": {"management": "si", "transform": "s"},
+    "billing.tax_regions": {"management": ALL, "transform": "s"},
+    "billing.numbers": {},
     "raw.idempotent_answers": {"router": ALL},
     "raw.usage_events": {"router": "si", "transform": "s"},
+    "raw.engine_samples": {"transform": "si"},
     "raw.journal_positions": {"router": ALL, "transform": "s", "management": "s"},
     "findings.anomalies": {"transform": "siu"},
     "findings.forecast_backtests": {"transform": "sid"},

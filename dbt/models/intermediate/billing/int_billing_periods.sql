@@ -29,19 +29,19 @@ candidates as (
         true as is_touched,
         null::text as known_terms
     from touched
-    {% if is_incremental() %}
-    union all
-    select
-        known.org_id,
-        known.period_month,
-        false as is_touched,
-        known.terms
-    from {{ this }} as known
-    where not exists (
-        select 1 from touched
-        where touched.org_id = known.org_id and touched.period_month = known.period_month
-    )
-    {% endif %}
+    {% if is_incremental() -%}
+        union all
+        select
+            known.org_id,
+            known.period_month,
+            false as is_touched,
+            known.terms
+        from {{ this }} as known
+        where not exists (
+            select 1 from touched
+            where touched.org_id = known.org_id and touched.period_month = known.period_month
+        )
+    {%- endif %}
 ),
 
 terms as (

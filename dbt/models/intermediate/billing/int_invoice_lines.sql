@@ -11,9 +11,9 @@
 -- what differs from a final invoice becomes an adjustment.
 with periods as materialized (
     select * from {{ ref('int_billing_periods') }} as period
-    {% if is_incremental() %}
-    where period.computed_at > (select coalesce(max(mine.computed_at), '-infinity') from {{ this }} as mine)
-    {% endif %}
+    {% if is_incremental() -%}
+        where period.computed_at > (select coalesce(max(mine.computed_at), '-infinity') from {{ this }} as mine)
+    {%- endif %}
 ),
 
 sums as (
@@ -111,7 +111,7 @@ tiers_in_force as (
             volume.model_id = tier.model_id
             and volume.token_class = tier.token_class
             and tier.months @> volume.period_month
-            and (tier.org_id is null or tier.org_id = volume.org_id)
+            and (tier.org_id is null or volume.org_id = tier.org_id)
 ),
 
 -- At the month's average price, so that versions of a price within it need no order; to the whole pico-dollar, half up.
@@ -148,7 +148,7 @@ of_models as (
             tier.org_id,
             tier.period_month,
             tier.model_id,
-            0,
+            0 as usage_rows,
             tier.discount_picousd
         from volume_discounts as tier
     ) as part
@@ -165,7 +165,7 @@ discounts as (
         on
             of_model.org_id = discount.org_id
             and discount.months @> of_model.period_month
-            and (discount.model_id is null or discount.model_id = of_model.model_id)
+            and (discount.model_id is null or of_model.model_id = discount.model_id)
     order by of_model.org_id, of_model.period_month, of_model.model_id, (discount.model_id is null)
 ),
 
@@ -231,7 +231,7 @@ lines as (
         null as above_quantity,
         discount.basis_points,
         discount.usage_rows,
-        1,
+        1 as quantity,
         null as unit_price_picousd,
         discount.discount_picousd,
         concat_ws('/', 'discount', discount.model_id) as is_for,
@@ -267,10 +267,12 @@ select
     round(line.subtotal_picousd * 0.000000000001, 2)::numeric(20, 2) as amount,
     line.query
     || case
-        when line.kind = 'usage' then format(
-            ' and started_at >= %L and started_at < %L',
-            period.period_starts_at at time zone 'UTC' || '+00', period.period_ends_at at time zone 'UTC' || '+00'
-        )
+        when line.kind = 'usage'
+            then
+                format(
+                    ' and started_at >= %L and started_at < %L',
+                    period.period_starts_at at time zone 'UTC' || '+00', period.period_ends_at at time zone 'UTC' || '+00'
+                )
         else ''
     end as query,
     period.computed_at,

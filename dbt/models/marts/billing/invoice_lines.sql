@@ -77,6 +77,12 @@ frozen as (
     from {{ ref('stg_billing__invoice_lines') }} as line
     inner join {{ ref('stg_billing__invoices') }} as invoice on line.invoice_id = invoice.invoice_id
     where invoice.finalized_at is not null
+),
+
+both_kinds as (
+    select * from computed
+    union all
+    select * from frozen
 )
 
 select
@@ -108,7 +114,7 @@ select
     line.row_set_digest,
     line.query,
     line.as_of_xid
-from (select * from computed union all select * from frozen) as line -- noqa: AM04
+from both_kinds as line
 inner join names on line.org_id = names.org_id
 left join {{ ref('stg_control__projects') }} as project on line.project_id = project.project_id
 left join {{ ref('stg_control__models') }} as model on line.model_id = model.model_id
