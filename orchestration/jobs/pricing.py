@@ -1,7 +1,7 @@
 """The second pricing engine: what rows cost and what a month's invoice lines are, computed from raw rows and the price book.
 
 It shares nothing with dbt's SQL, so that two mistakes would have to be the same one to go unseen. The rules that both follow
-are in docs/pricing-twice.md. Whole pico-dollars throughout: Int64 a row, Int128 a sum; the only division is by 10,000 basis points.
+are in docs/pricing-twice.md. Whole pico-dollars throughout: Int64 a row, Int128 a sum; what is divided is rounded once, half up.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
