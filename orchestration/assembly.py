@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from orchestration.defs.billing.definitions import billing_definitions
-from orchestration.defs.forecast.assets import spend_forecast
+from orchestration.defs.findings.definitions import findings_definitions
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
 from orchestration.defs.service.checks import engines_agree_with_rows, engines_are_sampled
@@ -51,17 +51,11 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         executor_def=dg.in_process_executor,
         description="Brings the marts up to date and runs every dbt test.",
     )
-    forecast = dg.define_asset_job(
-        "forecast_spend",
-        selection=dg.AssetSelection.assets(spend_forecast),
-        executor_def=dg.in_process_executor,
-        description="Expected spend of the next two weeks.",
-    )
     running = dg.DefaultScheduleStatus.RUNNING
     own = dg.Definitions(
-        assets=[models, service_models, spend_forecast],
+        assets=[models, service_models],
         asset_checks=service_checks,
-        jobs=[refresh, whole, verify, forecast, upkeep, *service],
+        jobs=[refresh, whole, verify, upkeep, *service],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
@@ -70,7 +64,6 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         ],
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
-            dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),
             *service_schedules(service),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),
         ],
@@ -79,4 +72,4 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )
-    return dg.Definitions.merge(own, billing_definitions(settings))
+    return dg.Definitions.merge(own, billing_definitions(settings), findings_definitions(settings))

@@ -64,6 +64,14 @@ class Warehouse(dg.ConfigurableResource):
                 for row in rows:
                     copy.write_row(row)
 
+    def replace_backtests(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Put new back-tests in the place of the last ones. Values in the order of the query `copy_backtests`."""
+        with self.connect() as conn, conn.cursor() as cur:
+            cur.execute(QUERIES["clear_backtests"])
+            with cur.copy(QUERIES["copy_backtests"]) as copy:
+                for row in rows:
+                    copy.write_row(row)
+
 
 def _one(conn: psycopg.Connection, query: str) -> object:
     row = conn.execute(QUERIES[query]).fetchone()

@@ -30,3 +30,11 @@ delete from marts.spend_forecast
 copy marts.spend_forecast (
     org_id, day_utc, cost_picousd, cost_picousd_low, cost_picousd_high, interval_share, days_of_history, forecast_at
 ) from stdin
+
+-- name: clear_backtests
+delete from findings.forecast_backtests
+
+-- name: copy_backtests
+copy findings.forecast_backtests (
+    org_id, days_ahead, forecasts, first_day, last_day, error_share, naive_error_share, coverage, interval_share, tested_at
+) from stdin

@@ -3598,14 +3598,6 @@ ALTER TABLE control.shadow_refusals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.volume_tiers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.webhooks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE findings.adjustments ENABLE ROW LEVEL SECURITY;
-ALTER TABLE findings.anomalies ENABLE ROW LEVEL SECURITY;
-ALTER TABLE findings.forecast_backtests ENABLE ROW LEVEL SECURITY;
-
-CREATE POLICY services_rows ON findings.adjustments TO inferhouse_transform USING (true) WITH CHECK (true);
-CREATE POLICY services_rows ON findings.anomalies TO inferhouse_transform USING (true) WITH CHECK (true);
-CREATE POLICY services_rows ON findings.forecast_backtests TO inferhouse_transform USING (true) WITH CHECK (true);
-
 ALTER TABLE ledger.accounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ledger.allocations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ledger.credits ENABLE ROW LEVEL SECURITY;

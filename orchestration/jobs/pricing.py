@@ -1,10 +1,10 @@
 """The second pricing engine: what rows cost and what a month's invoice lines are, computed from raw rows and the price book.
 
 It shares nothing with dbt's SQL, so that two mistakes would have to be the same one to go unseen. The rules that both follow
-are in docs/billing.md. Whole pico-dollars throughout: Int64 a row, Int128 a sum; the only division is by 10,000 basis points.
+are in docs/pricing-twice.md. Whole pico-dollars throughout: Int64 a row, Int128 a sum; what is divided is rounded once, half up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
 import polars as pl
@@ -88,8 +88,12 @@ def invoice_lines(  # noqa: PLR0917  # one for each thing that a line is made of
     return lines_of(quantities(rows, organizations, month).collect(), book, discounts, tiers, month)
 
 
-def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date) -> pl.LazyFrame:
-    """Quantity of each class by QUANTITY_KEY: sums, so that a month may be read in parts and the parts added up."""
+def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date, key: Sequence[str] = QUANTITY_KEY) -> pl.LazyFrame:
+    """Quantity of each class by `key`: sums, so that a month may be read in parts and the parts added up.
+
+    Charged rows without any of the price versions that the key names are left out.
+    """
+    named = pl.any_horizontal(pl.col(name).is_not_null() for name in key if name.endswith("price_id"))
     spans = organizations.join(month_spans(organizations["time_zone"].unique(), month), on="time_zone")
     in_month = (pl.col("started_at") >= pl.col("month_starts_at")) & (pl.col("started_at") < pl.col("month_ends_at"))
     counted = {
@@ -99,17 +103,17 @@ def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date) -> 
         "reasoning": pl.col("reasoning_tokens"),
     }
     return (
-        rows.filter((pl.col("charge_class") == "charged") & pl.col("price_id").is_not_null())
+        rows.filter((pl.col("charge_class") == "charged") & named)
         .join(spans.lazy().select("org_id", "month_starts_at", "month_ends_at"), on="org_id")
         .filter(in_month)
-        .group_by(QUANTITY_KEY)
+        .group_by(key)
         .agg(**{name: count.cast(pl.Int128).sum() for name, count in counted.items()}, request=pl.len().cast(pl.Int128))
     )
 
 
-def add_up(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def add_up(parts: Iterable[pl.DataFrame], key: Sequence[str] = QUANTITY_KEY) -> pl.DataFrame:
     """Quantities of a month that was read in parts."""
-    return pl.concat(parts).group_by(QUANTITY_KEY).agg(pl.col(CLASSES).sum())
+    return pl.concat(parts).group_by(key).agg(pl.col(CLASSES).sum())
 
 
 def lines_of(summed: pl.DataFrame, book: pl.DataFrame, discounts: pl.DataFrame, tiers: pl.DataFrame, month: date) -> pl.DataFrame:
@@ -117,7 +121,7 @@ def lines_of(summed: pl.DataFrame, book: pl.DataFrame, discounts: pl.DataFrame, 
     usage = (
         summed.unpivot(on=CLASSES, index=QUANTITY_KEY, variable_name="token_class", value_name="quantity")
         .filter(pl.col("quantity") > 0)
-        .join(_unit_prices(book), on=["price_id", "token_class"])
+        .join(unit_prices(book), on=["price_id", "token_class"])
         .filter((pl.col("token_class") != "request") | (pl.col("unit_price_picousd") > 0))
         .with_columns(subtotal_picousd=pl.col("quantity") * pl.col("unit_price_picousd").cast(pl.Int128))
     )
@@ -219,7 +223,7 @@ def _cost() -> pl.Expr:
     )
 
 
-def _unit_prices(book: pl.DataFrame) -> pl.DataFrame:
+def unit_prices(book: pl.DataFrame) -> pl.DataFrame:
     """(price_id, token_class, unit_price_picousd)."""
     named = [pl.col(f"{name}_picousd").alias(name) for name in CLASSES]
     whole = book.with_columns(reasoning_picousd=pl.coalesce("reasoning_picousd", "output_picousd")).select("price_id", *named)

@@ -13,7 +13,7 @@ from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
 # Text of one part; about 100 bytes a row, and some 300 while it is priced: a month of any size is read in 300 MiB.
-PART_BYTES = 32 * 1024 * 1024
+PART_BYTES_MAX = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def read_rows(conn: psycopg.Connection, first: datetime, before: datetime, as_of
         for chunk in copy:
             part.append(chunk)
             size += len(chunk)
-            if size >= PART_BYTES:  # a chunk is a whole row
+            if size >= PART_BYTES_MAX:  # a chunk is a whole row
                 yield _parsed(b"".join(part))
                 part, size = [], 0
         if part:

@@ -2,8 +2,11 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import psycopg
@@ -11,7 +14,10 @@ import pytest
 
 from orchestration.pricing import month as months
 from orchestration.pricing.month import price_month, read_terms, snapshot_xid
+from orchestration.pricing.parity import compare_month
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, usage_event
+from tests.integration.dbt.conftest import Dbt
+from tests.services import ROOT
 
 MARCH = date(2026, 3, 1)
 
@@ -95,7 +101,7 @@ def test_each_row_is_given_the_version_and_cost_that_sql_gives_it(
     priced = price_month(conn, MARCH, read_terms(conn), snapshot_xid(conn))
     assert (priced.rows_otherwise, priced.rows_unpriced) == (0, 0)
     assert db.execute("select count(distinct price_id) from raw.usage_events").fetchone() == (5,)
-    monkeypatch.setattr(months, "PART_BYTES", 1000)
+    monkeypatch.setattr(months, "PART_BYTES_MAX", 1000)
     in_parts = price_month(conn, MARCH, read_terms(conn), snapshot_xid(conn), anew=True)
     assert in_parts.lines.rows() == priced.lines.rows()
     assert {*priced.lines["kind"]} == {"usage", "volume_discount", "discount"}
@@ -129,3 +135,28 @@ def test_rows_that_are_not_below_the_horizon_are_left_out(
     conn.rollback()
     assert price_month(conn, MARCH, read_terms(conn), horizon).rows == before
     assert price_month(conn, MARCH, read_terms(conn), snapshot_xid(conn)).rows == before + 1
+
+
+def test_dbt_and_polars_agree_to_the_last_pico_dollar_and_a_difference_is_named(
+    world: list[Tenant], db: psycopg.Connection, conn: psycopg.Connection, role_url: Callable[..., str], tmp_path: Path
+) -> None:
+    url = role_url("inferhouse_transform")
+    Dbt(url, tmp_path).run("run", "--select", "+int_invoice_lines")
+    same = compare_month(conn, MARCH)
+    conn.rollback()
+    assert same.differences.is_empty()
+    assert same.dbt_picousd == same.polars_picousd > 0
+    assert {*same.month.lines["kind"]} == {"usage", "volume_discount", "discount"}
+    db.execute(
+        "update intermediate.int_invoice_lines set subtotal_picousd = subtotal_picousd - 1 where kind = 'volume_discount'"
+        " and period_month = '2026-03-01' and org_id = %s",
+        [world[0].org_id],
+    )
+    db.commit()
+    other = compare_month(conn, MARCH)
+    assert other.differences.select("org_id", "kind").rows() == [(world[0].org_id, "volume_discount")]
+    assert other.polars_picousd - other.dbt_picousd == 1
+    command = [sys.executable, "-m", "orchestration.pricing", "2026-03", "--database-url", url]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert told.returncode == 8, told.stderr
+    assert len(told.stdout.splitlines()) == 2, "a head and the line"
