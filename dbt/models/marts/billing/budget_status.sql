@@ -103,6 +103,7 @@ parts as (
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         day.project_id,
         day.user_id,
         day.service_account_id,
@@ -122,6 +123,7 @@ parts as (
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         quarter.project_id,
         quarter.user_id,
         quarter.service_account_id,
@@ -147,6 +149,7 @@ parts as (
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         event.project_id,
         event.user_id,
         event.service_account_id,
@@ -169,6 +172,7 @@ spends as materialized (
     select
         parts.org_id,
         parts.window_starts_at,
+        parts.window_ends_at,
         parts.project_id,
         parts.user_id,
         parts.service_account_id,
@@ -176,7 +180,7 @@ spends as materialized (
         parts.model_id,
         sum(parts.cost_picousd) as cost_picousd
     from parts
-    group by 1, 2, 3, 4, 5, 6, 7
+    group by 1, 2, 3, 4, 5, 6, 7, 8
 ),
 
 spent as (
@@ -188,6 +192,7 @@ spent as (
         on
             due.org_id = spends.org_id
             and due.window_starts_at = spends.window_starts_at
+            and due.window_ends_at = spends.window_ends_at
             and (due.project_id is null or due.project_id = spends.project_id)
             and (due.user_id is null or due.user_id = spends.user_id)
             and (due.service_account_id is null or due.service_account_id = spends.service_account_id)
