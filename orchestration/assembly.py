@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestration.defs.billing.assets import draft_certificate
 from orchestration.defs.billing.checks import draft_lines_add_up
+from orchestration.defs.billing.credits import expire_credits
 from orchestration.defs.forecast.assets import spend_forecast
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
@@ -58,7 +59,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     return dg.Definitions(
         assets=[models, spend_forecast, draft_certificate],
         asset_checks=[draft_lines_add_up],
-        jobs=[refresh, whole, verify, forecast, upkeep],
+        jobs=[refresh, whole, verify, forecast, expire_credits, upkeep],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
@@ -67,6 +68,9 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             dg.ScheduleDefinition(job=forecast, cron_schedule="23 0 * * *", execution_timezone="UTC", default_status=running),
+            dg.ScheduleDefinition(
+                job=expire_credits, cron_schedule="11 0 * * *", execution_timezone="UTC", default_status=running
+            ),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),
         ],
         resources={

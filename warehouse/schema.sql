@@ -2452,6 +2452,7 @@ GRANT SELECT,INSERT ON TABLE control.budget_alerts TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.budget_alerts_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.budgets TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_management;
+GRANT SELECT ON TABLE control.budgets TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;

@@ -35,6 +35,7 @@ from router.management import (
     sql_access,
     usage,
     users,
+    wallets,
     webhooks,
 )
 from router.management.access import Needs
@@ -64,6 +65,7 @@ MODULES = (
     alerts,
     webhooks,
     costs,
+    wallets,
     limits,
     models,
     aliases,

@@ -62,28 +62,28 @@ budgets as (
 ),
 
 {% if is_incremental() %}
-touched as materialized (
-    select distinct usage.org_id
-    from {{ ref('int_usage_quarter_hours') }} as usage
-    -- Where there is no budget yet, all of them are new: nothing is looked for.
-    where usage.as_of_xid > (
-        select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
-    )
-),
+    touched as materialized (
+        select distinct usage.org_id
+        from {{ ref('int_usage_quarter_hours') }} as usage
+        -- Where there is no budget yet, all of them are new: nothing is looked for.
+        where usage.as_of_xid > (
+            select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
+        )
+    ),
 {% endif %}
 
 due as materialized (
     select budgets.*
     from budgets
     {% if is_incremental() %}
-    left join {{ this }} as mine on budgets.budget_id = mine.budget_id
-    where
-        mine.budget_id is null
-        or mine.version <> budgets.version
-        or mine.limit_picousd <> budgets.limit_picousd
-        or mine.window_starts_at <> budgets.window_starts_at
-        or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
-        or budgets.org_id in (select touched.org_id from touched)
+        left join {{ this }} as mine on budgets.budget_id = mine.budget_id
+        where
+            mine.budget_id is null
+            or mine.version <> budgets.version
+            or mine.limit_picousd <> budgets.limit_picousd
+            or mine.window_starts_at <> budgets.window_starts_at
+            or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
+            or budgets.org_id in (select touched.org_id from touched)
     {% endif %}
 ),
 
@@ -111,14 +111,15 @@ parts as (
         day.model_id,
         day.cost_picousd
     from windows
-    cross join lateral (
-        select spend.*
-        from {{ ref('int_spend_days') }} as spend
-        where
-            spend.org_id = windows.org_id
-            and spend.day_utc >= (windows.days_start_at at time zone 'UTC')::date
-            and spend.day_utc < (windows.days_end_at at time zone 'UTC')::date
-    ) as day
+    cross join
+        lateral (
+            select spend.*
+            from {{ ref('int_spend_days') }} as spend
+            where
+                spend.org_id = windows.org_id
+                and spend.day_utc >= (windows.days_start_at at time zone 'UTC')::date
+                and spend.day_utc < (windows.days_end_at at time zone 'UTC')::date
+        ) as day
     union all
     select
         windows.org_id,
@@ -131,19 +132,21 @@ parts as (
         quarter.model_id,
         quarter.cost_picousd
     from windows
-    cross join lateral (
-        values
-        (windows.quarters_start_at, least(windows.days_start_at, windows.window_ends_at)),
-        (greatest(windows.days_start_at, windows.days_end_at), windows.window_ends_at)
-    ) as edge (starts_at, ends_at)
-    cross join lateral (
-        select usage.*
-        from {{ ref('int_usage_quarter_hours') }} as usage
-        where
-            usage.org_id = windows.org_id
-            and usage.quarter_hour_at >= edge.starts_at
-            and usage.quarter_hour_at < edge.ends_at
-    ) as quarter
+    cross join
+        lateral (
+            values
+            (windows.quarters_start_at, least(windows.days_start_at, windows.window_ends_at)),
+            (greatest(windows.days_start_at, windows.days_end_at), windows.window_ends_at)
+        ) as edge (starts_at, ends_at)
+    cross join
+        lateral (
+            select usage.*
+            from {{ ref('int_usage_quarter_hours') }} as usage
+            where
+                usage.org_id = windows.org_id
+                and usage.quarter_hour_at >= edge.starts_at
+                and usage.quarter_hour_at < edge.ends_at
+        ) as quarter
     union all
     -- A lifetime begins within a quarter of an hour.
     select
@@ -180,7 +183,15 @@ spends as materialized (
         parts.model_id,
         sum(parts.cost_picousd) as cost_picousd
     from parts
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by
+        parts.org_id,
+        parts.window_starts_at,
+        parts.window_ends_at,
+        parts.project_id,
+        parts.user_id,
+        parts.service_account_id,
+        parts.api_key_id,
+        parts.model_id
 ),
 
 spent as (
@@ -213,19 +224,30 @@ history as materialized (
         day.model_id,
         min(day.day_utc) as first_day,
         sum(day.cost_picousd) as cost_picousd
-    from (select distinct due.org_id, (due.taken_at at time zone 'UTC')::date as today from due) as organization
-    cross join lateral (
-        select
-            spend.*,
-            extract(isodow from spend.day_utc)::integer as weekday
-        from {{ ref('int_spend_days') }} as spend
-        where
-            spend.org_id = organization.org_id
-            and spend.day_utc >= organization.today - {{ history_days }}
-            and spend.day_utc < organization.today
-            and spend.cost_picousd > 0
-    ) as day
-    group by 1, 2, 3, 4, 5, 6, 7
+    from (select distinct
+        due.org_id,
+        (due.taken_at at time zone 'UTC')::date as today
+    from due) as organization
+    cross join
+        lateral (
+            select
+                spend.*,
+                extract(isodow from spend.day_utc)::integer as weekday
+            from {{ ref('int_spend_days') }} as spend
+            where
+                spend.org_id = organization.org_id
+                and spend.day_utc >= organization.today - {{ history_days }}
+                and spend.day_utc < organization.today
+                and spend.cost_picousd > 0
+        ) as day
+    group by
+        organization.org_id,
+        day.weekday,
+        day.project_id,
+        day.user_id,
+        day.service_account_id,
+        day.api_key_id,
+        day.model_id
 ),
 
 weekdays as (
@@ -293,16 +315,17 @@ days_to_come as (
         end as day_picousd
     from due
     inner join pasts on due.budget_id = pasts.budget_id
-    cross join lateral (
-        select
-            greatest(series.starts_at, due.taken_at) as starts_at,
-            least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at
-        from generate_series(
-            date_trunc('day', due.taken_at, 'UTC'),
-            least(due.window_ends_at - interval '1 microsecond', due.taken_at + interval '{{ lifetime_forecast_days }} days'),
-            interval '1 day'
-        ) as series (starts_at)
-    ) as day
+    cross join
+        lateral (
+            select
+                greatest(series.starts_at, due.taken_at) as starts_at,
+                least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at
+            from generate_series(
+                date_trunc('day', due.taken_at, 'UTC'),
+                least(due.window_ends_at - interval '1 microsecond', due.taken_at + interval '{{ lifetime_forecast_days }} days'),
+                interval '1 day'
+            ) as series (starts_at)
+        ) as day
     left join weekdays
         on due.budget_id = weekdays.budget_id and weekdays.weekday = extract(isodow from day.starts_at at time zone 'UTC')
 ),
