@@ -71,7 +71,7 @@ async def grant(conn: AsyncConnection, org_id: int, **credit: Any) -> Credit:
     Raises: UniqueViolation: the reference is another transaction's.
     """
     async with conn.cursor(row_factory=scalar_row) as cur:
-        public_id = await (await cur.execute(QUERIES["grant"], {"org_id": org_id} | credit)).fetchone()
+        public_id = await (await cur.execute(QUERIES["add"], {"org_id": org_id} | credit)).fetchone()
     made = await find(conn, str(public_id))
     assert made is not None
     return made

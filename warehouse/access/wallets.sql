@@ -21,7 +21,7 @@ inner join ledger.transactions as t on t.id = e.transaction_id
 inner join control.organizations as o on o.id = c.org_id
 where c.public_id = %(public_id)s
 
--- name: grant
+-- name: add
 select ledger.grant_credit(
     %(org_id)s, %(amount_picousd)s, %(kind)s, %(expires_at)s, %(reason)s, %(author)s,
     coalesce(%(reference)s, 'grant/' || gen_random_uuid())

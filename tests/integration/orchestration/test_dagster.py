@@ -134,4 +134,4 @@ def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definition
     for key, spec in marts.items():
         assert spec.description, key
         assert spec.owners, key
-        assert spec.freshness_policy is not None or key == "marts/requests", key
+        assert spec.freshness_policy is not None or key in {"marts/requests", "marts/focus_costs"}, f"{key}, and no view"

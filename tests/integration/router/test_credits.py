@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from tests.factories import add_tenant
 from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
+from tests.integration.router.command import Command
 from tests.integration.router.conftest import Stack
 
 DAY = 86400
@@ -112,3 +114,17 @@ def test_nobody_sees_or_gives_the_credits_of_another(stack: Stack, client: httpx
             assert _grant(somebody, stack, "1").status_code == 403
             assert somebody.post(f"/platform/credits/{theirs['id']}/void", json={"reason": "r"}).status_code == 403
     assert error(client.post("/platform/credits/credit_none/void", json={"reason": "r"})) == (404, "not_found", "credit_id")
+
+
+def test_the_command_grants_shows_and_voids(stack: Stack, tmp_path: Path) -> None:
+    command = Command(stack, tmp_path)
+    command.login()
+    to = ["--for", demo(stack).organization, "--usd", "2.5", "--kind", "prepaid", "--expires", "+30d", "--reason", "payment 3"]
+    granted = command.json("credit", "grant", *to)
+    assert [one["id"] for one in command.json("credit", "list")] == [granted["id"]]
+    assert command.json("credit", "balance")["available_usd"] == "2.50"
+    assert command.json("credit", "entries")[0]["credits"] == [{"credit_id": granted["id"], "amount_usd": "2.50"}]
+    assert command.json("credit", "get", granted["id"])["reason"] == "payment 3"
+    command("credit", "void", granted["id"], "--reason", "a mistake", expects=2)
+    command("credit", "void", granted["id"], "--reason", "a mistake", "--yes")
+    assert command.json("credit", "balance")["available_usd"] == "0.00"
