@@ -303,13 +303,9 @@ days_to_come as (
                 + (1 - pasts.elapsed_share) * case
                     when pasts.days_of_history >= {{ seasonal_days_min }}
                         then
-                            coalesce(weekdays.cost_picousd, 0) / (
-                                select count(*)
-                                from generate_series(1, pasts.days_of_history) as ago (days)
-                                where
-                                    extract(isodow from (due.taken_at at time zone 'UTC')::date - ago.days)
-                                    = extract(isodow from day.starts_at at time zone 'UTC')
-                            )
+                            -- How often the weekday was among those days, counted back from yesterday.
+                            coalesce(weekdays.cost_picousd, 0)
+                            / ((pasts.days_of_history + 6 - (day.yesterday - day.weekday + 7) % 7) / 7)
                     else pasts.history_picousd / pasts.days_of_history
                 end
         end as day_picousd
@@ -319,7 +315,9 @@ days_to_come as (
         lateral (
             select
                 greatest(series.starts_at, due.taken_at) as starts_at,
-                least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at
+                least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at,
+                extract(isodow from series.starts_at at time zone 'UTC')::integer as weekday,
+                extract(isodow from (due.taken_at at time zone 'UTC')::date - 1)::integer as yesterday
             from generate_series(
                 date_trunc('day', due.taken_at, 'UTC'),
                 least(due.window_ends_at - interval '1 microsecond', due.taken_at + interval '{{ lifetime_forecast_days }} days'),
@@ -327,7 +325,7 @@ days_to_come as (
             ) as series (starts_at)
         ) as day
     left join weekdays
-        on due.budget_id = weekdays.budget_id and weekdays.weekday = extract(isodow from day.starts_at at time zone 'UTC')
+        on due.budget_id = weekdays.budget_id and day.weekday = weekdays.weekday
 ),
 
 forecasts as (
