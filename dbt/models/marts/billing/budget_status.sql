@@ -100,6 +100,7 @@ windows as (
 ),
 
 parts as (
+    -- Lateral and grouped, so that each window is an index range: the planner would take a plain join and read the history.
     select
         windows.org_id,
         windows.window_starts_at,
@@ -113,12 +114,19 @@ parts as (
     from windows
     cross join
         lateral (
-            select spend.*
+            select
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                sum(spend.cost_picousd) as cost_picousd
             from {{ ref('int_spend_days') }} as spend
             where
                 spend.org_id = windows.org_id
                 and spend.day_utc >= (windows.days_start_at at time zone 'UTC')::date
                 and spend.day_utc < (windows.days_end_at at time zone 'UTC')::date
+            group by spend.project_id, spend.user_id, spend.service_account_id, spend.api_key_id, spend.model_id
         ) as day
     union all
     select
@@ -140,12 +148,19 @@ parts as (
         ) as edge (starts_at, ends_at)
     cross join
         lateral (
-            select usage.*
+            select
+                usage.project_id,
+                usage.user_id,
+                usage.service_account_id,
+                usage.api_key_id,
+                usage.model_id,
+                sum(usage.cost_picousd) as cost_picousd
             from {{ ref('int_usage_quarter_hours') }} as usage
             where
                 usage.org_id = windows.org_id
                 and usage.quarter_hour_at >= edge.starts_at
                 and usage.quarter_hour_at < edge.ends_at
+            group by usage.project_id, usage.user_id, usage.service_account_id, usage.api_key_id, usage.model_id
         ) as quarter
     union all
     -- A lifetime begins within a quarter of an hour.
@@ -161,13 +176,20 @@ parts as (
         event.cost_picousd
     from windows
     cross join lateral (
-        select usage.*
+        select
+            usage.project_id,
+            usage.user_id,
+            usage.service_account_id,
+            usage.api_key_id,
+            usage.model_id,
+            sum(usage.cost_picousd) as cost_picousd
         from {{ ref('stg_router__usage_events') }} as usage
         where
             usage.org_id = windows.org_id
             and usage.started_at >= windows.window_starts_at
             and usage.started_at < windows.quarters_start_at
             and usage.recorded_xid < (select horizon.as_of_xid from horizon)
+        group by usage.project_id, usage.user_id, usage.service_account_id, usage.api_key_id, usage.model_id
     ) as event
 ),
 
@@ -222,8 +244,8 @@ history as materialized (
         day.service_account_id,
         day.api_key_id,
         day.model_id,
-        min(day.day_utc) as first_day,
-        sum(day.cost_picousd) as cost_picousd
+        day.first_day,
+        day.cost_picousd
     from (select distinct
         due.org_id,
         (due.taken_at at time zone 'UTC')::date as today
@@ -231,23 +253,28 @@ history as materialized (
     cross join
         lateral (
             select
-                spend.*,
-                extract(isodow from spend.day_utc)::integer as weekday
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                extract(isodow from spend.day_utc)::integer as weekday,
+                min(spend.day_utc) as first_day,
+                sum(spend.cost_picousd) as cost_picousd
             from {{ ref('int_spend_days') }} as spend
             where
                 spend.org_id = organization.org_id
                 and spend.day_utc >= organization.today - {{ history_days }}
                 and spend.day_utc < organization.today
                 and spend.cost_picousd > 0
+            group by
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                extract(isodow from spend.day_utc)
         ) as day
-    group by
-        organization.org_id,
-        day.weekday,
-        day.project_id,
-        day.user_id,
-        day.service_account_id,
-        day.api_key_id,
-        day.model_id
 ),
 
 weekdays as (
