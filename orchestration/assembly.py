@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from orchestration.defs.billing.definitions import billing_definitions
+from orchestration.defs.billing.credits import expire_credits
 from orchestration.defs.findings.definitions import findings_definitions
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets
@@ -55,7 +56,7 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
     own = dg.Definitions(
         assets=[models, service_models],
         asset_checks=service_checks,
-        jobs=[refresh, whole, verify, upkeep, *service],
+        jobs=[refresh, whole, verify, expire_credits, upkeep, *service],
         sensors=[
             refresh_sensor(refresh=refresh, build=whole, others=["verify_marts"], version=version_of_models()),
             *delivery_sensors(outlet_of(settings)),
@@ -65,6 +66,9 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
         schedules=[
             dg.ScheduleDefinition(job=verify, cron_schedule="7 * * * *", default_status=running),
             *service_schedules(service),
+            dg.ScheduleDefinition(
+                job=expire_credits, cron_schedule="11 0 * * *", execution_timezone="UTC", default_status=running
+            ),
             dg.ScheduleDefinition(job=upkeep, cron_schedule="41 3 * * *", execution_timezone="UTC", default_status=running),
         ],
         resources={

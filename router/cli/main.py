@@ -34,6 +34,7 @@ _NOUNS = {
     "alias": "Your organization's own names for models.",
     "audit": "Who changed what, and whether the log is whole.",
     "budget": "What may be spent.",
+    "credit": "What invoices can be paid with.",
     "webhook": "Where events are sent.",
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",

@@ -3,6 +3,7 @@
 A test compares this table with the routes, so that nothing of the API is missing here.
 """
 
+from router.cli.credit_operations import CREDITS
 from router.cli.fields import (
     ALERTS,
     CAPS,
@@ -372,6 +373,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("budget", f"{_O}/budgets/{{budget_id}}"),
     _update("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, *RAISE, MODE, ALERTS),
     _delete("budget", "delete", f"{_O}/budgets/{{budget_id}}", "Take a budget away.", "delete"),
+    *CREDITS,
     _list("webhook", f"{_O}/webhooks", "Where events are sent.", columns="id name url event_types enabled"),
     _create(
         "webhook",

@@ -38,6 +38,7 @@ from router.management import (
     taxes,
     usage,
     users,
+    wallets,
     webhooks,
 )
 from router.management.access import Needs
@@ -67,6 +68,7 @@ MODULES = (
     alerts,
     webhooks,
     costs,
+    wallets,
     limits,
     models,
     aliases,

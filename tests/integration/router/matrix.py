@@ -215,6 +215,10 @@ class World:
         stages = Jsonb([[{"model": "simulated", "weight": 1}]])
         self.insert("model_aliases", public_id=made["alias_id"], org_id=org_id, name=made["alias_id"], stages=stages)
         made["login_id"] = f"inferhouse_sql_{made['project_id'][5:17]}_x"
+        granted = self.db.execute(
+            "select ledger.grant_credit(%s, 10, 'prepaid', null, 'of the matrix', 'nobody', %s)", [org_id, made["project_id"]]
+        ).fetchone()
+        made["credit_id"] = granted[0] if granted else ""
         self.logins[made["login_id"]] = org_id
         self.add_login(made["login_id"])
         return project_id, made

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tests.integration.router.matrix import World
 
 ALL = "siud"
-SCHEMAS = ["billing", "control", "raw", "findings", "marts", "migrations"]
+SCHEMAS = ["billing", "control", "raw", "findings", "ledger", "marts", "migrations"]
 LOGINS = ("router", "management", "transform", "portal", "platform", "dagster", "read-only login")
 _READ_BY_SERVICES = {"management": ALL, "router": "s", "transform": "s"}
 _MARTS = {"transform": ALL, "portal": "s", "platform": "s", "read-only login": "s"}
@@ -33,7 +33,7 @@ MAY: dict[str, dict[str, str]] = {
     "control.device_logins": {"management": ALL},
     "control.oidc_logins": {"management": ALL},
     "control.invites": {"management": ALL},
-    "control.budgets": {"management": ALL, "router": "s", "transform": "s"},
+    "control.budgets": _READ_BY_SERVICES,
     "control.limits": {"management": ALL, "router": "s"},
     "control.shadow_refusals": {"management": ALL, "router": "siu"},
     "control.model_aliases": {"management": ALL, "router": "s"},
@@ -61,6 +61,11 @@ MAY: dict[str, dict[str, str]] = {
     "findings.forecast_backtests": {"transform": "sid"},
     "findings.repricing_runs": {"transform": "si"},
     "findings.adjustments": {"transform": "si"},
+    "ledger.accounts": {"management": "s", "transform": "s"},
+    "ledger.allocations": {"management": "s", "transform": "s"},
+    "ledger.credits": {"management": "s", "transform": "s"},
+    "ledger.entries": {"management": "s", "transform": "s"},
+    "ledger.transactions": {"management": "s", "transform": "s"},
     "marts.spend_forecast": _MARTS,
     "migrations.applied": {},
 }  # fmt: skip

@@ -62,28 +62,28 @@ budgets as (
 ),
 
 {% if is_incremental() %}
-touched as materialized (
-    select distinct usage.org_id
-    from {{ ref('int_usage_quarter_hours') }} as usage
-    -- Where there is no budget yet, all of them are new: nothing is looked for.
-    where usage.as_of_xid > (
-        select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
-    )
-),
+    touched as materialized (
+        select distinct usage.org_id
+        from {{ ref('int_usage_quarter_hours') }} as usage
+        -- Where there is no budget yet, all of them are new: nothing is looked for.
+        where usage.as_of_xid > (
+            select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
+        )
+    ),
 {% endif %}
 
 due as materialized (
     select budgets.*
     from budgets
     {% if is_incremental() %}
-    left join {{ this }} as mine on budgets.budget_id = mine.budget_id
-    where
-        mine.budget_id is null
-        or mine.version <> budgets.version
-        or mine.limit_picousd <> budgets.limit_picousd
-        or mine.window_starts_at <> budgets.window_starts_at
-        or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
-        or budgets.org_id in (select touched.org_id from touched)
+        left join {{ this }} as mine on budgets.budget_id = mine.budget_id
+        where
+            mine.budget_id is null
+            or mine.version <> budgets.version
+            or mine.limit_picousd <> budgets.limit_picousd
+            or mine.window_starts_at <> budgets.window_starts_at
+            or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
+            or budgets.org_id in (select touched.org_id from touched)
     {% endif %}
 ),
 
@@ -100,9 +100,11 @@ windows as (
 ),
 
 parts as (
+    -- Lateral and grouped, so that each window is an index range: the planner would take a plain join and read the history.
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         day.project_id,
         day.user_id,
         day.service_account_id,
@@ -110,18 +112,27 @@ parts as (
         day.model_id,
         day.cost_picousd
     from windows
-    cross join lateral (
-        select spend.*
-        from {{ ref('int_spend_days') }} as spend
-        where
-            spend.org_id = windows.org_id
-            and spend.day_utc >= (windows.days_start_at at time zone 'UTC')::date
-            and spend.day_utc < (windows.days_end_at at time zone 'UTC')::date
-    ) as day
+    cross join
+        lateral (
+            select
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                sum(spend.cost_picousd) as cost_picousd
+            from {{ ref('int_spend_days') }} as spend
+            where
+                spend.org_id = windows.org_id
+                and spend.day_utc >= (windows.days_start_at at time zone 'UTC')::date
+                and spend.day_utc < (windows.days_end_at at time zone 'UTC')::date
+            group by spend.project_id, spend.user_id, spend.service_account_id, spend.api_key_id, spend.model_id
+        ) as day
     union all
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         quarter.project_id,
         quarter.user_id,
         quarter.service_account_id,
@@ -129,24 +140,34 @@ parts as (
         quarter.model_id,
         quarter.cost_picousd
     from windows
-    cross join lateral (
-        values
-        (windows.quarters_start_at, least(windows.days_start_at, windows.window_ends_at)),
-        (greatest(windows.days_start_at, windows.days_end_at), windows.window_ends_at)
-    ) as edge (starts_at, ends_at)
-    cross join lateral (
-        select usage.*
-        from {{ ref('int_usage_quarter_hours') }} as usage
-        where
-            usage.org_id = windows.org_id
-            and usage.quarter_hour_at >= edge.starts_at
-            and usage.quarter_hour_at < edge.ends_at
-    ) as quarter
+    cross join
+        lateral (
+            values
+            (windows.quarters_start_at, least(windows.days_start_at, windows.window_ends_at)),
+            (greatest(windows.days_start_at, windows.days_end_at), windows.window_ends_at)
+        ) as edge (starts_at, ends_at)
+    cross join
+        lateral (
+            select
+                usage.project_id,
+                usage.user_id,
+                usage.service_account_id,
+                usage.api_key_id,
+                usage.model_id,
+                sum(usage.cost_picousd) as cost_picousd
+            from {{ ref('int_usage_quarter_hours') }} as usage
+            where
+                usage.org_id = windows.org_id
+                and usage.quarter_hour_at >= edge.starts_at
+                and usage.quarter_hour_at < edge.ends_at
+            group by usage.project_id, usage.user_id, usage.service_account_id, usage.api_key_id, usage.model_id
+        ) as quarter
     union all
     -- A lifetime begins within a quarter of an hour.
     select
         windows.org_id,
         windows.window_starts_at,
+        windows.window_ends_at,
         event.project_id,
         event.user_id,
         event.service_account_id,
@@ -155,13 +176,20 @@ parts as (
         event.cost_picousd
     from windows
     cross join lateral (
-        select usage.*
+        select
+            usage.project_id,
+            usage.user_id,
+            usage.service_account_id,
+            usage.api_key_id,
+            usage.model_id,
+            sum(usage.cost_picousd) as cost_picousd
         from {{ ref('stg_router__usage_events') }} as usage
         where
             usage.org_id = windows.org_id
             and usage.started_at >= windows.window_starts_at
             and usage.started_at < windows.quarters_start_at
             and usage.recorded_xid < (select horizon.as_of_xid from horizon)
+        group by usage.project_id, usage.user_id, usage.service_account_id, usage.api_key_id, usage.model_id
     ) as event
 ),
 
@@ -169,6 +197,7 @@ spends as materialized (
     select
         parts.org_id,
         parts.window_starts_at,
+        parts.window_ends_at,
         parts.project_id,
         parts.user_id,
         parts.service_account_id,
@@ -176,7 +205,15 @@ spends as materialized (
         parts.model_id,
         sum(parts.cost_picousd) as cost_picousd
     from parts
-    group by 1, 2, 3, 4, 5, 6, 7
+    group by
+        parts.org_id,
+        parts.window_starts_at,
+        parts.window_ends_at,
+        parts.project_id,
+        parts.user_id,
+        parts.service_account_id,
+        parts.api_key_id,
+        parts.model_id
 ),
 
 spent as (
@@ -188,6 +225,7 @@ spent as (
         on
             due.org_id = spends.org_id
             and due.window_starts_at = spends.window_starts_at
+            and due.window_ends_at = spends.window_ends_at
             and (due.project_id is null or due.project_id = spends.project_id)
             and (due.user_id is null or due.user_id = spends.user_id)
             and (due.service_account_id is null or due.service_account_id = spends.service_account_id)
@@ -206,21 +244,37 @@ history as materialized (
         day.service_account_id,
         day.api_key_id,
         day.model_id,
-        min(day.day_utc) as first_day,
-        sum(day.cost_picousd) as cost_picousd
-    from (select distinct due.org_id, (due.taken_at at time zone 'UTC')::date as today from due) as organization
-    cross join lateral (
-        select
-            spend.*,
-            extract(isodow from spend.day_utc)::integer as weekday
-        from {{ ref('int_spend_days') }} as spend
-        where
-            spend.org_id = organization.org_id
-            and spend.day_utc >= organization.today - {{ history_days }}
-            and spend.day_utc < organization.today
-            and spend.cost_picousd > 0
-    ) as day
-    group by 1, 2, 3, 4, 5, 6, 7
+        day.first_day,
+        day.cost_picousd
+    from (select distinct
+        due.org_id,
+        (due.taken_at at time zone 'UTC')::date as today
+    from due) as organization
+    cross join
+        lateral (
+            select
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                extract(isodow from spend.day_utc)::integer as weekday,
+                min(spend.day_utc) as first_day,
+                sum(spend.cost_picousd) as cost_picousd
+            from {{ ref('int_spend_days') }} as spend
+            where
+                spend.org_id = organization.org_id
+                and spend.day_utc >= organization.today - {{ history_days }}
+                and spend.day_utc < organization.today
+                and spend.cost_picousd > 0
+            group by
+                spend.project_id,
+                spend.user_id,
+                spend.service_account_id,
+                spend.api_key_id,
+                spend.model_id,
+                extract(isodow from spend.day_utc)
+        ) as day
 ),
 
 weekdays as (
@@ -276,30 +330,29 @@ days_to_come as (
                 + (1 - pasts.elapsed_share) * case
                     when pasts.days_of_history >= {{ seasonal_days_min }}
                         then
-                            coalesce(weekdays.cost_picousd, 0) / (
-                                select count(*)
-                                from generate_series(1, pasts.days_of_history) as ago (days)
-                                where
-                                    extract(isodow from (due.taken_at at time zone 'UTC')::date - ago.days)
-                                    = extract(isodow from day.starts_at at time zone 'UTC')
-                            )
+                            -- How often the weekday was among those days, counted back from yesterday.
+                            coalesce(weekdays.cost_picousd, 0)
+                            / ((pasts.days_of_history + 6 - (day.yesterday - day.weekday + 7) % 7) / 7)
                     else pasts.history_picousd / pasts.days_of_history
                 end
         end as day_picousd
     from due
     inner join pasts on due.budget_id = pasts.budget_id
-    cross join lateral (
-        select
-            greatest(series.starts_at, due.taken_at) as starts_at,
-            least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at
-        from generate_series(
-            date_trunc('day', due.taken_at, 'UTC'),
-            least(due.window_ends_at - interval '1 microsecond', due.taken_at + interval '{{ lifetime_forecast_days }} days'),
-            interval '1 day'
-        ) as series (starts_at)
-    ) as day
+    cross join
+        lateral (
+            select
+                greatest(series.starts_at, due.taken_at) as starts_at,
+                least(series.starts_at + interval '1 day', due.window_ends_at) as ends_at,
+                extract(isodow from series.starts_at at time zone 'UTC')::integer as weekday,
+                extract(isodow from (due.taken_at at time zone 'UTC')::date - 1)::integer as yesterday
+            from generate_series(
+                date_trunc('day', due.taken_at, 'UTC'),
+                least(due.window_ends_at - interval '1 microsecond', due.taken_at + interval '{{ lifetime_forecast_days }} days'),
+                interval '1 day'
+            ) as series (starts_at)
+        ) as day
     left join weekdays
-        on due.budget_id = weekdays.budget_id and weekdays.weekday = extract(isodow from day.starts_at at time zone 'UTC')
+        on due.budget_id = weekdays.budget_id and day.weekday = weekdays.weekday
 ),
 
 forecasts as (

@@ -33,10 +33,11 @@ select
     entry.happened_at,
     entry.as_of_xid
 from touched
-cross join lateral (
-    select allocations.*
-    from {{ ref('stg_ledger__allocations') }} as allocations
-    where allocations.org_id = touched.org_id
-) as allocation
+cross join
+    lateral (
+        select allocations.*
+        from {{ ref('stg_ledger__allocations') }} as allocations
+        where allocations.org_id = touched.org_id
+    ) as allocation
 inner join {{ ref('stg_ledger__credits') }} as credit on allocation.credit_id = credit.credit_id
 inner join {{ ref('credit_ledger') }} as entry on allocation.entry_id = entry.entry_id

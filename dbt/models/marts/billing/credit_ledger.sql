@@ -41,26 +41,27 @@ select
     entry.recorded_at,
     (select horizon.as_of_xid from horizon) as as_of_xid
 from touched
-cross join lateral (
-    select
-        entries.entry_id,
-        entries.org_id,
-        entries.account_id,
-        entries.amount_picousd,
-        transactions.transaction_id,
-        transactions.kind,
-        transactions.reference,
-        transactions.reverses_transaction_id,
-        transactions.reason,
-        transactions.author,
-        transactions.happened_at,
-        transactions.recorded_at
-    from {{ ref('stg_ledger__entries') }} as entries
-    inner join {{ ref('stg_ledger__transactions') }} as transactions on entries.transaction_id = transactions.transaction_id
-    where
-        entries.org_id = touched.org_id
-        and transactions.recorded_xid < (select horizon.as_of_xid from horizon)
-) as entry
+cross join
+    lateral (
+        select
+            entries.entry_id,
+            entries.org_id,
+            entries.account_id,
+            entries.amount_picousd,
+            transactions.transaction_id,
+            transactions.kind,
+            transactions.reference,
+            transactions.reverses_transaction_id,
+            transactions.reason,
+            transactions.author,
+            transactions.happened_at,
+            transactions.recorded_at
+        from {{ ref('stg_ledger__entries') }} as entries
+        inner join {{ ref('stg_ledger__transactions') }} as transactions on entries.transaction_id = transactions.transaction_id
+        where
+            entries.org_id = touched.org_id
+            and transactions.recorded_xid < (select horizon.as_of_xid from horizon)
+    ) as entry
 inner join {{ ref('stg_control__organizations') }} as organization on entry.org_id = organization.org_id
 inner join {{ ref('stg_ledger__accounts') }} as account on entry.account_id = account.account_id
 left join {{ ref('stg_ledger__credits') }} as credit on entry.entry_id = credit.entry_id
