@@ -40,8 +40,8 @@ def _price(role_url: Callable[..., str], control: Control, org_id: int, at: date
 
     async def read() -> int | None:
         async with await AsyncConnection.connect(role_url("inferhouse_router")) as conn:
-            price = (await Catalogue.load(conn)).price(control.model_id, org_id, at)
-            return price.output_picousd if price else None
+            prices = (await Catalogue.load(conn)).prices_for(control.model_id, org_id, at, "chat.completions", None)
+            return prices[0].output_picousd if prices else None
 
     return asyncio.run(read())
 
