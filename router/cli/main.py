@@ -38,6 +38,7 @@ _NOUNS = {
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",
     "delivery": "What came of each event at each receiver.",
+    "discount": "What organizations do not pay of their lines.",
     "engine": "What answers requests.",
     "invite": "Invite people.",
     "key": "Keys of projects, for inference.",
@@ -52,6 +53,7 @@ _NOUNS = {
     "service-account": "Accounts that outlive people.",
     "session": "Where you are signed in.",
     "sql-access": "Read-only SQL logins.",
+    "volume-tier": "What costs less above a quantity of a month.",
     "user": "People of the organization.",
 }
 

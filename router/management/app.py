@@ -16,6 +16,7 @@ from router.management import (
     budgets,
     costs,
     device_logins,
+    discounts,
     engines,
     invites,
     limits,
@@ -35,6 +36,7 @@ from router.management import (
     sql_access,
     usage,
     users,
+    volume_tiers,
     webhooks,
 )
 from router.management.access import Needs
@@ -68,6 +70,8 @@ MODULES = (
     models,
     aliases,
     prices,
+    discounts,
+    volume_tiers,
     shadow_refusals,
     sql_access,
     usage,

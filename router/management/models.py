@@ -256,6 +256,11 @@ async def locked_model(conn: AsyncConnection, name: str, *, param: str = "model_
     return _there(await models.lock(conn, name), param)
 
 
+async def known_model(conn: AsyncConnection, name: str, *, param: str = "model_id") -> ModelRow:
+    """The model as it is. Raises: NotFound."""
+    return _there(await models.find(conn, name), param)
+
+
 def _there(row: ModelRow | None, param: str = "model_id") -> ModelRow:
     if row is None:
         raise NotFound("there is no such model; GET /v1/platform/models lists them", param=param)
