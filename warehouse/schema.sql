@@ -320,7 +320,7 @@ CREATE TABLE control.prices (
     CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
     CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
     CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
-    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048)))
+    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048) AND (NOT jsonb_path_exists(tags, '$.*?(@.type() != "string")'::jsonpath))))
 );
 
 COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
@@ -339,7 +339,7 @@ CREATE FUNCTION control.preview_price(version control.prices, since timestamp wi
 declare
     charged text;
 begin
-    if not control.sees_platform() then
+    if control.sees_platform() is not true then  -- null where nothing is set
         raise exception 'prices are the platform''s' using errcode = 'insufficient_privilege';
     end if;
     if version.tags = '{}' and version.input_tokens_range = '[0,)'

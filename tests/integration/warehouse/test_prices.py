@@ -106,7 +106,8 @@ def test_of_conditions_of_one_priority_at_most_one_holds(db: psycopg.Connection,
     "columns",
     ["priority = 1", "endpoint = 'rerank'", "input_tokens_range = '[1,)'", "tags = '{\"batch\": \"true\"}'",
      "priority = -1, endpoint = 'rerank'", "priority = 1, input_tokens_range = 'empty'",
-     "priority = 1, input_tokens_range = '[-1,5)'", "priority = 1, tags = '[]'", "request_picousd = -1",
+     "priority = 1, input_tokens_range = '[-1,5)'", "priority = 1, tags = '[]'",
+     "priority = 1, tags = '{\"a\": {\"b\": \"c\"}}'", "request_picousd = -1",
      "reasoning_picousd = -1", "request_picousd = 1000000000000001", "reasoning_picousd = 1000000000001"],
 )  # fmt: skip
 def test_conditions_and_priority_go_together_and_have_bounds(db: psycopg.Connection, control: Control, columns: str) -> None:
