@@ -78,6 +78,12 @@ async def find(conn: AsyncConnection, price_id: int) -> PriceVersion | None:
         return await (await cur.execute(QUERIES["find"], {"id": price_id})).fetchone()
 
 
+async def conditional(conn: AsyncConnection, org_id: int, models: list[str]) -> list[PriceVersion]:
+    """Versions with conditions that are in force for an organization, by model in the order of choice."""
+    async with conn.cursor(row_factory=class_row(PriceVersion)) as cur:
+        return await (await cur.execute(QUERIES["conditional"], {"org_id": org_id, "models": models})).fetchall()
+
+
 async def now(conn: AsyncConnection) -> datetime:
     """The database's clock, by which what is past is told from what is to come. To be read after the model is locked."""
     instant: datetime = await _scalar(conn, "now")

@@ -26,6 +26,26 @@ inner join control.models as m on m.id = p.model_id
 left join control.organizations as o on o.id = p.org_id
 where p.id = %(id)s
 
+-- name: conditional
+-- In force now for an organization, by model in the order of choice; behind its own price without a condition none has a turn.
+select
+    p.id, m.name as model, o.public_id as organization, p.input_picousd, p.cached_input_picousd, p.output_picousd,
+    p.reasoning_picousd, p.request_picousd, p.priority, p.endpoint::text, lower(p.input_tokens_range) as input_tokens_from,
+    upper(p.input_tokens_range) as input_tokens_until, p.tags,
+    lower(p.effective) as effective_from, upper(p.effective) as effective_until, p.reason, p.created_at
+from control.prices as p
+inner join control.models as m on m.id = p.model_id
+left join control.organizations as o on o.id = p.org_id
+where m.name = any(%(models)s::text[]) and p.priority > 0 and p.effective @> now()
+    and case
+        when p.org_id is null then not exists (
+            select from control.prices as own
+            where own.model_id = p.model_id and own.org_id = %(org_id)s and own.priority = 0 and own.effective @> now()
+        )
+        else p.org_id = %(org_id)s
+    end
+order by m.name, p.org_id nulls last, p.priority desc
+
 -- name: now
 select clock_timestamp()
 
