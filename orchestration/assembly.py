@@ -4,8 +4,8 @@ import os
 
 import dagster as dg
 
-from orchestration.defs.billing.definitions import billing_definitions
 from orchestration.defs.billing.credits import expire_credits
+from orchestration.defs.billing.definitions import billing_definitions
 from orchestration.defs.findings.definitions import findings_definitions
 from orchestration.defs.outbox.outlet import outlet_of
 from orchestration.defs.outbox.sensors import delivery_sensors, watch_budgets

@@ -1029,6 +1029,83 @@ noted as (
 select count(*)::integer from noted
 $$;
 
+CREATE TABLE control.prices (
+    id integer NOT NULL,
+    model_id integer NOT NULL,
+    org_id bigint,
+    input_picousd bigint NOT NULL,
+    cached_input_picousd bigint NOT NULL,
+    output_picousd bigint NOT NULL,
+    effective tstzrange NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    request_picousd bigint DEFAULT 0 NOT NULL,
+    reasoning_picousd bigint,
+    priority smallint DEFAULT 0 NOT NULL,
+    endpoint raw.endpoint,
+    input_tokens_range int4range DEFAULT '[0,)'::int4range NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT prices_cached_input_picousd_check CHECK (((cached_input_picousd >= 0) AND (cached_input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_conditions_have_priority CHECK (((priority = 0) = ((endpoint IS NULL) AND (input_tokens_range = '[0,)'::int4range) AND (tags = '{}'::jsonb)))),
+    CONSTRAINT prices_effective_check CHECK (((NOT isempty(effective)) AND lower_inc(effective) AND (NOT upper_inc(effective)))),
+    CONSTRAINT prices_input_picousd_check CHECK (((input_picousd >= 0) AND (input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_input_tokens_range_check CHECK (((NOT isempty(input_tokens_range)) AND (lower(input_tokens_range) >= 0))),
+    CONSTRAINT prices_output_picousd_check CHECK (((output_picousd >= 0) AND (output_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_priority_check CHECK (((priority >= 0) AND (priority <= 1000))),
+    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
+    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048) AND (NOT jsonb_path_exists(tags, '$.*?(@.type() != "string")'::jsonpath))))
+);
+
+COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
+before the list price, then the highest priority; priority 0 has no condition.';
+
+COMMENT ON COLUMN control.prices.request_picousd IS 'For each attempt that is charged, beside its tokens.';
+COMMENT ON COLUMN control.prices.reasoning_picousd IS 'Per reasoning token; null: as any other output token.';
+COMMENT ON COLUMN control.prices.endpoint IS 'Only requests of this endpoint; null: of any.';
+COMMENT ON COLUMN control.prices.input_tokens_range IS 'Only requests with so many input tokens: tiers by length of context.';
+COMMENT ON COLUMN control.prices.tags IS 'Only requests that carry all of these tags.';
+
+CREATE FUNCTION control.preview_price(version control.prices, since timestamp with time zone) RETURNS TABLE(usage_rows bigint, cost_picousd numeric, cost_picousd_then numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    charged text;
+begin
+    if control.sees_platform() is not true then  -- null where nothing is set
+        raise exception 'prices are the platform''s' using errcode = 'insufficient_privilege';
+    end if;
+    if version.tags = '{}' and version.input_tokens_range = '[0,)'
+        and to_regclass('intermediate.int_usage_quarter_hours') is not null
+    then
+        charged := 'select org_id, endpoint, price_id, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,'
+            ' cost_picousd, usage_rows from intermediate.int_usage_quarter_hours'
+            ' where quarter_hour_at >= $2 and model_id = ($1).model_id and charge_class = ''charged''';
+    else
+        -- Only single rows have tags and lengths.
+        charged := 'select org_id, endpoint::text, price_id, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,'
+            ' cost_picousd, 1 as usage_rows from raw.usage_events'
+            ' where started_at >= $2 and model_id = ($1).model_id and charge_class = ''charged'' and price_id is not null'
+            ' and ($1).input_tokens_range @> input_tokens and coalesce(tags, ''{}'') @> ($1).tags';
+    end if;
+    return query execute
+        'select coalesce(sum(u.usage_rows), 0)::bigint, coalesce(sum(u.cost_picousd), 0)::numeric, coalesce(sum('
+        '(u.input_tokens - u.cached_input_tokens)::numeric * ($1).input_picousd'
+        ' + u.cached_input_tokens::numeric * ($1).cached_input_picousd'
+        ' + (u.output_tokens - u.reasoning_tokens)::numeric * ($1).output_picousd'
+        ' + u.reasoning_tokens::numeric * coalesce(($1).reasoning_picousd, ($1).output_picousd)'
+        ' + u.usage_rows::numeric * ($1).request_picousd), 0)::numeric'
+        ' from (' || charged || ') as u inner join control.prices as v on v.id = u.price_id'
+        ' where (($1).org_id is null or u.org_id = ($1).org_id)'
+        ' and (($1).endpoint is null or u.endpoint = ($1).endpoint::text)'
+        -- Not those of a version that would have come before it.
+        ' and (($1).org_id is not null, ($1).priority::integer) >= (v.org_id is not null, v.priority::integer)'
+        using version, since;
+end
+$_$;
+
 CREATE FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint DEFAULT NULL::bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2283,44 +2360,6 @@ ALTER TABLE control.outbox_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE control.prices (
-    id integer NOT NULL,
-    model_id integer NOT NULL,
-    org_id bigint,
-    input_picousd bigint NOT NULL,
-    cached_input_picousd bigint NOT NULL,
-    output_picousd bigint NOT NULL,
-    effective tstzrange NOT NULL,
-    reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    request_picousd bigint DEFAULT 0 NOT NULL,
-    reasoning_picousd bigint,
-    priority smallint DEFAULT 0 NOT NULL,
-    endpoint raw.endpoint,
-    input_tokens_range int4range DEFAULT '[0,)'::int4range NOT NULL,
-    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT prices_cached_input_picousd_check CHECK (((cached_input_picousd >= 0) AND (cached_input_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_conditions_have_priority CHECK (((priority = 0) = ((endpoint IS NULL) AND (input_tokens_range = '[0,)'::int4range) AND (tags = '{}'::jsonb)))),
-    CONSTRAINT prices_effective_check CHECK (((NOT isempty(effective)) AND lower_inc(effective) AND (NOT upper_inc(effective)))),
-    CONSTRAINT prices_input_picousd_check CHECK (((input_picousd >= 0) AND (input_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_input_tokens_range_check CHECK (((NOT isempty(input_tokens_range)) AND (lower(input_tokens_range) >= 0))),
-    CONSTRAINT prices_output_picousd_check CHECK (((output_picousd >= 0) AND (output_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_priority_check CHECK (((priority >= 0) AND (priority <= 1000))),
-    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
-    CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
-    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048)))
-);
-
-COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
-before the list price, then the highest priority; priority 0 has no condition.';
-
-COMMENT ON COLUMN control.prices.request_picousd IS 'For each attempt that is charged, beside its tokens.';
-COMMENT ON COLUMN control.prices.reasoning_picousd IS 'Per reasoning token; null: as any other output token.';
-COMMENT ON COLUMN control.prices.endpoint IS 'Only requests of this endpoint; null: of any.';
-COMMENT ON COLUMN control.prices.input_tokens_range IS 'Only requests with so many input tokens: tiers by length of context.';
-COMMENT ON COLUMN control.prices.tags IS 'Only requests that carry all of these tags.';
 
 ALTER TABLE control.prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.prices_id_seq
@@ -3733,6 +3772,15 @@ REVOKE ALL ON FUNCTION control.note_budget_alerts() FROM PUBLIC;
 GRANT ALL ON FUNCTION control.note_budget_alerts() TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) FROM PUBLIC;
+
+GRANT SELECT ON TABLE control.prices TO inferhouse_router;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
+GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION control.preview_price(version control.prices, since timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.preview_price(version control.prices, since timestamp with time zone) TO inferhouse_management;
+
 REVOKE ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_management;
@@ -3913,9 +3961,6 @@ GRANT USAGE ON SEQUENCE control.outbox_deliveries_id_seq TO inferhouse_managemen
 GRANT SELECT ON TABLE control.outbox_events TO inferhouse_management;
 GRANT SELECT,DELETE ON TABLE control.outbox_events TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.outbox_events_id_seq TO inferhouse_management;
-GRANT SELECT ON TABLE control.prices TO inferhouse_router;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
-GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.prices_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.project_members TO inferhouse_management;
 GRANT SELECT ON TABLE control.projects TO inferhouse_router;

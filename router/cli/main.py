@@ -39,6 +39,7 @@ _NOUNS = {
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",
     "delivery": "What came of each event at each receiver.",
+    "discount": "What organizations do not pay of their lines.",
     "engine": "What answers requests.",
     "invite": "Invite people.",
     "invoice": "What was invoiced, and how a month becomes an invoice.",
@@ -55,6 +56,7 @@ _NOUNS = {
     "session": "Where you are signed in.",
     "sql-access": "Read-only SQL logins.",
     "tax": "Taxes on invoices.",
+    "volume-tier": "What costs less above a quantity of a month.",
     "user": "People of the organization.",
 }
 

@@ -63,8 +63,10 @@ class World:
     def __post_init__(self) -> None:
         self.password_hash = hash_password(PASSWORD)
         self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
-        price = self.db.execute("select max(id) from control.prices").fetchone()
-        self.shared = {"engine_id": "engine-simulated", "model_id": "simulated", "price_id": f"price_{price[0] if price else 1}"}
+        self.shared = {"engine_id": "engine-simulated", "model_id": "simulated"}
+        for noun, table in (("price", "prices"), ("discount", "discounts"), ("tier", "volume_tiers")):
+            last = self.db.execute(SQL("select max(id) from control.{}").format(Identifier(table))).fetchone()
+            self.shared[f"{noun}_id"] = f"{noun}_{last[0] if last else 1}"
         self.shared["platform_alias_id"] = public_id("alias")
         stages = Jsonb([[{"model": "simulated", "weight": 1}]])
         self.insert("model_aliases", public_id=self.shared["platform_alias_id"], name="everybodys", stages=stages)
