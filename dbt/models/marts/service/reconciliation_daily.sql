@@ -115,20 +115,20 @@ spans as materialized (
     from counted
 ),
 
--- The instants between which nobody knows on which side of a reading a call was counted.
+-- What ran then was counted on another day than its row is of, or by a process that was not asked any more.
 edges as materialized (
     select
         day_starts_at,
         engine_id,
         begins_at as edge_starts_at,
-        first_sampled_at as edge_ends_at
+        greatest(begins_at, day_starts_at) as edge_ends_at
     from spans
     union all
     select
         day_starts_at,
         engine_id,
         last_sampled_at as edge_starts_at,
-        coalesce(sampled_next_at, last_sampled_at) as edge_ends_at
+        day_starts_at + interval '1 day' as edge_ends_at
     from spans
     union all
     select
@@ -210,16 +210,15 @@ rows_of_days as materialized (
             sum(usage.estimated_input_tokens) as estimated_input_tokens,
             sum(usage.estimated_output_tokens) as estimated_output_tokens,
             max(usage.input_tokens_max) as input_tokens_max,
-            sum(usage.usage_rows) filter (where usage.is_unseen) as rows_unseen,
-            sum(usage.input_tokens) filter (where usage.is_unseen) as unseen_input_tokens,
-            sum(usage.output_tokens) filter (where usage.is_unseen) as unseen_output_tokens
+            sum(usage.usage_rows) filter (where usage.is_before or usage.is_after) as rows_unseen,
+            sum(usage.input_tokens) filter (where usage.is_before) as unseen_input_tokens,
+            sum(usage.output_tokens) filter (where usage.is_before) as unseen_output_tokens
         from (
             select
                 quarter_hour.*,
-                -- No reading before or after it that it could be in.
-                span.engine_id is null
-                or quarter_hour.quarter_hour_at + interval '15 minutes' <= span.begins_at
-                or (span.sampled_next_at is null and quarter_hour.quarter_hour_at > span.last_sampled_at) as is_unseen
+                -- No reading that its rows could be in. Those after the last one ran at its edge.
+                coalesce(quarter_hour.quarter_hour_at + interval '15 minutes' <= span.begins_at, true) as is_before,
+                coalesce(span.sampled_next_at is null and quarter_hour.quarter_hour_at > span.last_sampled_at, false) as is_after
             from {{ ref('int_engine_usage_quarter_hours') }} as quarter_hour
             left join spans as span
                 on quarter_hour.engine_id = span.engine_id and span.day_starts_at = touched.day_starts_at
