@@ -387,6 +387,60 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    for i in 1 .. coalesce(cardinality(buckets), 0) loop
+        histogram[buckets[i] + 1] := coalesce(histogram[buckets[i] + 1], 0) + bucket_requests[i];
+    end loop;
+    return histogram;
+end
+$$;
+
+CREATE FUNCTION marts.add_histograms(one bigint[], other bigint[]) RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select array_agg(coalesce(a.requests, 0) + coalesce(b.requests, 0) order by place)
+from unnest(one) with ordinality as a (requests, place)
+full join unnest(other) with ordinality as b (requests, place) using (place)
+$$;
+
+CREATE FUNCTION marts.latency_us_at(histogram bigint[], share double precision) RETURNS double precision
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    passed numeric := 0;
+    rank numeric := greatest(ceil(share::numeric * (select sum(requests) from unnest(histogram) as requests)), 1);
+begin
+    if share not between 0 and 1 then
+        raise exception 'a share is between 0 and 1' using errcode = 'invalid_parameter_value';
+    end if;
+    for place in 1 .. cardinality(histogram) loop
+        passed := passed + coalesce(histogram[place], 0);
+        if passed >= rank then
+            return case when place = 1 then 1 else power(2, (place - 1) / 8.0::float8) * 2 / (power(2, 0.125::float8) + 1) end;
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
+CREATE FUNCTION raw.drop_engine_samples(kept_days integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if kept_days < 7 then
+        raise exception 'samples are kept for at least 7 days' using errcode = 'invalid_parameter_value';
+    end if;
+    return (select count(*) from public.drop_chunks('raw.engine_samples', older_than => make_interval(days => kept_days)));
+end
+$$;
+
 CREATE TABLE raw.usage_events (
     request_id uuid NOT NULL,
     trace_id uuid,
@@ -454,6 +508,14 @@ CREATE FUNCTION raw.row_digest(event raw.usage_events) RETURNS bytea
 
 COMMENT ON FUNCTION raw.row_digest(event raw.usage_events) IS 'SHA-256 over the columns of a row, in the order of the function. When and by whom it was recorded is left out: a row that is
 replayed or restored has the same digest. Free text is quoted as JSON, so that no two rows have the same bytes.';
+
+CREATE AGGREGATE marts.merge_buckets(buckets smallint[], bucket_requests bigint[]) (
+    SFUNC = marts.add_buckets,
+    STYPE = bigint[],
+    INITCOND = '{0}',
+    COMBINEFUNC = marts.add_histograms,
+    PARALLEL = safe
+);
 
 CREATE TABLE control.alert_recipients (
     org_id bigint NOT NULL,
@@ -1263,6 +1325,48 @@ CREATE TABLE migrations.applied (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE raw.engine_samples (
+    sampled_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    prompt_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    generation_tokens bigint NOT NULL,
+    prefix_cache_queries bigint NOT NULL,
+    prefix_cache_hits bigint NOT NULL,
+    requests_finished bigint NOT NULL,
+    requests_aborted bigint NOT NULL,
+    preemptions bigint NOT NULL,
+    queue_us bigint NOT NULL,
+    request_us bigint NOT NULL,
+    gpu_hour_picousd bigint NOT NULL,
+    engine_id integer NOT NULL,
+    running integer NOT NULL,
+    waiting integer NOT NULL,
+    gpus smallint NOT NULL,
+    kv_cache_usage numeric(7,6) NOT NULL,
+    CONSTRAINT engine_samples_cached_tokens_check CHECK ((cached_tokens >= 0)),
+    CONSTRAINT engine_samples_generation_tokens_check CHECK ((generation_tokens >= 0)),
+    CONSTRAINT engine_samples_gpu_hour_picousd_check CHECK ((gpu_hour_picousd >= 0)),
+    CONSTRAINT engine_samples_gpus_check CHECK ((gpus >= 0)),
+    CONSTRAINT engine_samples_kv_cache_usage_check CHECK (((kv_cache_usage >= (0)::numeric) AND (kv_cache_usage <= (1)::numeric))),
+    CONSTRAINT engine_samples_preemptions_check CHECK ((preemptions >= 0)),
+    CONSTRAINT engine_samples_prefix_cache_hits_check CHECK ((prefix_cache_hits >= 0)),
+    CONSTRAINT engine_samples_prefix_cache_queries_check CHECK ((prefix_cache_queries >= 0)),
+    CONSTRAINT engine_samples_prompt_tokens_check CHECK ((prompt_tokens >= 0)),
+    CONSTRAINT engine_samples_queue_us_check CHECK ((queue_us >= 0)),
+    CONSTRAINT engine_samples_request_us_check CHECK ((request_us >= 0)),
+    CONSTRAINT engine_samples_requests_aborted_check CHECK ((requests_aborted >= 0)),
+    CONSTRAINT engine_samples_requests_finished_check CHECK ((requests_finished >= 0)),
+    CONSTRAINT engine_samples_running_check CHECK ((running >= 0)),
+    CONSTRAINT engine_samples_waiting_check CHECK ((waiting >= 0))
+);
+
+COMMENT ON TABLE raw.engine_samples IS 'One row per reading of an engine''s /metrics. Append-only; whole chunks are dropped when they are old.';
+COMMENT ON COLUMN raw.engine_samples.started_at IS 'When the engine''s process started, by its own word; null where it does not say.';
+COMMENT ON COLUMN raw.engine_samples.requests_finished IS 'However they ended, the aborted ones included.';
+COMMENT ON COLUMN raw.engine_samples.gpus IS 'GPUs of the engine and what one costs an hour are of then: a later change does not change the past.';
+
 CREATE TABLE raw.idempotent_answers (
     api_key_id bigint NOT NULL,
     idempotency_key_hash bytea NOT NULL,
@@ -1517,6 +1621,9 @@ CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHER
 CREATE INDEX shadow_refusals_org_id_idx ON control.shadow_refusals USING btree (org_id, day);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
+CREATE UNIQUE INDEX engine_samples_once ON raw.engine_samples USING btree (engine_id, sampled_at);
+CREATE INDEX engine_samples_recorded_xid_idx ON raw.engine_samples USING btree (recorded_xid);
+CREATE INDEX engine_samples_sampled_at_idx ON raw.engine_samples USING btree (sampled_at);
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
@@ -1545,6 +1652,7 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR 
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
+CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.engine_samples FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
 ALTER TABLE ONLY control.alert_recipients
@@ -1815,8 +1923,44 @@ GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about j
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) TO inferhouse_transform;
 GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
 GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.alert_recipients TO inferhouse_management;
 GRANT SELECT ON TABLE control.api_keys TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.api_keys TO inferhouse_management;
@@ -1856,6 +2000,8 @@ GRANT SELECT(enabled) ON TABLE control.engines TO inferhouse_transform;
 GRANT SELECT(created_at) ON TABLE control.engines TO inferhouse_transform;
 GRANT UPDATE(canary_stopped_at) ON TABLE control.engines TO inferhouse_router;
 GRANT UPDATE(canary_stopped_why) ON TABLE control.engines TO inferhouse_router;
+GRANT SELECT(gpus) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(gpu_hour_picousd) ON TABLE control.engines TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.engines_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.idempotent_answers TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.invites TO inferhouse_management;
@@ -1874,8 +2020,11 @@ GRANT USAGE ON SEQUENCE control.models_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.oidc_logins TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.org_members TO inferhouse_management;
 GRANT SELECT(org_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(org_id) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT(user_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(user_id) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT(role) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(role) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT ON TABLE control.organizations TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.organizations TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.organizations TO inferhouse_transform;
@@ -1940,6 +2089,7 @@ GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;
+GRANT SELECT,INSERT ON TABLE raw.engine_samples TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.idempotent_answers TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.journal_positions TO inferhouse_router;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_management;
@@ -1950,4 +2100,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SEL
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_platform;
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_tenant;
 
+-- Hypertable raw.engine_samples: by sampled_at, a chunk every 7 days.
 -- Hypertable raw.usage_events: by started_at, a chunk every 1 day.

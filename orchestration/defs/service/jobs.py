@@ -40,7 +40,9 @@ def service_schedules(jobs: Sequence[Job]) -> list[dg.ScheduleDefinition]:
 
 
 def _schedule(job: Job) -> dg.ScheduleDefinition:
-    @dg.schedule(job=job, cron_schedule=TIMES[job.name], default_status=dg.DefaultScheduleStatus.RUNNING)
+    @dg.schedule(
+        name=f"{job.name}_schedule", job=job, cron_schedule=TIMES[job.name], default_status=dg.DefaultScheduleStatus.RUNNING
+    )
     def schedule(warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
         # The views beneath are made by `build_marts`, which the sensor of usage asks for first of all.
         if not warehouse.service_marts_are_built():
