@@ -102,3 +102,21 @@ left join marts.usage_hourly as usage on completeness.org_id = usage.org_id and 
 group by 1, 2, 3, 4
 order by cost_picousd desc, organization
 limit %(rows_max)s
+
+-- name: engines
+select
+    hour.engine, hour.model, hour.hour_utc, hour.output_tokens_per_second, hour.kv_cache_usage_avg, hour.kv_cache_usage_max,
+    hour.waiting_avg, hour.restarts, hour.cost_picousd, hour.margin_picousd, day.day_utc, day.status, day.drift_share
+from (
+    select distinct on (engine_id) * from marts.engine_hourly
+    where hour_utc >= %(since)s
+    order by engine_id, hour_utc desc
+) as hour
+left join lateral (
+    select day_utc, status, drift_share from marts.reconciliation_daily
+    where engine_id = hour.engine_id
+    order by day_utc desc
+    limit 1
+) as day on true
+order by hour.engine
+limit %(rows_max)s

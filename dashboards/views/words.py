@@ -15,12 +15,12 @@ def count(number: object) -> str:
 
 
 def money(picousd: object) -> str:
-    """Exact USD: `$0.0000123`, `$1,204.50`; a dash where there is no price."""
+    """Exact USD: `$0.0000123`, `$1,204.50`, `-$2.00`; a dash where there is no price."""
     if picousd is None or pd.isna(picousd):
         return "—"
-    exact = int(Decimal(str(picousd)))
-    whole, _, decimals = usd(abs(exact)).partition(".")
-    return f"{'-' if exact < 0 else ''}${int(whole):,}.{decimals}"
+    amount = int(Decimal(str(picousd)))
+    whole, _, decimals = usd(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals}"
 
 
 def dollars(amount: Decimal) -> str:

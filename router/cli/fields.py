@@ -87,5 +87,7 @@ ROUTING = (
     Field(
         "canary_percent", "Share of the model's requests on trial; said again, a stopped trial goes on.", "number", can_clear=True
     ),
+    Field("gpus", "GPUs that it runs on, all nodes together.", "number"),
+    Field("gpu_hour_usd", "USD that one of them costs an hour, from now on."),
 )
 CODE = Field("code", "A code of the authenticator.", required=True)

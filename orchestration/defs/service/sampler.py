@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from decimal import Decimal
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
 import psycopg
@@ -111,20 +111,21 @@ def read_metrics(base_url: str) -> str:
     until = time.monotonic() + READ_S_MAX
     parts = urlsplit(base_url)
     connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = connection_type(parts.hostname or "", parts.port, timeout=READ_S_MAX)
-    try:
+    with closing(connection_type(parts.hostname or "", parts.port, timeout=READ_S_MAX)) as connection:
         connection.request("GET", f"{parts.path}/metrics", headers={"accept": "text/plain", "connection": "close"})
-        answer = connection.getresponse()
-        if answer.status != OK:
-            raise NotRead(f"answered {answer.status}")
-        pieces, size = [], 0
-        while piece := answer.read1(PIECE_BYTES):
-            pieces.append(piece)
-            size += len(piece)
-            if size > TEXT_BYTES_MAX:
-                raise NotRead(f"said more than {TEXT_BYTES_MAX} bytes")
-            if time.monotonic() > until:
-                raise NotRead(f"took longer than {READ_S_MAX:g} s")
-        return b"".join(pieces).decode()
-    finally:
-        connection.close()
+        with connection.getresponse() as answer:
+            if answer.status != OK:
+                raise NotRead(f"answered {answer.status}")
+            return _text(answer, until)
+
+
+def _text(answer: HTTPResponse, until: float) -> str:
+    pieces, size = [], 0
+    while piece := answer.read1(PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > TEXT_BYTES_MAX:
+            raise NotRead(f"said more than {TEXT_BYTES_MAX} bytes")
+        if time.monotonic() > until:
+            raise NotRead(f"took longer than {READ_S_MAX:g} s")
+    return b"".join(pieces).decode()

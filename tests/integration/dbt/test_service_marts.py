@@ -15,7 +15,7 @@ from warehouse.access import engine_samples
 from warehouse.access.engine_samples import EngineSample
 from warehouse.access.usage_rows import UsageEvent
 
-SERVICE = ("build", "--select", "+tag:service", "--indirect-selection", "cautious")
+SERVICE = ("run", "--select", "+tag:service")
 MARTS = ("marts.latency_hourly", "marts.engine_hourly", "marts.reconciliation_daily")
 RELATIVE_ERROR_MAX = 0.045
 MINUTE = timedelta(minutes=1)
@@ -116,7 +116,8 @@ def test_an_hour_of_an_engine_has_what_it_counted_cost_and_brought_in(db: psycop
         engine_sample(
             engine, START + n * MINUTE, prompt_tokens=1_000_000 + prompt, generation_tokens=5000 + generation,
             prefix_cache_queries=prompt, prefix_cache_hits=prompt // 4, requests_finished=n, request_us=n * 300_000,
-            running=3 if n in {1, 3} else 0, kv_cache_usage=Decimal("0.5") if n == 1 else Decimal("0.1"), waiting=n, **spent,
+            running=3 if n in {1, 3} else 0, kv_cache_usage=Decimal("0.5") if n == 1 else Decimal("0.1"),
+            waiting=5 if n == 1 else 0, **spent,
         )
         for n, (prompt, generation) in enumerate(counts)
     ]  # fmt: skip
@@ -135,11 +136,10 @@ def test_an_hour_of_an_engine_has_what_it_counted_cost_and_brought_in(db: psycop
         " idle_cost_picousd, cost_per_token_picousd, revenue_picousd, margin_picousd, row_output_tokens"
         " from marts.engine_hourly order by hour_utc",
     )
-    cost = 2 * HOUR_PICOUSD * 240 // 3600
+    cost, idle = (round(Decimal(2 * HOUR_PICOUSD * seconds) / 3600) for seconds in (240, 120))
     assert first == (
-        5, Decimal(240), 0, 3000, 600, Decimal("2.5"), Decimal("0.25"), 4, 300_000, Decimal("1.2"), 4, Decimal("0.18"),
-        Decimal("0.5"), round(Decimal(2 * HOUR_PICOUSD * 240) / 3600), round(Decimal(2 * HOUR_PICOUSD * 120) / 3600),
-        round(Decimal(cost) / 3600, 3), 9 * 10**12, 9 * 10**12 - round(Decimal(2 * HOUR_PICOUSD * 240) / 3600), 500,
+        5, Decimal(240), 0, 3000, 600, Decimal("2.5"), Decimal("0.25"), 4, 300_000, Decimal("1.2"), 5, Decimal("0.18"),
+        Decimal("0.5"), cost, idle, Decimal("92592592.593"), 9 * 10**12, 9 * 10**12 - cost, 500,
     )  # fmt: skip
     assert second[:6] == (1, 0, 1, 70, 7, None)
 

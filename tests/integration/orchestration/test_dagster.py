@@ -1,6 +1,7 @@
 """Real Dagster jobs, with real dbt, on a real database."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,10 +14,26 @@ from orchestration.defs.transform.project import version_of_models
 from orchestration.jobs.forecast import DAYS_AHEAD, TESTED_DAYS_AHEAD
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
-from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
+from tests.factories import (
+    START,
+    Tenant,
+    add_engine,
+    add_model,
+    add_tenant,
+    copy_events,
+    engine_sample,
+    month_of_events,
+    usage_event,
+)
+from warehouse.access import engine_samples
 
 # Great Expectations and what it imports use what Python and pandas are about to remove.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")]
+
+
+VIEWS = {
+    f"marts/{name}" for name in ("requests", "organizations", "projects", "api_keys", "users", "models", "engines", "prices")
+}
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +105,46 @@ def test_rows_are_in_the_marts_after_the_sensors_run(
     assert db.execute(view).fetchone() == before, "a view that people read was made anew"
 
 
+def test_an_engine_that_drifts_is_told_to_whoever_runs_the_platform_once_a_day(
+    db: psycopg.Connection, tenant: Tenant, settings: OrchestrationSettings, instance: dg.DagsterInstance
+) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    model = db.execute("select id from control.models").fetchone()
+    assert model is not None
+    engine = add_engine(db, "gpu-1", model[0])
+    # Somebody calls the engine itself.
+    counted = [engine_sample(engine, today - timedelta(hours=5 - n), prompt_tokens=1000 * n) for n in range(2)]
+    engine_samples.add(db, counted)
+    db.commit()
+    defs = build(settings.model_copy(update={"operator_organization": tenant.organization}))
+    assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
+    for _ in range(2):
+        refreshed = defs.resolve_job_def("refresh_service_marts").execute_in_process(instance=instance)
+        assert refreshed.success, "a difference stops nothing"
+        checks = {check.check_name: check for check in refreshed.get_asset_check_evaluations()}
+        assert {name: check.passed for name, check in checks.items()} == {
+            "engines_agree_with_rows": False,
+            "engines_are_sampled": False,
+        }
+    assert "+1000 input and +0 output tokens that rows do not have" in str(checks["engines_agree_with_rows"].description)
+    assert "no reading for five minutes of gpu-1" in str(checks["engines_are_sampled"].description)
+    events = db.execute("select org_id, data ->> 'engine', data ->> 'input_tokens_unexplained' from control.outbox_events")
+    assert events.fetchall() == [(tenant.org_id, "gpu-1", "1000")]
+    db.commit()
+    assert defs.resolve_job_def("verify_service_marts").execute_in_process(instance=instance).success
+
+
+def test_the_refresh_of_usage_waits_for_no_mart_of_service(defs: dg.Definitions, settings: OrchestrationSettings) -> None:
+    quick = {key.to_user_string() for key in defs.resolve_job_def("refresh_marts").asset_layer.selected_asset_keys}
+    service = {key.to_user_string() for key in defs.resolve_job_def("refresh_service_marts").asset_layer.selected_asset_keys}
+    assert {"marts/latency_hourly", "marts/engine_hourly", "marts/reconciliation_daily"} <= service
+    assert quick & service == set()
+    warehouse = Warehouse(database_url=settings.database_url.get_secret_value())
+    schedule = defs.resolve_schedule_def("refresh_service_marts_schedule")
+    with dg.build_schedule_context(resources={"warehouse": warehouse}) as context:
+        assert schedule.evaluate_tick(context).skip_message == "the marts have never been built"
+
+
 def test_the_forecast_is_written_for_each_organization(
     db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
@@ -107,6 +164,9 @@ def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definition
         "marts/invoice_lines",
         "marts/completeness",
         "marts/spend_forecast",
+        "marts/latency_hourly",
+        "marts/engine_hourly",
+        "marts/reconciliation_daily",
     } <= set(marts)
     for key, spec in marts.items():
         assert spec.description, key

@@ -51,6 +51,7 @@ def said(**changed: object) -> dict[str, str]:
         (12_300_000, "$0.0000123"),
         (1_204_500_000_000_000, "$1,204.50"),
         (Decimal("86000000"), "$0.000086"),
+        (Decimal(-1_500_000), "-$0.0000015"),
         (None, "—"),
         (float("nan"), "—"),
     ],
@@ -225,6 +226,21 @@ def test_engines_that_do_not_answer_come_first() -> None:
     assert list(table["Engine"]) == ["b", "a"]
     assert list(table["Health"]) == ["does not answer", "answers"]
     assert list(table["Since"]) == ["—", "2026-01-01 01:00:00"]
+
+
+def test_an_engines_hour_says_whether_its_rows_agree() -> None:
+    hour = {
+        "engine": "a", "model": "m", "hour_utc": datetime(2026, 1, 1, tzinfo=UTC), "output_tokens_per_second": Decimal("41.27"),
+        "kv_cache_usage_avg": Decimal("0.421"), "kv_cache_usage_max": Decimal(1), "waiting_avg": Decimal("0.5"), "restarts": 1,
+        "cost_picousd": Decimal(10**12), "margin_picousd": Decimal(-(10**11)), "day_utc": date(2026, 1, 1), "status": "drift",
+        "drift_share": Decimal("0.0123"),
+    }  # fmt: skip
+    unseen = dict.fromkeys(hour, None) | {"engine": "b", "hour_utc": hour["hour_utc"], "restarts": 0}
+    table = engines.counters_table(pd.DataFrame([hour, unseen, hour | {"status": "ok"}], dtype=object), BERLIN)
+    assert list(table["Rows"]) == ["differs by 1.23% on 2026-01-01", "—", "agrees"]
+    assert list(table["Tokens/s"])[:2] == ["41.3", "—"]
+    assert list(table["KV cache"])[:2] == ["42%, at most 100%", "—, at most —"]
+    assert list(table["Margin"])[:2] == ["-$0.10", "—"]
 
 
 def test_organizations_are_named_and_those_without_a_name_shown_by_id() -> None:

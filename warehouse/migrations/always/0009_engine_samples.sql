@@ -66,13 +66,14 @@ begin
 end
 $$;
 
-create or replace aggregate marts.merge_buckets(buckets smallint[], bucket_requests bigint[]) (
-    sfunc = marts.add_buckets,
-    stype = bigint[],
-    initcond = '{0}',
-    combinefunc = marts.add_histograms,
-    parallel = safe
-);
+do $$
+begin
+    execute
+        'create or replace aggregate marts.merge_buckets(buckets smallint[], bucket_requests bigint[]) ('
+        'sfunc = marts.add_buckets, stype = bigint[], initcond = ''{0}'', combinefunc = marts.add_histograms, parallel = safe)';
+end
+$$;
+
 do $$
 declare
     made regprocedure;

@@ -30,9 +30,11 @@ create table raw.engine_samples (
 );
 comment on table raw.engine_samples is
 'One row per reading of an engine''s /metrics. Append-only; whole chunks are dropped when they are old.';
-comment on column raw.engine_samples.started_at is 'When the engine''s process started, by its own word; null where it does not say.';
+comment on column raw.engine_samples.started_at is
+'When the engine''s process started, by its own word; null where it does not say.';
 comment on column raw.engine_samples.requests_finished is 'However they ended, the aborted ones included.';
-comment on column raw.engine_samples.gpus is 'GPUs of the engine and what one costs an hour are of then: a later change does not change the past.';
+comment on column raw.engine_samples.gpus is
+'GPUs of the engine and what one costs an hour are of then: a later change does not change the past.';
 
 select create_hypertable(
     'raw.engine_samples', by_range('sampled_at', interval '7 days'), create_default_indexes => false

@@ -13,6 +13,18 @@ with horizon as (
     select as_of_xid from {{ ref('int_service_horizon') }}
 ),
 
+events as (
+    select
+        raw_row.*,
+        -- Tokens that are counted without the model are in no counter of an engine.
+        raw_row.endpoint not in ('tokenize', 'detokenize') as is_counted
+    from {{ ref('stg_router__usage_events') }} as raw_row
+    where
+        raw_row.recorded_xid < (select horizon.as_of_xid from horizon)
+        and raw_row.attempt > 0
+        and raw_row.engine_id is not null
+),
+
 touched as materialized (
     select distinct time_bucket('15 minutes', event.started_at) as quarter_hour_at
     from {{ ref('stg_router__usage_events') }} as event
@@ -44,18 +56,9 @@ cross join lateral (
         coalesce(max(event.input_tokens) filter (where event.is_counted), 0) as input_tokens_max,
         coalesce(sum(event.cost_picousd), 0)::numeric as revenue_picousd,
         max(event.finished_at) as last_finished_at
-    from (
-        select
-            raw_row.*,
-            -- Tokens that are counted without the model are in no counter of an engine.
-            raw_row.endpoint not in ('tokenize', 'detokenize') as is_counted
-        from {{ ref('stg_router__usage_events') }} as raw_row
-        where
-            raw_row.started_at >= touched.quarter_hour_at
-            and raw_row.started_at < touched.quarter_hour_at + interval '15 minutes'
-            and raw_row.recorded_xid < (select horizon.as_of_xid from horizon)
-            and raw_row.attempt > 0
-            and raw_row.engine_id is not null
-    ) as event
+    from events as event
+    where
+        event.started_at >= touched.quarter_hour_at
+        and event.started_at < touched.quarter_hour_at + interval '15 minutes'
     group by event.engine_id
 ) as sums

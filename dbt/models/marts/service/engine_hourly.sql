@@ -29,11 +29,12 @@ touched as materialized (
     -- What the sample after it grew by is another now.
     select date_trunc('hour', later.sampled_at, 'UTC') as hour_utc
     from new_samples
-    cross join lateral (
-        select min(sample.sampled_at) as sampled_at
-        from {{ ref('stg_router__engine_samples') }} as sample
-        where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
-    ) as later
+    cross join
+        lateral (
+            select min(sample.sampled_at) as sampled_at
+            from {{ ref('stg_router__engine_samples') }} as sample
+            where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
+        ) as later
     where later.sampled_at is not null
     union
     select date_trunc('hour', usage.quarter_hour_at, 'UTC') as hour_utc

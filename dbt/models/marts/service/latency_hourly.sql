@@ -36,45 +36,46 @@ histograms as (
         array_agg(buckets.bucket order by buckets.bucket) as buckets,
         array_agg(buckets.requests order by buckets.bucket) as bucket_requests
     from touched
-    cross join lateral (
-        select
-            event.org_id,
-            event.project_id,
-            event.model_id,
-            event.endpoint,
-            event.stream,
-            measured.measure,
-            -- Base 2, eight buckets to each doubling: bucket b is above 2^((b-1)/8) and up to 2^(b/8) microseconds.
-            ceil(8 * ln(greatest(measured.us, 1)::double precision) / ln(2::double precision))::smallint as bucket,
-            count(*) as requests,
-            sum(measured.us) as total_us,
-            max(measured.us) as max_us
-        from {{ ref('stg_router__usage_events') }} as event
-        cross join
-            lateral (
-                values
-                ('time_to_first_token', event.ttft_us),
-                (
-                    'time_per_output_token',
-                    case
-                        when event.stream and event.output_tokens > 1
-                            then (event.duration_us - event.ttft_us) / (event.output_tokens - 1)
-                    end
-                ),
-                ('duration', event.duration_us),
-                ('queue', event.queue_us),
-                ('overhead', event.overhead_us)
-            ) as measured (measure, us)
-        where
-            event.started_at >= touched.hour_utc
-            and event.started_at < touched.hour_utc + interval '1 hour'
-            and event.recorded_xid < (select horizon.as_of_xid from horizon)
-            and event.attempt > 0
-            -- One that broke off took as long as somebody waited, which says nothing of the service.
-            and event.status = 'completed'
-            and measured.us is not null
-        group by 1, 2, 3, 4, 5, 6, 7
-    ) as buckets
+    cross join
+        lateral (
+            select
+                event.org_id,
+                event.project_id,
+                event.model_id,
+                event.endpoint,
+                event.stream,
+                measured.measure,
+                -- Base 2, eight buckets to each doubling: bucket b is above 2^((b-1)/8) and up to 2^(b/8) microseconds.
+                ceil(8 * ln(greatest(measured.us, 1)::double precision) / ln(2::double precision))::smallint as bucket,
+                count(*) as requests,
+                sum(measured.us) as total_us,
+                max(measured.us) as max_us
+            from {{ ref('stg_router__usage_events') }} as event
+            cross join
+                lateral (
+                    values
+                    ('time_to_first_token', event.ttft_us),
+                    (
+                        'time_per_output_token',
+                        case
+                            when event.stream and event.output_tokens > 1
+                                then (event.duration_us - event.ttft_us) / (event.output_tokens - 1)
+                        end
+                    ),
+                    ('duration', event.duration_us),
+                    ('queue', event.queue_us),
+                    ('overhead', event.overhead_us)
+                ) as measured (measure, us)
+            where
+                event.started_at >= touched.hour_utc
+                and event.started_at < touched.hour_utc + interval '1 hour'
+                and event.recorded_xid < (select horizon.as_of_xid from horizon)
+                and event.attempt > 0
+                -- One that broke off took as long as somebody waited, which says nothing of the service.
+                and event.status = 'completed'
+                and measured.us is not null
+            group by 1, 2, 3, 4, 5, 6, 7
+        ) as buckets
     group by 1, 2, 3, 4, 5, 6, 7
 )
 

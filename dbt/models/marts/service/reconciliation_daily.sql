@@ -40,21 +40,22 @@ touched_days as (
     -- The sample after it is compared with another one now.
     select date_trunc('day', later.sampled_at, 'UTC') as day_starts_at
     from new_samples
-    cross join lateral (
-        select min(sample.sampled_at) as sampled_at
-        from {{ ref('stg_router__engine_samples') }} as sample
-        where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
-    ) as later
+    cross join
+        lateral (
+            select min(sample.sampled_at) as sampled_at
+            from {{ ref('stg_router__engine_samples') }} as sample
+            where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
+        ) as later
     where later.sampled_at is not null
     union
     select date_trunc('day', usage.quarter_hour_at, 'UTC') as day_starts_at
     from {{ ref('int_engine_usage_quarter_hours') }} as usage
     where usage.as_of_xid > {{ watermark() }}
     {% if is_incremental() -%}
-    union
-    select mine.day_utc::timestamp at time zone 'UTC' as day_starts_at
-    from {{ this }} as mine
-    where not mine.is_settled
+        union
+        select mine.day_utc::timestamp at time zone 'UTC' as day_starts_at
+        from {{ this }} as mine
+        where not mine.is_settled
     {%- endif %}
 ),
 
@@ -115,20 +116,20 @@ spans as materialized (
     from counted
 ),
 
--- The instants between which nobody knows on which side of a reading a call was counted.
+-- What ran then was counted on another day than its row is of, or by a process that was not asked any more.
 edges as materialized (
     select
         day_starts_at,
         engine_id,
         begins_at as edge_starts_at,
-        first_sampled_at as edge_ends_at
+        greatest(begins_at, day_starts_at) as edge_ends_at
     from spans
     union all
     select
         day_starts_at,
         engine_id,
         last_sampled_at as edge_starts_at,
-        coalesce(sampled_next_at, last_sampled_at) as edge_ends_at
+        day_starts_at + interval '1 day' as edge_ends_at
     from spans
     union all
     select
@@ -148,7 +149,7 @@ edge_quarter_hours as materialized (
         on
             edges.engine_id = usage.engine_id
             and usage.quarter_hour_at > edges.edge_starts_at - interval '{{ var("call_s_max") }} seconds' - interval '15 minutes'
-            and usage.quarter_hour_at <= edges.edge_ends_at
+            and edges.edge_ends_at >= usage.quarter_hour_at
             and usage.last_finished_at >= edges.edge_starts_at - interval '{{ var("clock_s_max") }} seconds'
 ),
 
@@ -182,53 +183,53 @@ at_edges as (
         sum(event.output_tokens) as edge_output_tokens
     from spans as span
     inner join edge_rows as event on span.engine_id = event.engine_id
-    where exists (
-        select from edges
-        where
-            edges.engine_id = span.engine_id
-            and edges.day_starts_at = span.day_starts_at
-            and event.started_at <= edges.edge_ends_at + interval '{{ var("clock_s_max") }} seconds'
-            and event.finished_at >= edges.edge_starts_at - interval '{{ var("clock_s_max") }} seconds'
-    )
+    where
+        exists (
+            select from edges
+            where
+                edges.engine_id = span.engine_id
+                and edges.day_starts_at = span.day_starts_at
+                and event.started_at <= edges.edge_ends_at + interval '{{ var("clock_s_max") }} seconds'
+                and event.finished_at >= edges.edge_starts_at - interval '{{ var("clock_s_max") }} seconds'
+        )
     group by span.day_starts_at, span.engine_id
+),
+
+quarter_hours as (
+    select
+        quarter_hour.*,
+        touched.day_starts_at,
+        -- No reading that its rows could be in. Those after the last one ran at its edge.
+        coalesce(quarter_hour.quarter_hour_at + interval '15 minutes' <= span.begins_at, true) as is_before,
+        coalesce(span.sampled_next_at is null and quarter_hour.quarter_hour_at > span.last_sampled_at, false) as is_after
+    from touched
+    cross join
+        lateral (
+            select usage.*
+            from {{ ref('int_engine_usage_quarter_hours') }} as usage
+            where usage.quarter_hour_at >= touched.day_starts_at and usage.quarter_hour_at < touched.day_ends_at
+        ) as quarter_hour
+    left join spans as span on quarter_hour.engine_id = span.engine_id and touched.day_starts_at = span.day_starts_at
 ),
 
 rows_of_days as materialized (
     select
-        touched.day_starts_at,
-        sums.*
-    from touched
-    cross join lateral (
-        select
-            usage.engine_id,
-            sum(usage.usage_rows) as usage_rows,
-            sum(usage.input_tokens) as row_input_tokens,
-            sum(usage.output_tokens) as row_output_tokens,
-            sum(usage.rows_cut) as rows_cut,
-            sum(usage.rows_estimated) as rows_estimated,
-            sum(usage.rows_without_input) as rows_without_input,
-            sum(usage.estimated_input_tokens) as estimated_input_tokens,
-            sum(usage.estimated_output_tokens) as estimated_output_tokens,
-            max(usage.input_tokens_max) as input_tokens_max,
-            sum(usage.usage_rows) filter (where usage.is_unseen) as rows_unseen,
-            sum(usage.input_tokens) filter (where usage.is_unseen) as unseen_input_tokens,
-            sum(usage.output_tokens) filter (where usage.is_unseen) as unseen_output_tokens
-        from (
-            select
-                quarter_hour.*,
-                -- No reading before or after it that it could be in.
-                span.engine_id is null
-                or quarter_hour.quarter_hour_at + interval '15 minutes' <= span.begins_at
-                or (span.sampled_next_at is null and quarter_hour.quarter_hour_at > span.last_sampled_at) as is_unseen
-            from {{ ref('int_engine_usage_quarter_hours') }} as quarter_hour
-            left join spans as span
-                on quarter_hour.engine_id = span.engine_id and span.day_starts_at = touched.day_starts_at
-            where
-                quarter_hour.quarter_hour_at >= touched.day_starts_at
-                and quarter_hour.quarter_hour_at < touched.day_ends_at
-        ) as usage
-        group by usage.engine_id
-    ) as sums
+        day_starts_at,
+        engine_id,
+        sum(usage_rows) as usage_rows,
+        sum(input_tokens) as row_input_tokens,
+        sum(output_tokens) as row_output_tokens,
+        sum(rows_cut) as rows_cut,
+        sum(rows_estimated) as rows_estimated,
+        sum(rows_without_input) as rows_without_input,
+        sum(estimated_input_tokens) as estimated_input_tokens,
+        sum(estimated_output_tokens) as estimated_output_tokens,
+        max(input_tokens_max) as input_tokens_max,
+        sum(usage_rows) filter (where is_before or is_after) as rows_unseen,
+        sum(input_tokens) filter (where is_before) as unseen_input_tokens,
+        sum(output_tokens) filter (where is_before) as unseen_output_tokens
+    from quarter_hours
+    group by day_starts_at, engine_id
 ),
 
 days as (
