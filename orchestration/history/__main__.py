@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 import psycopg
-from pydantic import SecretStr
 
 from orchestration.history import writing
 from orchestration.history.plan import HistoryRefused, Plan, plan

@@ -7,18 +7,20 @@ rounds a logarithm.
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestration.history.encoding import Encoder, Words
-from orchestration.history.plan import Piece
-from orchestration.history.world import ENGINES_A_MODEL, FIRST_ID, MODELS, US_A_HOUR, Numbers, World, microseconds
+from orchestration.history.plan import Numbers, Piece
+from orchestration.history.world import ENGINES_A_MODEL, FIRST_ID, MODELS, US_A_HOUR, World, microseconds
 
 _DRAWS = 65_536
 _US_FROM_1970_TO_2000 = 946_684_800_000_000
+_STRAY = 0.06
 _DURATION_US_MAX = 1_800_000_000
-Draws = NDArray[np.uint16]
+Draws = NDArray[Any]  # of uint16
 
 ENDPOINTS = Words.of([b"chat.completions", b"responses", b"completions", b"messages", b"embeddings", b"rerank"])
 _ENDPOINT_SHARES = {"chat": (80, 8, 6, 6, 0, 0), "embedding": (0, 0, 0, 0, 1, 0), "rerank": (0, 0, 0, 0, 0, 1)}
@@ -59,7 +61,7 @@ ENCODER = Encoder({
     "end_user": Words.of([None, *(b"customer-%05d" % number for number in range(_END_USERS))]),
     "tags": Words.of([tags and b"\x01" + tags for tags in _TAGS]),  # jsonb's binary form: a version, then JSON
 })  # fmt: skip
-Rows = dict[str, NDArray[np.generic]]
+Rows = dict[str, NDArray[Any]]
 
 
 def _log_normal(median: float, spread: float) -> Numbers:
@@ -70,7 +72,7 @@ def _log_normal(median: float, spread: float) -> Numbers:
     return np.repeat(np.array(points, np.int64), 64)
 
 
-def _shares(parts: Sequence[int], draws: int) -> NDArray[np.int8]:
+def _shares(parts: Sequence[int], draws: int) -> NDArray[Any]:
     """A table of the numbers of parts, each as often as its part says."""
     reached = np.cumsum(np.array(parts, np.int64)) * draws // sum(parts)
     return np.searchsorted(reached, np.arange(draws), side="right").astype(np.int8)
@@ -78,7 +80,9 @@ def _shares(parts: Sequence[int], draws: int) -> NDArray[np.int8]:
 
 _ENDPOINT = np.stack([_shares(_ENDPOINT_SHARES[model.kind], 256) for model in MODELS])
 _INPUT = np.stack([np.clip(_log_normal(model.input_tokens, 1.1), 1, 120_000) for model in MODELS])
-_OUTPUT = np.stack([np.clip(_log_normal(model.output_tokens or 1, 0.9), 1, 8_000) * bool(model.output_tokens) for model in MODELS])
+_OUTPUT = np.stack(
+    [np.clip(_log_normal(model.output_tokens or 1, 0.9), 1, 8_000) * bool(model.output_tokens) for model in MODELS]
+)
 _TTFT = np.stack([_log_normal(model.ttft_us, 0.5) for model in MODELS])
 _TOKEN_US = np.stack([_log_normal(model.token_us, 0.2) for model in MODELS])
 _OVERHEAD, _WAIT = _log_normal(900, 0.4), _log_normal(40_000, 1.3)
@@ -100,9 +104,9 @@ def draw(world: World, piece: Piece) -> Rows:
     first, second = _failovers(draws[0])
     source = np.arange(count) - second  # a second attempt is of the caller of the first
     caller = _caller(world, world.hour_of_week(hours), chance.random((3, count)), draws, source)
-    model = caller.pop("model")
+    model, endpoint_draw = caller.pop("model"), caller.pop("endpoint draw")
     ending = np.where(first, FAILED, np.where(second, COMPLETED, _ENDING[draws[1]]))
-    endpoint = _ENDPOINT[model, draws[2][source] >> 8]
+    endpoint = _ENDPOINT[model, endpoint_draw]
     stream = _IS_CHAT[model] & (draws[3][source] < 45_000)
     ending = np.where((ending == CLOSED) & ~stream, COMPLETED, ending)
     rows = caller | {"endpoint": endpoint, "stream": stream, "http_status": _HTTP[ending]}
@@ -123,7 +127,7 @@ def draw(world: World, piece: Piece) -> Rows:
     return rows
 
 
-def _failovers(draws: Draws) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _failovers(draws: Draws) -> tuple[NDArray[Any], NDArray[Any]]:
     """(first attempts, second attempts): pairs of neighbours."""
     first = draws < _FAILOVER_BELOW
     first[-1:] = False
@@ -133,16 +137,17 @@ def _failovers(draws: Draws) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return first, second
 
 
-def _caller(world: World, hour_of_week: Numbers, chance: NDArray[np.float64], draws: Draws, source: Numbers) -> Rows:
-    """Whose a row is, and the model: the larger an organization and the busier its hour, the more often."""
+def _caller(world: World, hour_of_week: Numbers, chance: NDArray[Any], draws: Draws, source: Numbers) -> Rows:
+    """Whose a row is, and what it asks: the larger an organization and the busier its hour, the more often."""
     org = np.searchsorted(world.org_reached, hour_of_week + chance[0], side="right") - hour_of_week * world.organizations
     org = np.minimum(org, world.organizations - 1)[source]
-    model = np.searchsorted(world.model_reached, org + chance[1][source], side="right") - org * len(MODELS)
     first, last = world.key_first[org], world.key_first[org + 1]
     key = first + (chance[2][source] ** 2 * (last - first)).astype(np.int64)
     user, account = world.key_user[key], world.key_account[key]
+    strays = chance[1][source] < _STRAY  # a key is an application's: it asks one model by one endpoint, nearly always
     return {
-        "model": np.minimum(model, len(MODELS) - 1),
+        "model": np.where(strays, draws[5][source] % len(MODELS), world.key_model[key]),
+        "endpoint draw": np.where(strays, draws[2][source] >> 8, world.key_endpoint[key]),
         "org_id": FIRST_ID + org,
         "project_id": FIRST_ID + world.key_project[key],
         "api_key_id": FIRST_ID + key,
@@ -153,7 +158,7 @@ def _caller(world: World, hour_of_week: Numbers, chance: NDArray[np.float64], dr
     }
 
 
-def _work(model: Numbers, ending: Numbers, stream: NDArray[np.bool_], draws: Draws, source: Numbers) -> Rows:
+def _work(model: Numbers, ending: Numbers, stream: NDArray[Any], draws: Draws, source: Numbers) -> Rows:
     """Tokens and times. Refused or failed: no tokens; left early: those that the engine had counted by then."""
     answered = (ending == COMPLETED) | (ending == ESTIMATED)
     counted = answered | (ending == CLOSED)
@@ -187,7 +192,7 @@ def _work(model: Numbers, ending: Numbers, stream: NDArray[np.bool_], draws: Dra
 _FINISH = _shares((86, 9, 5), 256)
 
 
-def _names(chance: np.random.Generator, started: Numbers, draws: Draws, source: Numbers) -> Mapping[str, NDArray[np.uint64]]:
+def _names(chance: np.random.Generator, started: Numbers, draws: Draws, source: Numbers) -> Mapping[str, NDArray[Any]]:
     """UUIDv7 of requests, and W3C trace ids of two in five. Source: RFC 9562, section 5.7."""
     bits = chance.integers(0, 2**62, (4, len(started)), np.uint64)[:, source]
     ms = ((started + _US_FROM_1970_TO_2000) // 1000).astype(np.uint64)
@@ -211,6 +216,8 @@ def _price(world: World, org: Numbers, model: Numbers, ending: Numbers, rows: Ro
     price = np.where((own >= 0) & (world.price_from_us[own] <= at), own, price)
     charged = (ending == COMPLETED) | (ending == CLOSED) | (ending == ESTIMATED)
     picousd = world.price_picousd[price]
-    input_tokens, cached, output = (rows[name].astype(np.int64) for name in ("input_tokens", "cached_input_tokens", "output_tokens"))
+    input_tokens, cached, output = (
+        rows[name].astype(np.int64) for name in ("input_tokens", "cached_input_tokens", "output_tokens")
+    )
     cost = (input_tokens - cached) * picousd[:, 0] + cached * picousd[:, 1] + output * picousd[:, 2]
     return {"price_id": np.where(charged, FIRST_ID + price, -1), "cost_picousd": np.where(charged, cost, 0)}

@@ -7,6 +7,7 @@ Source: PostgreSQL, COPY, file formats, binary format; numbers big-endian.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ _ROWS_AT_ONCE = 4096  # 2 MB, which stays in a core's cache from the first field
 _LENGTH_BYTES = 4
 _SIZES = {"int2": 2, "int4": 4, "int8": 8, "bool": 1, "uuid": 16}
 _STORED = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "bool": "u1"}
-Columns = Mapping[str, NDArray[np.generic]]
+Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from warehouse.base.errors import InferhouseError
 
-Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+Numbers = NDArray[Any]  # of int64
 HOURS_A_DAY = 24
 ROWS_OF_PIECE_MAX = 32_768  # rows drawn at once: 10 MB of columns and 15 MB on the way to the database
 DAYS_OF_UNIT_MAX = 7
@@ -47,7 +50,7 @@ class Plan:
         return self.starts_at + timedelta(days=self.days)
 
 
-def plan(  # noqa: PLR0913 - each is an option of the command
+def plan(
     *, rows: int, months: int, organizations: int, seed: int, end: str | None, late: int, twice: int, today: date
 ) -> Plan:
     """A plan whose last month is `end`, as YYYY-MM, or the month of `today`; the days before `today` only.
@@ -79,8 +82,8 @@ class Piece:
 
     key: tuple[int, ...]
     """What its chance is made of, beside the seed."""
-    hours: Counts
-    counts: Counts
+    hours: Numbers
+    counts: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,12 @@ class Unit:
     pieces: tuple[Piece, ...]
 
 
-def units(asked: Plan, weights: Counts) -> Iterator[Unit]:
+def units(asked: Plan, weights: Numbers) -> Iterator[Unit]:
     """The whole plan, in the order in which rows are recorded. `weights`: (days * 24,) how busy each hour is, at least 1 each."""
     all_rows = spread(asked.rows, weights)
     late = spread(asked.rows * asked.late_basis_points // 10_000, weights)
     late = np.minimum(late, all_rows)
-    parts = [late * upper // 20 - late * lower // 20 for lower, upper in zip(_LATE_PARTS, _LATE_PARTS[1:], strict=False)]
+    parts = [late * upper // 20 - late * lower // 20 for lower, upper in pairwise(_LATE_PARTS)]
     span = min(max(ROWS_OF_PIECE_MAX * asked.days // asked.rows, 1), DAYS_OF_UNIT_MAX)
     for number, first in enumerate(range(0, asked.days, span)):
         days = range(first, min(first + span, asked.days))
@@ -111,13 +114,14 @@ def units(asked: Plan, weights: Counts) -> Iterator[Unit]:
         yield Unit(days, tuple(pieces))
 
 
-def spread(rows: int, weights: Counts) -> Counts:
+def spread(rows: int, weights: Numbers) -> Numbers:
     """Whole rows by weight, which add up to `rows`."""
     reached = np.cumsum(weights, dtype=np.float64)
-    return np.diff(np.floor(reached / reached[-1] * rows + 0.5).astype(np.int64), prepend=0)
+    rounded: Numbers = np.diff(np.floor(reached / reached[-1] * rows + 0.5).astype(np.int64), prepend=0)
+    return rounded
 
 
-def _pieces(key: tuple[int, int], hours: Counts, counts: Counts) -> Iterator[Piece]:
+def _pieces(key: tuple[int, int], hours: Numbers, counts: Numbers) -> Iterator[Piece]:
     reached = np.cumsum(counts)
     for number, lower in enumerate(range(0, int(reached[-1]) if len(reached) else 0, ROWS_OF_PIECE_MAX)):
         upper = lower + ROWS_OF_PIECE_MAX

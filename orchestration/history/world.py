@@ -7,12 +7,13 @@ Nobody can use the keys (their hash is of no secret), and the models are retired
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestration.history.plan import HOURS_A_DAY, Plan
+from orchestration.history.plan import HOURS_A_DAY, Numbers, Plan
 
 FIRST_ID = 1_000_000_000
 HOURS_A_WEEK = 168
@@ -24,7 +25,6 @@ ZONES = (
     "America/New_York", "Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles", "Asia/Tokyo", "Australia/Adelaide",
     "Europe/London", "America/Sao_Paulo", "Asia/Kathmandu", "America/St_Johns", "UTC", "Pacific/Chatham",
 )  # fmt: skip
-Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,12 @@ class World:
     """(organizations, models): its own price, or -1."""
     hour_weights: Numbers
     """(days * 24,)"""
-    org_reached: NDArray[np.float64]
+    org_reached: NDArray[Any]
     """(168 * organizations,): cumulated shares of an hour of the week, UTC, plus the hour's number."""
-    model_reached: NDArray[np.float64]
-    """(organizations * models,): cumulated shares, plus the organization's number."""
+    key_model: Numbers
+    """Which model a key is for, which most of its requests ask."""
+    key_endpoint: Numbers
+    """A draw that decides by which endpoint most of its requests come."""
     account_org: Numbers
     account_project: Numbers
 
@@ -111,7 +113,6 @@ def build(plan: Plan) -> World:
         **prices,
         hour_weights=_hour_weights(plan, week, chance),
         org_reached=org_reached,
-        model_reached=_model_shares(plan, chance),
     )
 
 
@@ -120,7 +121,7 @@ def microseconds(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
-def _activity(plan: Plan, zone: Sequence[str], chance: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _activity(plan: Plan, zone: Sequence[str], chance: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """(`org_reached`, how busy each UTC hour of the week is)."""
     hours = np.arange(HOURS_A_WEEK)
     hour, weekday = hours % HOURS_A_DAY, hours // HOURS_A_DAY
@@ -141,13 +142,14 @@ def _activity(plan: Plan, zone: Sequence[str], chance: np.random.Generator) -> t
     return (reached + hours[:, None]).ravel(), week
 
 
-def _hour_weights(plan: Plan, week: NDArray[np.float64], chance: np.random.Generator) -> Numbers:
+def _hour_weights(plan: Plan, week: NDArray[Any], chance: np.random.Generator) -> Numbers:
     """Seasons of day and week, growth of a twelfth a month, and days that differ."""
     days = np.arange(plan.days)
     busy = (1 + days / 365) * (0.85 + 0.3 * chance.random(plan.days))
     hours = np.arange(plan.days * HOURS_A_DAY)
     of_week = (hours + plan.first_day.weekday() * HOURS_A_DAY) % HOURS_A_WEEK
-    return (week[of_week] / week.max() * busy[hours // HOURS_A_DAY] * 1_000_000).astype(np.int64) + 1
+    weights: Numbers = (week[of_week] / week.max() * busy[hours // HOURS_A_DAY] * 1_000_000).astype(np.int64) + 1
+    return weights
 
 
 def _people(plan: Plan, chance: np.random.Generator) -> dict[str, Numbers]:
@@ -163,6 +165,7 @@ def _people(plan: Plan, chance: np.random.Generator) -> dict[str, Numbers]:
     owner = chance.random(len(key_org))
     key_user = np.where(owner < 0.5, user_first[key_org] + nth % people[key_org], -1)
     of_account = owner >= 0.65
+    reached = np.cumsum([model.share for model in MODELS[:-1]])
     key_account = np.where(of_account, np.cumsum(of_account) - 1, -1)
     return {
         "project_org": project_org,
@@ -172,6 +175,8 @@ def _people(plan: Plan, chance: np.random.Generator) -> dict[str, Numbers]:
         "key_user": key_user,
         "key_account": key_account,
         "key_first": np.append(key_first, len(key_org)),
+        "key_model": np.searchsorted(reached, chance.random(len(key_org)), side="right"),
+        "key_endpoint": chance.integers(0, 256, len(key_org)),
         "account_org": key_org[of_account],
         "account_project": key_project[of_account],
     }
@@ -197,12 +202,3 @@ def _prices(plan: Plan, chance: np.random.Generator) -> dict[str, Numbers]:
     columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)]
     names = ("price_model", "price_org", "price_from_us", "price_until_us", "price_picousd")
     return dict(zip(names, columns, strict=True)) | {"override": override}
-
-
-def _model_shares(plan: Plan, chance: np.random.Generator) -> NDArray[np.float64]:
-    """Each organization likes some models more than others."""
-    liking = chance.random((plan.organizations, len(MODELS))) ** 2 + 0.02
-    reached = np.cumsum(liking * np.array([model.share for model in MODELS]), axis=1)
-    reached /= reached[:, -1:].copy()
-    reached[:, -1] = 1
-    return (reached + np.arange(plan.organizations)[:, None]).ravel()
