@@ -50,9 +50,7 @@ class Plan:
         return self.starts_at + timedelta(days=self.days)
 
 
-def plan(
-    *, rows: int, months: int, organizations: int, seed: int, end: str | None, late: int, twice: int, today: date
-) -> Plan:
+def plan(*, rows: int, months: int, organizations: int, seed: int, end: str | None, late: int, twice: int, today: date) -> Plan:
     """A plan whose last month is `end`, as YYYY-MM, or the month of `today`; the days before `today` only.
 
     Raises: HistoryRefused: a number is out of its bounds, or the months have no day yet.
