@@ -121,7 +121,7 @@ def draw(world: World, piece: Piece) -> Rows:
     unknown = ending == UNKNOWN_MODEL
     rows["model_id"] = np.where(unknown, -1, FIRST_ID + model)
     rows["model_asked"] = np.where(unknown, 3, np.where(draws[16][source] < 1_500, 1 + (draws[16][source] & 1), 0))
-    engine = FIRST_ID + model * ENGINES_A_MODEL + (draws[17] + second) % ENGINES_A_MODEL
+    engine = FIRST_ID + model * ENGINES_A_MODEL + (draws[17][source] + second) % ENGINES_A_MODEL
     rows["engine_id"] = np.where(refused, -1, engine)
     rows |= _price(world, caller["org_id"] - FIRST_ID, model, ending, rows)
     return rows

@@ -48,18 +48,11 @@ select o.id, u.id, 'owner'
 from control.organizations as o cross join control.users as u
 where o.public_id like 'org\_demo%' and lower(u.email) = lower(%(email)s)
 
--- name: lax_commits
--- A power cut may take the last second of a demonstration; the checkpoint at the end makes the rest of it safe.
-set synchronous_commit = off
-
 -- name: create_sent_again
 create temporary table sent_again (like raw.usage_events including defaults) on commit delete rows
 
 -- name: insert_sent_again
 insert into raw.usage_events select * from sent_again on conflict do nothing
-
--- name: analyze
-analyze raw.usage_events
 
 -- name: size
 -- Without indexes, and the indexes.
