@@ -1,4 +1,4 @@
-"""A history follows from its plan: the same rows for the same seed, as many as were asked for, in the hours that were asked for."""
+"""A history follows from its plan: the same rows for the same seed, as many as were asked for, in its hours."""
 
 import hashlib
 from datetime import date
