@@ -112,12 +112,12 @@ def write_unit(conn: psycopg.Connection, world: World, unit: Unit) -> tuple[int,
         drawn = draw(world, piece)
         ahead = _first_of_days(drawn, world.plan, opened)
         if len(ahead):
-            _copy(conn, "raw.usage_events", ENCODER.encode(drawn, ahead))
-        _copy(conn, "raw.usage_events", ENCODER.encode(drawn, np.setdiff1d(np.arange(len(drawn["org_id"])), ahead)))
+            copy_rows(conn, "raw.usage_events", ENCODER.encode(drawn, ahead))
+        copy_rows(conn, "raw.usage_events", ENCODER.encode(drawn, np.setdiff1d(np.arange(len(drawn["org_id"])), ahead)))
         rows += len(drawn["org_id"])
         again = _sent_again(drawn, world.plan)
         if len(again):
-            refused += _copy_again(conn, ENCODER.encode(drawn, again))
+            refused += copy_again(conn, ENCODER.encode(drawn, again))
     return rows, refused
 
 
@@ -136,14 +136,14 @@ def _sent_again(drawn: Rows, plan: Plan) -> NDArray[np.intp]:
     return np.flatnonzero(chance < np.uint64(plan.twice_basis_points))
 
 
-def _copy(conn: psycopg.Connection, table: str, rows: bytes) -> None:
+def copy_rows(conn: psycopg.Connection, table: str, rows: bytes) -> None:
     with conn.cursor() as cur, cur.copy(_COPY.format(Identifier(*table.split(".")), _COLUMNS)) as copy:
         copy.write(HEADER)
         copy.write(rows)
         copy.write(TRAILER)
 
 
-def _copy_again(conn: psycopg.Connection, rows: bytes) -> int:
+def copy_again(conn: psycopg.Connection, rows: bytes) -> int:
     """Send rows that are there already, as a replay of a journal does; how many the index refused."""
     with conn.transaction(), conn.cursor() as cur:
         with cur.copy(_COPY.format(Identifier("sent_again"), _COLUMNS)) as copy:

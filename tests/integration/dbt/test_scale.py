@@ -3,6 +3,7 @@
 import datetime as dt
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,7 +59,7 @@ def _tables(db: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:
 def test_thirty_days_in_any_order_late_and_twice_give_the_marts_of_ordered_ones(db: psycopg.Connection, dbt: Dbt) -> None:
     """30 days shuffled, 5 % late by up to 40 days, 2 % sent twice; five runs, and between them whatever has come by then."""
     rows = _history(db, _plan(6000, 30))
-    writing._copy(db, "raw.usage_events", ENCODER.encode(rows))
+    writing.copy_rows(db, "raw.usage_events", ENCODER.encode(rows))
     db.commit()
     dbt.run("run")
     ordered = _tables(db)
@@ -74,10 +75,10 @@ def test_thirty_days_in_any_order_late_and_twice_give_the_marts_of_ordered_ones(
     again = come[chance.random(6000) < 0.02]
     for part in np.array_split(come, 5):
         shuffled = np.array(random.Random(7).sample(part.tolist(), len(part)), np.intp)
-        writing._copy(db, "raw.usage_events", ENCODER.encode(rows, shuffled))
+        writing.copy_rows(db, "raw.usage_events", ENCODER.encode(rows, shuffled))
         db.commit()
         twice = np.intersect1d(part, again)
-        assert writing._copy_again(db, ENCODER.encode(rows, twice)) == len(twice) > 0
+        assert writing.copy_again(db, ENCODER.encode(rows, twice)) == len(twice) > 0
         db.commit()
         dbt.run(*TABLES)
     assert _tables(db) == ordered
@@ -99,7 +100,7 @@ def year(
 
     with psycopg.connect(url(OWNER)) as conn:
         rows = _history(conn, _plan(6000, 365))
-        writing._copy(conn, "raw.usage_events", ENCODER.encode(rows))
+        writing.copy_rows(conn, "raw.usage_events", ENCODER.encode(rows))
         conn.commit()
         dbt = Dbt(url("inferhouse_transform"), dbt_target)
         dbt.run("run")
@@ -177,8 +178,6 @@ class _Building:
     """A full build in the background."""
 
     def __init__(self, dbt: Dbt) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
         self._pool = ThreadPoolExecutor(1)
         self._done = self._pool.submit(dbt.run, *TABLES, "--full-refresh")
 
