@@ -15,7 +15,9 @@ Numbers = NDArray[Any]  # of int64
 HOURS_A_DAY = 24
 ROWS_OF_PIECE_MAX = 32_768  # rows drawn at once: 10 MB of columns and 15 MB on the way to the database
 DAYS_OF_UNIT_MAX = 7
-ROWS_MAX, MONTHS_MAX, ORGANIZATIONS_MAX = 1_000_000_000, 60, 20_000
+ROWS_MAX = 1_000_000_000
+MONTHS_MAX = 60
+ORGANIZATIONS_MAX = 20_000
 # Of the rows that come late, which part comes after how many days. The last are later than a month is open.
 LATE_AFTER_DAYS = (1, 3, 10, 40)
 _LATE_PARTS = (0, 8, 14, 18, 20)  # twentieths
