@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import commands, declare, doctor, invoice_files, login, output
+from router.cli import commands, declare, doctor, invoice_files, login, output, programs
 from router.cli.client import ApiError, Unreachable
 from router.cli.config import ConfigError
 from router.cli.context import Context, NotSignedIn, Refused
@@ -35,6 +35,7 @@ _NOUNS = {
     "audit": "Who changed what, and whether the log is whole.",
     "budget": "What may be spent.",
     "credit": "What invoices can be paid with.",
+    "demo": "Something to look at.",
     "webhook": "Where events are sent.",
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",
@@ -93,15 +94,15 @@ def _assemble() -> None:
         if not operation.verb:
             app.command(operation.noun, help=operation.help)(commands.command(operation))
             continue
-        if operation.noun not in groups:
-            groups[operation.noun] = typer.Typer(no_args_is_help=True)
-            app.add_typer(groups[operation.noun], name=operation.noun, help=_NOUNS[operation.noun])
-        groups[operation.noun].command(operation.verb, help=operation.help)(commands.command(operation))
+        _group(groups, operation.noun).command(operation.verb, help=operation.help)(commands.command(operation))
     groups["invoice"].command("pdf")(invoice_files.pdf)
     groups["invoice"].command("csv")(invoice_files.csv)
     explained = typer.Typer(no_args_is_help=True)
     explained.command("invoice-line")(invoice_files.invoice_line)
     app.add_typer(explained, name="explain", help="Where a figure comes from.")
+    for program in programs.PROGRAMS:
+        group, name = (_group(groups, program.noun), program.verb) if program.verb else (app, program.noun)
+        group.command(name, help=program.help, context_settings=programs.SETTINGS)(programs.command(program))
     groups["account"].command("password")(login.change_password)
     groups["audit"].command("verify")(doctor.verify)
     roles = typer.Typer(no_args_is_help=True)
@@ -109,6 +110,14 @@ def _assemble() -> None:
     app.add_typer(roles, name="role", help="Who may do what.")
     for function in (login.login, login.logout, login.whoami, declare.apply, declare.diff, doctor.doctor):
         app.command()(function)
+
+
+def _group(groups: dict[str, typer.Typer], noun: str) -> typer.Typer:
+    """The verbs of a noun, added to the command when its first verb comes."""
+    if noun not in groups:
+        groups[noun] = typer.Typer(no_args_is_help=True)
+        app.add_typer(groups[noun], name=noun, help=_NOUNS[noun])
+    return groups[noun]
 
 
 _assemble()

@@ -58,11 +58,11 @@ def written(
     return "\n\n".join(blocks) + "\n"
 
 
-def put_between_marks(document: Path, text: str) -> None:
+def put_between_marks(document: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Replace what is between the marks. Raises: ValueError: the document does not have both, once each and in order."""
     whole = document.read_text()
-    if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
-        raise ValueError(f"{document} needs `{BEGIN}` and, after it, `{END}`")
-    before, _, rest = whole.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+    if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
+        raise ValueError(f"{document} needs `{begin}` and, after it, `{end}`")
+    before, _, rest = whole.partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{text}{end}{after}")

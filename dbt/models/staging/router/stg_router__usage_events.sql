@@ -36,5 +36,10 @@ select
     overhead_us,
     price_id,
     cost_picousd,
-    charge_class::text as charge_class
+    charge_class::text as charge_class,
+    -- As they are stored, for sums over all rows: to group by an enumeration costs a third of what its text does.
+    endpoint as endpoint_enum,
+    status as status_enum,
+    token_source as token_source_enum,
+    charge_class as charge_class_enum
 from source
