@@ -82,6 +82,7 @@ class Lease:
             hold.requests -= done[0]
             hold.cost_picousd -= done[1]
             if line.up:
+                hold.account.shares.settled(hold.match, spent[0])
                 held, cost = divmod(done[1], PICOUSD_PER_USD), divmod(spent[0], PICOUSD_PER_USD)
                 back = max(done[2] - spent[1], 0), max(done[3] - spent[2], 0)
                 match = hold.match

@@ -267,6 +267,7 @@ class Reservations:
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
         if self._line.up and (hold.generation or hold.answer is not None):
             self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens))
+            account.shares.settled(hold.match, cost_picousd)
         if account.queues:
             for window in hold.match.windows:
                 queue = account.queues.get(window.field)

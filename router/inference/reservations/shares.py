@@ -21,7 +21,8 @@ class Shares:
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
         self.heard: dict[str, int] = {}
-        """{window: pico-dollars that were settled in it}, for when Redis loses them and rows of a dead worker are missing."""
+        """{window: pico-dollars that are settled in it at least}, for when Redis loses them and rows of a dead worker are missing.
+        What this worker has settled since it was told is in it."""
         self._used: dict[str, int] = {}
         self._rates: dict[int, tuple[int, list[int]]] = {}
         self.running = 0
@@ -34,6 +35,12 @@ class Shares:
         for number, window in enumerate(match.windows):
             self._known[window.field] = used[2 * number] * PICOUSD_PER_USD + used[2 * number + 1]
             self.heard[window.field] = settled[2 * number] * PICOUSD_PER_USD + settled[2 * number + 1]
+
+    def settled(self, match: Match, picousd: int) -> None:
+        """This worker has told Redis of that cost."""
+        for window in match.windows:
+            if window.field in self.heard:
+                self.heard[window.field] += picousd
 
     def take(self, match: Match, cost_picousd: int, input_tokens: int, output_tokens: int, workers: int) -> None:
         """Admit a request, or raise: BudgetExceeded, RateLimited, LimitsUnavailable. Nothing is taken then."""
