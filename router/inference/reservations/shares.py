@@ -21,7 +21,7 @@ class Shares:
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
         self.heard: dict[str, int] = {}
-        """{window: pico-dollars that are settled in it at least}, for when Redis loses them and rows of a dead worker are missing.
+        """{window: pico-dollars that are settled in it at least}, for when Redis loses them and a dead worker's rows are missing.
         What this worker has settled since it was told is in it."""
         self._used: dict[str, int] = {}
         self._rates: dict[int, tuple[int, list[int]]] = {}
