@@ -61,7 +61,7 @@ local function forget_life(life, orgs)
     for _, org in ipairs(orgs) do
         forget(org, function(other) return other == tostring(life) end)
     end
-    redis.call('DEL', 'ih:life:' .. life)
+    redis.call('DEL', 'ih:life:' .. life, 'ih:seen:' .. life)
 end
 
 local function is(org, generation)
@@ -140,6 +140,7 @@ function commands.beat(life, ttl_ms)
     if redis.call('EXISTS', 'ih:lives') == 0 then redis.call('SET', 'ih:since', string.format('%.0f', now)) end
     local until_us = tonumber(redis.call('ZSCORE', 'ih:lives', life))
     if not until_us then redis.call('PERSIST', 'ih:life:' .. life) end
+    redis.call('SET', 'ih:seen:' .. life, '1', 'EX', KEPT_S)
     redis.call('ZADD', 'ih:lives', now + ttl_ms * 1000, life)
     for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:lives', '-inf', string.format('%.0f', now))) do died(dead) end
     return {until_us and until_us > now and 1 or 0, redis.call('ZCARD', 'ih:lives'), redis.call('HGETALL', 'ih:opening')}
@@ -198,9 +199,11 @@ function commands.joined(org, generation, life, number, budgets, was_away)
     redis.call('SADD', 'ih:life:' .. life, org)
     local same, opened = is(org, generation)
     if not same or opened then return {2} end
-    -- All rows of its earlier numbers are in the database: what it has told of them counts no more.
+    -- All rows of its earlier numbers are in the database: what it has told of them counts no more; nor does what was told by
+    -- routers that nobody has seen for so long that they will not come back.
     forget(org, function(other, its_number)
         return (other == tostring(life) and its_number ~= tostring(number)) or (was_away == 1 and other == UNKNOWN)
+            or redis.call('EXISTS', 'ih:seen:' .. other) == 0
     end)
     redis.call('EXPIRE', 'ih:t:' .. org, KEPT_S)
     local joined = 'ih:o:' .. org .. ':joined'
@@ -238,6 +241,7 @@ function commands.open(org, generation, amounts, unknown)
     end
     add(org, amounts, true)
     for budget in pairs(known) do redis.call('HSET', account, budget, '1') end
+    if #unknown > 0 then redis.call('SET', 'ih:seen:' .. UNKNOWN, '1', 'EX', KEPT_S) end
     for n = 1, #unknown, 3 do
         local name = UNKNOWN .. '.0:' .. unknown[n]
         redis.call('HSET', 'ih:t:' .. org, name, struct.pack('<dddd', unknown[n + 1], unknown[n + 2], 0, 0))

@@ -74,7 +74,7 @@ def test_a_router_that_stays_away_with_its_journal_gives_nobody_more_than_the_bu
     time.sleep(LIFE_S + 1)  # the one that stays away is dead
     for _ in range(3):
         answer = asked(faulty, 1)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "budget_exceeded"), "the dead router's spend is lost"
+        assert answer.status_code == 429, "what the dead router has spent is forgotten"
         assert answer.json()["error"]["details"]["spent_usd"] == str(spent)
     faulty.routers[0].start()
     assert money.disagreements() == []
