@@ -352,7 +352,7 @@ begin
     from (
         select model_id, effective, lag(upper(effective)) over (partition by model_id order by lower(effective)) as previous_end
         from control.prices
-        where model_id in (new.model_id, old.model_id) and org_id is null
+        where model_id in (new.model_id, old.model_id) and org_id is null and priority = 0
     ) as versions
     where previous_end is distinct from lower(effective) and previous_end is not null
     limit 1;
@@ -1688,15 +1688,19 @@ ALTER TABLE control.budgets ENABLE ROW LEVEL SECURITY;
 CREATE POLICY deliverer_forgets ON control.outbox_events FOR DELETE TO inferhouse_transform USING (true);
 CREATE POLICY deliverer_notes ON control.outbox_deliveries FOR UPDATE TO inferhouse_transform USING (true) WITH CHECK (true);
 
+ALTER TABLE control.discounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.invites ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.limits ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY list_prices ON control.discounts FOR SELECT TO inferhouse_management USING ((org_id IS NULL));
 CREATE POLICY list_prices ON control.prices FOR SELECT TO inferhouse_management USING ((org_id IS NULL));
+CREATE POLICY list_prices ON control.volume_tiers FOR SELECT TO inferhouse_management USING ((org_id IS NULL));
 CREATE POLICY management_rows ON control.alert_recipients TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.api_keys TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.audit_log TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.budget_alerts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.budgets TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.discounts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
 CREATE POLICY management_rows ON control.invites TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.limits TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.model_aliases TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
@@ -1710,6 +1714,7 @@ CREATE POLICY management_rows ON control.projects TO inferhouse_management USING
 CREATE POLICY management_rows ON control.service_accounts TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.shadow_refusals TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 CREATE POLICY management_rows ON control.sql_logins TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
+CREATE POLICY management_rows ON control.volume_tiers TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
 CREATE POLICY management_rows ON control.webhooks TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK ((( SELECT control.sees_platform() AS sees_platform) OR (NOT (org_id IS DISTINCT FROM ( SELECT control.current_org_id() AS current_org_id)))));
 
 ALTER TABLE control.model_aliases ENABLE ROW LEVEL SECURITY;
@@ -1732,6 +1737,7 @@ CREATE POLICY services_rows ON control.api_keys FOR SELECT TO inferhouse_router,
 CREATE POLICY services_rows ON control.audit_log FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.budget_alerts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.budgets FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.discounts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.invites FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.limits FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.model_aliases FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
@@ -1745,10 +1751,12 @@ CREATE POLICY services_rows ON control.projects FOR SELECT TO inferhouse_router,
 CREATE POLICY services_rows ON control.service_accounts FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.shadow_refusals FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.sql_logins FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
+CREATE POLICY services_rows ON control.volume_tiers FOR SELECT TO inferhouse_router, inferhouse_transform USING (true);
 CREATE POLICY services_rows ON control.webhooks FOR SELECT TO inferhouse_transform USING (true);
 
 ALTER TABLE control.shadow_refusals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
+ALTER TABLE control.volume_tiers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.webhooks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform_rows ON marts.spend_forecast FOR SELECT TO inferhouse_platform USING (true);
@@ -1835,6 +1843,7 @@ GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.discounts TO inferhouse_management;
+GRANT SELECT ON TABLE control.discounts TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.discounts_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.engines TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.engines TO inferhouse_management;
@@ -1923,6 +1932,7 @@ GRANT SELECT(platform_admin) ON TABLE control.users TO inferhouse_router;
 GRANT SELECT(disabled_at) ON TABLE control.users TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.users_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.volume_tiers TO inferhouse_management;
+GRANT SELECT ON TABLE control.volume_tiers TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;

@@ -36,6 +36,9 @@ _STREAM = (
 )
 
 
+_SIZE_LINES = {size: b"%x\r\n" % size for size in range(1, 4097)}  # of pieces as tokens come in; cheaper than to write them
+
+
 class HeadersTooLarge(InferhouseError):
     """Request line and headers are over the limit; nothing was read further."""
 
@@ -170,8 +173,10 @@ class ClientCall:
 
     def write(self, data: bytes) -> None:
         """A further piece of the stream."""
-        if not self.disconnected:
-            self._transport.write(self._framed(data))
+        if self.disconnected:
+            return
+        size = _SIZE_LINES.get(len(data)) if self._chunked else None
+        self._transport.write(self._framed(data) if size is None else size + data + b"\r\n")
 
     def end(self, data: bytes) -> None:
         """The last piece."""

@@ -6,7 +6,6 @@ of time watched by one sweep for all connections instead of a timer for each.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ BUFFER_BYTES_MAX = 256 * 1024  # read ahead of a slow client; above it the engin
 HEADERS_MAX = 100
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
 OK = 200
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+_CHUNK_SIZES = {b"%x" % size: size for size in range(1, 4097)}  # as engines write them, of pieces as tokens come in
 SWEEP_S = 0.1  # how late a time limit may be noticed
 EXPECTED_REFUSALS = (OSError, TimeoutError)
 
@@ -77,12 +76,9 @@ WELL = AnswerHead(OK, [(b"content-type", b"application/json")])  # of an answer 
 
 
 def only_chunk(data: bytes) -> bytes | None:
-    """What is in a chunk of chunked coding, where it is whole and alone. None: it is anything else, its last one included."""
-    size = _CHUNK_SIZE.match(data)
-    if size is None or not data.endswith(b"\r\n"):
-        return None
-    begin, length = size.end(), int(size[1], 16)
-    return data[begin:-2] if length and length == len(data) - begin - 2 else None
+    """What is in a chunk of chunked coding, where it is small, whole and alone. None: it is anything else."""
+    at = data.find(b"\r\n", 1, 6)
+    return data[at + 2 : -2] if _CHUNK_SIZES.get(data[:at]) == len(data) - at - 4 and data.endswith(b"\r\n") else None
 
 
 class EngineConnection(asyncio.Protocol):
@@ -103,6 +99,8 @@ class EngineConnection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._paused = False
+        self._heard = False
+        """A piece has been passed on since the last sweep, which then gives the engine its time for the next one."""
         self._relay: Callable[[bytes], None] | None = None
         self._between_s = _NEVER_S
         self._loop = asyncio.get_running_loop()
@@ -124,7 +122,11 @@ class EngineConnection(asyncio.Protocol):
         if self._between_chunks and self._relay is not None and not self._chunks:
             piece = only_chunk(data)
             if piece is not None:  # as tokens come: nothing is left for the parser, which goes on with the next chunk
-                self._pass_on(self._relay, piece)
+                self._heard = True
+                try:
+                    self._relay(piece)
+                except InferhouseError as error:
+                    self.fail(error)
                 return
         is_first = self._unread
         if is_first:
@@ -196,7 +198,7 @@ class EngineConnection(asyncio.Protocol):
             raise EngineHungUp("the engine closed the connection")
         self._parser, self._unread, self._held = None, True, b""
         self._error, self._chunks, self._buffered, self._relay = None, [], 0, None
-        self._head_done = self.ended = self._between_chunks = False
+        self._head_done = self.ended = self._between_chunks = self._heard = False
         self.head = NO_HEAD
         now_s = self._loop.time()
         self.total_deadline_s = until_s = now_s + timeouts.total_s
@@ -289,15 +291,20 @@ class EngineConnection(asyncio.Protocol):
             self.deadline_s = min(self._loop.time() + self._between_s, self.total_deadline_s)
             self._transport.resume_reading()
 
+    def note_heard(self, now_s: float) -> None:
+        """The engine has its time for the next piece from now on, if it has sent one: a clock read a token would cost more."""
+        if self._heard:
+            self._heard = False
+            if not self._paused and not self.ended:
+                self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
+
     def _take(self) -> bytes:
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks, self._buffered = [], 0
         return data
 
     def _pass_on(self, relay: Callable[[bytes], None], data: bytes) -> None:
-        if not self._paused:
-            next_s, until_s = self._loop.time() + self._between_s, self.total_deadline_s
-            self.deadline_s = next_s if next_s < until_s else until_s
+        self._heard = True
         try:
             relay(data)
         except InferhouseError as error:
@@ -312,6 +319,7 @@ class EngineConnection(asyncio.Protocol):
     def close(self) -> None:
         """The request is over: keep the connection for the next one if the answer was read whole, otherwise abort it."""
         self.deadline_s = self.total_deadline_s = _NEVER_S
+        self._heard = False
         if self.ended and self._reusable and self._error is None and self._transport:
             self._pool.keep(self)
         else:
@@ -442,6 +450,7 @@ class EnginePool:
     def sweep(self, now_s: float) -> None:
         """End the requests whose time is up, and the connections that have been idle for too long."""
         for connection in list(self.connections):
+            connection.note_heard(now_s)
             if now_s >= connection.deadline_s:
                 what = "the whole call" if now_s >= connection.total_deadline_s else "the next token"
                 connection.fail(EngineTimedOut(f"the engine took too long for {what}"))

@@ -17,6 +17,8 @@ EVENT_BYTES_MAX = 4 * 1024 * 1024  # one server-sent event; a longer one is a fa
 _END = re.compile(rb"\n\r?\n")
 _LINE_END, _ARRAY, _ARRAY_END, _BRACE, _D = b"\n[]{d"
 _USAGE = b',"usage":'  # 9 bytes
+_AFTER_CHOICES = b'],"usage":{'  # its last byte is the tenth after the bracket
+_DATA = b"data: {"
 _FINISH = b'"finish_reason":"'  # 17 bytes
 _INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
 _ERRORS = (b'data: {"error"', b"event: error")
@@ -104,13 +106,23 @@ class Tap:
 class ChoicesTap(Tap):
     """Chat and text completions: chunks with `choices`, usage in each and in a last one without choices, then `[DONE]`."""
 
-    __slots__ = ("_choices", "_choices_per_prompt", "_finish", "_of_choices", "_usage", "_wants_running_usage", "_wants_usage")
+    __slots__ = (
+        "_choices",
+        "_choices_per_prompt",
+        "_finish",
+        "_is_simple",
+        "_of_choices",
+        "_usage",
+        "_wants_running_usage",
+        "_wants_usage",
+    )
 
     def __init__(self, *, wants_usage: bool, wants_running_usage: bool, choices: int = 1, prompts: int = 1) -> None:
         super().__init__()
         self._choices, self._choices_per_prompt = choices, max(1, choices // prompts)
         self._of_choices: dict[int, bytes] = {}
         self._wants_usage, self._wants_running_usage = wants_usage, wants_running_usage
+        self._is_simple = choices == 1 and not wants_running_usage
         self._usage: bytes | None = None
         self._finish: bytes | None = None
 
@@ -118,6 +130,24 @@ class ChoicesTap(Tap):
     def reading(self) -> Reading:
         finish = None if self._finish is None else finish_label(self._finish.decode("latin-1"))
         return Reading(self._sum() if self._of_choices else _usage_in(self._usage), finish)
+
+    def feed(self, data: bytes) -> bytes:
+        # A token of the only choice as vLLM sends it: one event that ends with its usage, right after the array of choices.
+        at = data.rfind(_AFTER_CHOICES) if self._is_simple else 0
+        if (
+            at > 0
+            and data.find(b"}", at) == len(data) - 4
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"}}\n\n")
+            and data.startswith(_DATA)
+            and data[at - 1] != _ARRAY
+            and _FINISH not in data
+            and self._partial is None
+            and not self.done
+        ):
+            self._usage = data[at + 10 : -3]
+            return data[: at + 1] + b"}\n\n"
+        return super().feed(data)
 
     def close(self) -> None:
         """A choice that has a reason to be finished is whole; of several, only the end marker says that all are."""

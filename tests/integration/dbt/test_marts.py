@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 
-from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
+from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
 from tests.integration.dbt.conftest import Dbt, table
 
 MARTS = ("marts.usage_hourly", "marts.usage_daily", "marts.invoice_lines", "intermediate.int_usage_quarter_hours")
@@ -106,10 +107,43 @@ def test_the_models_own_unit_tests_pass(db: psycopg.Connection, dbt: Dbt) -> Non
 
 
 def test_a_cost_that_the_price_book_does_not_give_is_named(db: psycopg.Connection, dbt: Dbt) -> None:
-    tenant, model = add_tenant(db), add_model(db, "m", (100, 10, 400))
-    wrong = usage_event(tenant, 1, START, model_id=model[0], price_id=model[1], output_tokens=10, cost_picousd=3999)
-    copy_events(db, [wrong])
-    assert "WARN 1 rows_are_priced_by_the_version_in_force" in dbt.run("build")
+    """A wrong sum, and a version that another one comes before: of more input, of a tag, of the organization."""
+    tenant, other, (model_id, listed) = add_tenant(db), add_tenant(db), add_model(db, "m", (100, 10, 400))
+    book: dict[str, int] = {}
+    for name, condition in {
+        "long": "null, 2, null, '[200,)', '{}', null",
+        "batch": "null, 1, null, '[0,)', '{\"batch\": \"true\"}', 100",
+        "embeddings": "null, 3, 'embeddings', '[0,)', '{}', null",
+        "own": f"{other.org_id}, 0, null, '[0,)', '{{}}', null",
+    }.items():
+        row = db.execute(
+            "insert into control.prices (model_id, input_picousd, cached_input_picousd, output_picousd, request_picousd,"
+            " effective, reason, org_id, priority, endpoint, input_tokens_range, tags, reasoning_picousd)"
+            f" values (%s, 1, 1, 4, 7, '[2020-01-01+00,)', 'test', {condition}) returning id".encode(),
+            [model_id],
+        ).fetchone()
+        book[name] = row[0] if row else 0
+    batch = {"tags": {"batch": "true", "team": "a"}, "reasoning_tokens": 3}
+    rows: list[tuple[Tenant, str, int, dict[str, Any]]] = [
+        (tenant, "", 4000, {}), (tenant, "long", 200 + 40 + 7, {"input_tokens": 200}),
+        (tenant, "", 19900 + 4000, {"input_tokens": 199}),
+        (tenant, "batch", 7 * 4 + 3 * 100 + 7, batch), (tenant, "long", 247, {"input_tokens": 200, **batch}),
+        (tenant, "embeddings", 47, {"endpoint": "embeddings"}), (other, "own", 47, {"endpoint": "embeddings"}),
+        # Wrong ones:
+        (tenant, "", 3999, {}), (tenant, "", 24000, {"input_tokens": 200}), (tenant, "", 4000, batch),
+        (tenant, "batch", 7 * 4 + 3 * 100, batch), (other, "", 4000, {}),
+    ]  # fmt: skip
+    copy_events(
+        db,
+        [
+            usage_event(
+                who, number, START, model_id=model_id, price_id=book.get(name, listed), cost_picousd=cost,
+                **{"output_tokens": 10, **fields},
+            )
+            for number, (who, name, cost, fields) in enumerate(rows)
+        ],
+    )  # fmt: skip
+    assert "WARN 5 rows_are_priced_by_the_version_in_force" in dbt.run("build")
 
 
 MONTHS = [

@@ -121,6 +121,7 @@ class World:
         organization = public_id("org")
         org_id = self.insert("organizations", public_id=organization, name=name)
         self.insert("alert_recipients", org_id=org_id, roles=["owner"], emails=[])
+        self._book(org_id)
         _, owner, _ = self._owner(org_id, name)
         projects, things = [], []
         for part in (name, f"{name} {SIBLING}"):
@@ -128,6 +129,15 @@ class World:
             projects.append(project_id)
             things.append(made | {"organization_id": organization, "org_id": organization, "owner_id": owner})
         return Home(org_id, organization, (projects[0], projects[1]), (things[0], things[1]))
+
+    def _book(self, org_id: int) -> None:
+        """What the price book has for this organization alone."""
+        model = self.db.execute("select max(id) from control.models").fetchone()
+        if model is None or model[0] is None:
+            return
+        months = {"months": "[2026-01-01,)", "basis_points": 500, "reason": "of one tenant"}
+        self.insert("discounts", org_id=org_id, model_id=model[0], **months)
+        self.insert("volume_tiers", org_id=org_id, model_id=model[0], token_class="input", above_quantity=10**9, **months)
 
     def _owner(self, org_id: int, name: str) -> tuple[int, str, str]:
         user = self.user(f"{name} Keeper")

@@ -22,6 +22,8 @@ MAY: dict[str, dict[str, str]] = {
     "control.models": _READ_BY_SERVICES,
     "control.engines": _READ_BY_SERVICES,
     "control.prices": _READ_BY_SERVICES,
+    "control.discounts": {"management": ALL, "transform": "s"},
+    "control.volume_tiers": {"management": ALL, "transform": "s"},
     "control.users": _READ_BY_SERVICES,
     "control.service_accounts": _READ_BY_SERVICES,
     "control.org_members": {"management": ALL, "router": "s"},
@@ -116,8 +118,8 @@ def test_a_login_may_do_what_is_listed_and_nothing_else(login: str, db: psycopg.
     assert wrong == []
 
 
-OWN_AND_NO_TENANTS = {"prices"}
-"""Tables in which a row of no organization is everybody's to read: a list price."""
+OWN_AND_NO_TENANTS = {"prices", "discounts", "volume_tiers"}
+"""The price book: a row of no organization, such as a list price, is everybody's to read; the platform alone writes."""
 
 
 @pytest.fixture
@@ -132,6 +134,15 @@ def tables_of_tenants(db: psycopg.Connection, world: World, url_of: Callable[[st
         db.execute(
             "insert into control.prices (model_id, org_id, input_picousd, cached_input_picousd, output_picousd, effective,"
             " reason) values (%s, %s, 1, 1, 1, '[2020-01-01 00:00+00,)', 'of one tenant')",
+            [model[0], home.org_id],
+        )
+        db.execute(
+            "insert into control.discounts (org_id, basis_points, months, reason) values (%s, 100, '[2026-01-01,)', 'of one')",
+            [home.org_id],
+        )
+        db.execute(
+            "insert into control.volume_tiers (model_id, org_id, token_class, above_quantity, basis_points, months, reason)"
+            " values (%s, %s, 'input', 1, 100, '[2026-01-01,)', 'of one')",
             [model[0], home.org_id],
         )
         db.execute(
@@ -215,7 +226,7 @@ def test_rows_cannot_be_given_to_another_organization(
     _choose(management, world.own.org_id)
     let_in = []
     for table in tables_of_tenants:
-        if table in OWN_AND_NO_TENANTS:  # no organization writes prices, not even its own
+        if table in OWN_AND_NO_TENANTS:  # no organization writes the price book, not even its own part
             continue
         row = _row(db, table, world.foreign.org_id)
         insert = SQL(
@@ -261,6 +272,13 @@ def test_prices_are_written_by_the_platform_only(
                 " reason) values (1, %s, 1, 1, 1, '[2020-01-01 00:00+00,)', 'x')",
                 [org_id],
             )
-    done = management.execute("update control.prices set input_picousd = 0 where org_id is null")
-    assert done.rowcount == 0
+    for change in ("prices set input_picousd = 0", "volume_tiers set basis_points = 1"):
+        assert management.execute(f"update control.{change} where org_id is null".encode()).rowcount == 0
+    tier = "model_id, token_class, above_quantity"
+    for insert in (
+        "discounts (org_id, basis_points, months, reason) values (%s, 100, '[2027-01-01,)', 'x')",
+        f"volume_tiers (org_id, basis_points, months, reason, {tier}) values (%s, 1, '[2027-01-01,)', 'x', 1, 'output', 1)",
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            management.execute(f"insert into control.{insert}".encode(), [world.own.org_id])
     assert tables_of_tenants

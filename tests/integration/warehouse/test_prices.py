@@ -80,6 +80,50 @@ def test_taking_a_version_out_of_the_middle_is_refused(db: psycopg.Connection, c
         db.commit()
 
 
+def test_a_version_with_a_condition_may_begin_and_end_as_it_likes(db: psycopg.Connection, control: Control) -> None:
+    _condition(db, control, "[2040-01-01 00:00+00,2040-02-01 00:00+00)")
+    _condition(db, control, "[2040-03-01 00:00+00,2040-04-01 00:00+00)")
+    db.commit()
+
+
+def test_a_version_without_a_condition_is_still_needed_below_one(db: psycopg.Connection, control: Control, put: Put) -> None:
+    _end_first(db, control, "2040-07-01 00:00+00")
+    put("[2040-08-01 00:00+00,)")
+    _condition(db, control, "[2040-06-01 00:00+00,2040-09-01 00:00+00)")
+    with pytest.raises(ExclusionViolation, match="nothing is in force from"):
+        db.commit()
+
+
+def test_of_conditions_of_one_priority_at_most_one_holds(db: psycopg.Connection, control: Control) -> None:
+    _condition(db, control, "[2040-01-01 00:00+00,)", input_tokens="[0,100)")
+    _condition(db, control, "[2040-01-01 00:00+00,)", input_tokens="[100,)")
+    _condition(db, control, "[2040-01-01 00:00+00,)", input_tokens="[0,)", priority=2)
+    with pytest.raises(ExclusionViolation, match="prices_no_overlap"):
+        _condition(db, control, "[2041-01-01 00:00+00,)", input_tokens="[99,101)")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    ["priority = 1", "endpoint = 'rerank'", "input_tokens_range = '[1,)'", "tags = '{\"batch\": \"true\"}'",
+     "priority = -1, endpoint = 'rerank'", "priority = 1, input_tokens_range = 'empty'",
+     "priority = 1, input_tokens_range = '[-1,5)'", "priority = 1, tags = '[]'", "request_picousd = -1",
+     "reasoning_picousd = -1", "request_picousd = 1000000000000001", "reasoning_picousd = 1000000000001"],
+)  # fmt: skip
+def test_conditions_and_priority_go_together_and_have_bounds(db: psycopg.Connection, control: Control, columns: str) -> None:
+    with pytest.raises(CheckViolation):
+        db.execute(f"update control.prices set {columns} where id = %s".encode(), [control.price_id])
+
+
+def _condition(
+    db: psycopg.Connection, control: Control, effective: str, *, input_tokens: str = "[0,)", priority: int = 1
+) -> None:
+    db.execute(
+        "insert into control.prices (model_id, input_picousd, cached_input_picousd, output_picousd, effective, reason, priority,"
+        " endpoint, input_tokens_range) values (%s, 1, 1, 1, %s, 'test', %s, 'embeddings', %s)",
+        [control.model_id, effective, priority, input_tokens],
+    )
+
+
 def test_moving_a_version_to_another_model_is_refused_where_it_leaves_a_gap(
     db: psycopg.Connection, control: Control, put: Put
 ) -> None:

@@ -44,6 +44,7 @@ MAY = {
         "select * from raw.journal_positions",
         "select id, public_id, name, time_zone, currency, suspended_at from control.organizations",
         "select * from control.projects, control.service_accounts, control.models, control.prices",
+        "select * from control.discounts, control.volume_tiers",
         "select id, name, kind, base_url, model_id, enabled, created_at from control.engines",
         "select id, public_id, email, name from control.users",
         "select id, public_id, name, org_id from control.api_keys",

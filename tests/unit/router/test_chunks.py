@@ -100,7 +100,11 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
     ("data", "piece"),
     [
         (b"5\r\ntoken\r\n", b"token"),
-        (b"0005\r\ntoken\r\n", b"token"),
+        (b"a\r\n0123456789\r\n", b"0123456789"),
+        (b"A\r\n0123456789\r\n", None),
+        (b"0005\r\ntoken\r\n", None),
+        (b"1000\r\n" + b"x" * 4096 + b"\r\n", b"x" * 4096),
+        (b"1001\r\n" + b"x" * 4097 + b"\r\n", None),
         (b"0\r\n\r\n", None),
         (b"5\r\ntoken", None),
         (b"5\r\ntoken\r\n5\r\ntoken\r\n", None),
@@ -110,5 +114,5 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
         (b"", None),
     ],
 )
-def test_only_a_whole_chunk_alone_is_one(data: bytes, piece: bytes | None) -> None:
+def test_only_a_small_chunk_whole_and_alone_is_one(data: bytes, piece: bytes | None) -> None:
     assert only_chunk(data) == piece

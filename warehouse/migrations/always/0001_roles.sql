@@ -77,7 +77,8 @@ grant select on raw.journal_positions to inferhouse_management;
 grant select on raw.usage_events, raw.journal_positions to inferhouse_transform;
 grant select (id, public_id, name, time_zone, currency, suspended_at, created_at)
 on control.organizations to inferhouse_transform;
-grant select on control.projects, control.service_accounts, control.models, control.prices
+grant select on control.projects, control.service_accounts, control.models, control.prices, control.discounts,
+control.volume_tiers
 to inferhouse_transform;
 grant select (id, name, kind, base_url, model_id, enabled, created_at) on control.engines to inferhouse_transform;
 grant select (id, public_id, email, name) on control.users to inferhouse_transform;

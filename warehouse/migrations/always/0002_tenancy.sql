@@ -161,18 +161,33 @@ drop policy if exists router_uses on control.api_keys;
 create policy router_uses on control.api_keys for update to inferhouse_router using (true) with check (true);
 drop policy if exists router_counts on control.shadow_refusals;
 create policy router_counts on control.shadow_refusals to inferhouse_router using (true) with check (true);
--- A list price is everybody's to read. Prices are the platform's to write, overrides for one organization too.
-alter table control.prices enable row level security;
-drop policy if exists management_rows on control.prices;
-create policy management_rows on control.prices to inferhouse_management
-using (
-    (select control.sees_platform())
-    or org_id = (select control.current_org_id())
-) with check ((select control.sees_platform()));
-drop policy if exists list_prices on control.prices;
-create policy list_prices on control.prices for select to inferhouse_management using (org_id is null);
-drop policy if exists services_rows on control.prices;
-create policy services_rows on control.prices for select to inferhouse_router, inferhouse_transform using (true);
+-- What holds for everybody, such as a list price, is everybody's to read. The price book is the platform's to write, and what
+-- is for one organization too.
+do $$
+declare
+    of_price_book text;
+begin
+    foreach of_price_book in array array['prices', 'discounts', 'volume_tiers'] loop
+        execute format('alter table control.%I enable row level security', of_price_book);
+        execute format('drop policy if exists management_rows on control.%I', of_price_book);
+        execute format(
+            'create policy management_rows on control.%I to inferhouse_management '
+            'using ((select control.sees_platform()) or org_id = (select control.current_org_id())) '
+            'with check ((select control.sees_platform()))',
+            of_price_book
+        );
+        execute format('drop policy if exists list_prices on control.%I', of_price_book);
+        execute format(
+            'create policy list_prices on control.%I for select to inferhouse_management using (org_id is null)', of_price_book
+        );
+        execute format('drop policy if exists services_rows on control.%I', of_price_book);
+        execute format(
+            'create policy services_rows on control.%I for select to inferhouse_router, inferhouse_transform using (true)',
+            of_price_book
+        );
+    end loop;
+end
+$$;
 alter table control.organizations enable row level security;
 drop policy if exists management_rows on control.organizations;
 create policy management_rows on control.organizations to inferhouse_management

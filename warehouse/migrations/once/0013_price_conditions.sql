@@ -25,6 +25,29 @@ comment on column control.prices.endpoint is 'Only requests of this endpoint; nu
 comment on column control.prices.input_tokens_range is 'Only requests with so many input tokens: tiers by length of context.';
 comment on column control.prices.tags is 'Only requests that carry all of these tags.';
 
+-- A version with a condition may begin and end as it likes: below it there is the one without.
+create or replace function control.refuse_price_gap() returns trigger
+language plpgsql as $$
+declare
+    gap record;
+begin
+    select model_id, previous_end, effective into gap
+    from (
+        select model_id, effective, lag(upper(effective)) over (partition by model_id order by lower(effective)) as previous_end
+        from control.prices
+        where model_id in (new.model_id, old.model_id) and org_id is null and priority = 0
+    ) as versions
+    where previous_end is distinct from lower(effective) and previous_end is not null
+    limit 1;
+    if found then
+        raise exception 'price gap for model %: nothing is in force from % until %',
+            gap.model_id, gap.previous_end, lower(gap.effective)
+            using errcode = 'exclusion_violation', constraint = 'prices_no_gap';
+    end if;
+    return null;
+end
+$$;
+
 create table control.discounts (
     id integer generated always as identity primary key,
     org_id bigint not null references control.organizations (id),

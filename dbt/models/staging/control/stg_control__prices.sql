@@ -9,6 +9,12 @@ select
     input_picousd,
     cached_input_picousd,
     output_picousd,
+    reasoning_picousd,
+    request_picousd,
+    priority,
+    endpoint::text as endpoint,
+    input_tokens_range,
+    tags,
     effective,
     reason,
     created_at

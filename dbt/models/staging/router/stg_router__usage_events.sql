@@ -15,6 +15,7 @@ select
     user_id,
     service_account_id,
     end_user,
+    tags,
     endpoint::text as endpoint,
     model_asked,
     model_id,
