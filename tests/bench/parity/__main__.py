@@ -4,6 +4,7 @@ Starts an instance of its own and removes it. Exit code 1: rows and counters do 
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ MARK = "parity"
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.parity", description=__doc__)
     parser.add_argument("--requests", type=int, default=2000, help="how many (default 2000, some minutes)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="ask no more after that; the report says how many")
     parser.add_argument("--write", action="store_true", help=f"put the report into {DOCUMENT.relative_to(ROOT)}")
     options = parser.parse_args(argv)
     instance = local_instance("parity")
@@ -34,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         machine = f"{described(Path(instance.layout.state))}; inferhouse {commit()}, model {instance.outputs['INFERHOUSE_MODEL']}"
         began_s = time.monotonic()
-        account = settled(instance.outputs, options.requests)
+        account = settled(instance.outputs, options.requests, seconds_max=options.seconds)
         took_s = time.monotonic() - began_s
     finally:
         instance.remove()
     command = " ".join(["python -m tests.bench.parity", *(sys.argv[1:] if argv is None else argv)])
-    remark = f"{options.requests} requests in {took_s:.0f} s"
+    remark = f"{len(account.seen)} requests in {took_s:.0f} s"
     report = written(machine, command, datetime.now(UTC).date().isoformat(), account.sections(), account.bars(), [remark])
     print(report)
     mismatches = account.mismatches()

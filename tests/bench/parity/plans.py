@@ -16,7 +16,7 @@ TEXTS = (
     "Tell me something about houses and gardens, please.",
     "Explain why the roof of a house slopes, what the gutter is for, and how both are kept in order over the years.",
 )
-TOKENS = (8, 12, 16)
+TOKENS = (8, 12)
 PIECES_MAX = 5  # of text that a client reads before it leaves
 WAITS_S = 0.02, 0.25  # for which a client waits for a whole answer before it leaves
 

@@ -1,5 +1,6 @@
 """Asks a running instance with a real vLLM behind it, and settles the account."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,11 @@ from raw.usage_events where started_at >= %s
 """
 
 
-def settled(stack: Mapping[str, str], requests: int, seed: int = SEED) -> Account:
-    """The account of that many requests. Args: stack: what a running instance says of itself."""
+def settled(stack: Mapping[str, str], requests: int, *, seed: int = SEED, seconds_max: float = math.inf) -> Account:
+    """The account of that many requests, or of those that could be asked in that time.
+
+    Args: stack: what a running instance says of itself.
+    """
     model, server = stack["INFERHOUSE_MODEL"], stack["INFERHOUSE_BASE_URL"].removesuffix("/v1")
     with psycopg.connect(stack["INFERHOUSE_DATABASE_URL"], autocommit=True) as db, httpx.Client() as engine:
         row = db.execute("select base_url from control.engines where kind = 'vllm' and enabled").fetchone()
@@ -41,10 +45,12 @@ def settled(stack: Mapping[str, str], requests: int, seed: int = SEED) -> Accoun
         headers = {"authorization": f"Bearer {stack['INFERHOUSE_API_KEY']}"}
         limits = httpx.Limits(max_connections=2 * AT_ONCE)
         with httpx.Client(headers=headers, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as pool:
-            seen = list(pool.map(lambda plan: ask(client, server, model, plan), plans))
+            until_s = time.monotonic() + seconds_max
+            asked = pool.map(lambda plan: ask(client, server, model, plan) if time.monotonic() < until_s else None, plans)
+            seen = [one for one in asked if one is not None]
         after = _idle(engine, row[0])
         counted = Counted(after.prompt_tokens - before.prompt_tokens, after.generation_tokens - before.generation_tokens)
-        return Account(seen, _rows(db, since[0], len(plans)), counted, prompts)
+        return Account(seen, _rows(db, since[0], len(seen)), counted, prompts)
 
 
 def _served(engine: httpx.Client, url: str, model: str) -> Sequence[str]:
