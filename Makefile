@@ -78,7 +78,7 @@ budgets: test-services  ## 500 clients of three routers spend 200 budgets, half 
 	@$(PYTHON) -m tests.bench.budgets $(BUDGETS)
 
 parity: test-services  ## 2,000 mixed requests to a real vLLM, one in ten left in the middle; rows beside its counters, 6 minutes
-	@$(PYTHON) -m tests.bench.parity $(PARITY)
+	@$(PYTHON) -m tests.bench.vllm_parity $(PARITY)
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

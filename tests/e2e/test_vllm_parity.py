@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench.parity.run import settled
+from tests.bench.vllm_parity.run import settled
 
 REQUESTS = 60
 

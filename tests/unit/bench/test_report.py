@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.parity.__main__ import MARK as PARITY
+from tests.bench.vllm_parity.__main__ import MARK as PARITY
 from tests.bench.router.__main__ import DOCUMENT, PARTS, parser
 from tests.bench.router.install import PORTKEY
 from tests.bench.router.ours import Rows, unexplained

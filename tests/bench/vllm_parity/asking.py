@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.bench.parity.plans import Plan
+from tests.bench.vllm_parity.plans import Plan
 
 ANSWER_S_MAX = 120.0
 PIECES = ('"response.output_text.delta"', '"content_block_delta"', '"choices":[{')  # what events with text of the answer have

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.parity`: 2,000 mixed requests against a real vLLM, one in ten left in the middle; rows beside counters.
+"""`python -m tests.bench.vllm_parity`: 2,000 mixed requests against a real vLLM, one in ten left in the middle; rows beside counters.
 
 Starts an instance of its own and removes it. Exit code 1: rows and counters do not agree.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.parity.run import settled
+from tests.bench.vllm_parity.run import settled
 from tests.bench.router.machine import commit, described
 from tests.bench.router.report import put_between_marks, written
 from tests.local_instance import local_instance
@@ -22,7 +22,7 @@ MARK = "parity"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.parity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.vllm_parity", description=__doc__)
     parser.add_argument("--requests", type=int, default=2000, help="how many (default 2000, some minutes)")
     parser.add_argument("--seconds", type=float, default=math.inf, help="ask no more after that; the report says how many")
     parser.add_argument("--write", action="store_true", help=f"put the report into {DOCUMENT.relative_to(ROOT)}")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         took_s = time.monotonic() - began_s
     finally:
         instance.remove()
-    command = " ".join(["python -m tests.bench.parity", *(sys.argv[1:] if argv is None else argv)])
+    command = " ".join(["python -m tests.bench.vllm_parity", *(sys.argv[1:] if argv is None else argv)])
     remark = f"{len(account.seen)} requests in {took_s:.0f} s"
     report = written(machine, command, datetime.now(UTC).date().isoformat(), account.sections(), account.bars(), [remark])
     print(report)

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.bench.parity.account import Account, Counted, Row
-from tests.bench.parity.asking import Seen, stated
-from tests.bench.parity.plans import COUNTING, LEFT_SHARE, Plan, drawn
+from tests.bench.vllm_parity.account import Account, Counted, Row
+from tests.bench.vllm_parity.asking import Seen, stated
+from tests.bench.vllm_parity.plans import COUNTING, LEFT_SHARE, Plan, drawn
 
 WHOLE = Plan("/v1/chat/completions", "text", 8, stream=True)
 LEFT_STREAM = Plan("/v1/responses", "text", 8, stream=True, pieces=2)

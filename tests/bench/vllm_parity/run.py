@@ -11,9 +11,9 @@ import httpx
 import psycopg
 
 from engines.load import EngineLoad, parse_load
-from tests.bench.parity.account import Account, Counted, Row
-from tests.bench.parity.asking import ask
-from tests.bench.parity.plans import EMBEDDINGS, GENERATING, TEXTS, Plan, drawn
+from tests.bench.vllm_parity.account import Account, Counted, Row
+from tests.bench.vllm_parity.asking import ask
+from tests.bench.vllm_parity.plans import EMBEDDINGS, GENERATING, TEXTS, Plan, drawn
 
 AT_ONCE = 8
 ROWS_S_MAX = 30.0
