@@ -27,6 +27,8 @@ ENTRIES_MAX = 500
 REQUESTS_MAX = 200
 USAGE_ROWS_MAX = 20_000
 ORGANIZATIONS_MAX = 500
+INVOICES_MAX = 500
+INVOICE_LINES_MAX = 5_000
 READ_MS_MAX = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A request id is a UUIDv7: it names the millisecond it was made in, so its rows are found by the index on time. Clocks may

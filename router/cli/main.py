@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import commands, declare, doctor, login, output
+from router.cli import commands, declare, doctor, invoice_files, login, output
 from router.cli.client import ApiError, Unreachable
 from router.cli.config import ConfigError
 from router.cli.context import Context, NotSignedIn, Refused
@@ -34,12 +34,15 @@ _NOUNS = {
     "alias": "Your organization's own names for models.",
     "audit": "Who changed what, and whether the log is whole.",
     "budget": "What may be spent.",
+    "credit": "What invoices can be paid with.",
     "webhook": "Where events are sent.",
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",
     "delivery": "What came of each event at each receiver.",
+    "discount": "What organizations do not pay of their lines.",
     "engine": "What answers requests.",
     "invite": "Invite people.",
+    "invoice": "What was invoiced, and how a month becomes an invoice.",
     "key": "Keys of projects, for inference.",
     "limit": "How fast it may go.",
     "member": "People of a project.",
@@ -52,6 +55,8 @@ _NOUNS = {
     "service-account": "Accounts that outlive people.",
     "session": "Where you are signed in.",
     "sql-access": "Read-only SQL logins.",
+    "tax": "Taxes on invoices.",
+    "volume-tier": "What costs less above a quantity of a month.",
     "user": "People of the organization.",
 }
 
@@ -92,6 +97,11 @@ def _assemble() -> None:
             groups[operation.noun] = typer.Typer(no_args_is_help=True)
             app.add_typer(groups[operation.noun], name=operation.noun, help=_NOUNS[operation.noun])
         groups[operation.noun].command(operation.verb, help=operation.help)(commands.command(operation))
+    groups["invoice"].command("pdf")(invoice_files.pdf)
+    groups["invoice"].command("csv")(invoice_files.csv)
+    explained = typer.Typer(no_args_is_help=True)
+    explained.command("invoice-line")(invoice_files.invoice_line)
+    app.add_typer(explained, name="explain", help="Where a figure comes from.")
     groups["account"].command("password")(login.change_password)
     groups["audit"].command("verify")(doctor.verify)
     roles = typer.Typer(no_args_is_help=True)

@@ -126,22 +126,45 @@ def test_a_table_of_requests_has_whole_numbers_and_exact_money() -> None:
     assert (row["Input tokens"], row["Cost (USD)"], row["First token"]) == (10, "$0.000000002", "—")
 
 
+MARCH = date(2026, 3, 1)
+
+
 def test_the_invoice_is_the_sum_of_its_lines() -> None:
     lines = pd.DataFrame(
         [
-            ("il_1", "p", "m", "input", Decimal(10), 100, Decimal(1_100_000_000_001), Decimal("1.10")),
-            ("il_2", "p", "m", "output", Decimal(1234), 100, Decimal(2_250_000_000_000), Decimal("2.25")),
+            ("il_1", MARCH, "usage", "p", "m", "input", Decimal(10), 100, Decimal(1_100_000_000_001), Decimal("1.10")),
+            ("il_2", MARCH, "usage", "p", "m", "output", Decimal(1234), 100, Decimal(2_250_000_000_000), Decimal("2.25")),
+            ("il_3", MARCH, "discount", None, "m", None, Decimal(1), None, Decimal(-(10**12)), Decimal("-1.00")),
         ],
-        columns=["line_id", "project", "model", "token_class", "quantity", "unit_price_picousd", "subtotal_picousd", "amount"],
+        columns=[
+            "line_id",
+            "period_month",
+            "kind",
+            "project",
+            "model",
+            "token_class",
+            "quantity",
+            "unit_price_picousd",
+            "subtotal_picousd",
+            "amount",
+        ],
         dtype=object,
     )
-    assert words.dollars(invoice.total(lines)) == "$3.35"
-    assert words.money(invoice.exact_total(lines)) == "$3.350000000001"
+    assert words.dollars(invoice.total(lines)) == "$2.35"
+    assert words.money(invoice.exact_total(lines)) == "$2.350000000001"
     table = invoice.invoice_table(lines)
-    assert list(table["What"]) == ["Input tokens", "Output tokens"]
-    assert list(table["Tokens"]) == [10, 1234]
-    assert list(table["Price per million"]) == ["$0.0001", "$0.0001"]
+    assert list(table["What"]) == ["Input tokens", "Output tokens", "Discount"]
+    assert list(table["Quantity"]) == [10, 1234, 1]
+    assert list(table["Price per million"]) == ["$0.0001", "$0.0001", "—"]
     assert invoice.line_label(lines.iloc[1]) == "m · Output tokens · $2.25 · il_2"
+
+
+def test_a_certificate_says_of_each_check_whether_it_held() -> None:
+    checks = [{"name": "parity", "passed": True, "figures": {"parity_lines": "0"}}, {"name": "x", "passed": False, "figures": {}}]
+    table = invoice.certificate_table(checks)
+    assert list(table["Check"]) == ["Two pricing engines agree", "x"]
+    assert list(table["Held"]) == ["yes", "no"]
+    assert list(table["Figures"]) == ["parity_lines = 0", ""]
 
 
 def test_figures_show_each_model_that_had_tokens_in_its_own_colour() -> None:

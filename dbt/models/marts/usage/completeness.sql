@@ -8,7 +8,7 @@
 }}
 
 -- Last of a run, so that it never promises what a mart does not hold yet.
--- depends_on: {{ ref('invoice_lines') }}
+-- depends_on: {{ ref('int_invoice_lines') }}
 -- Sums of days, of which a year has few: sums of quarter hours would make every run read the whole history.
 select
     organization.org_id,

@@ -30,6 +30,7 @@ select
     output_tokens,
     reasoning_tokens,
     token_source::text as token_source,
+    queue_us,
     ttft_us,
     duration_us,
     overhead_us,
