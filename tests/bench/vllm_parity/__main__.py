@@ -1,4 +1,4 @@
-"""`python -m tests.bench.vllm_parity`: 2,000 mixed requests against a real vLLM, one in ten left in the middle; rows beside counters.
+"""`python -m tests.bench.vllm_parity`: 2,000 mixed requests against a real vLLM, one in ten left in the middle: rows, counters.
 
 Starts an instance of its own and removes it. Exit code 1: rows and counters do not agree.
 """
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.vllm_parity.run import settled
 from tests.bench.router.machine import commit, described
 from tests.bench.router.report import put_between_marks, written
+from tests.bench.vllm_parity.run import settled
 from tests.local_instance import local_instance
 from tests.services import ROOT
 

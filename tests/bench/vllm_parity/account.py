@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from tests.bench.router.report import Bar, Section
 from tests.bench.vllm_parity.asking import Seen
 from tests.bench.vllm_parity.plans import COUNTING, GENERATING
-from tests.bench.router.report import Bar, Section
 
 DIFFERENCE_MAX = 0.001  # of what vLLM has counted, after what is explained
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.vllm_parity.__main__ import MARK as PARITY
 from tests.bench.router.__main__ import DOCUMENT, PARTS, parser
 from tests.bench.router.install import PORTKEY
 from tests.bench.router.ours import Rows, unexplained
 from tests.bench.router.peers import PEERS
 from tests.bench.router.report import MARK, Bar, Section, marks, put_between_marks, table, written
+from tests.bench.vllm_parity.__main__ import MARK as PARITY
 from tests.services import ROOT
 
 BEGIN, END = marks()
