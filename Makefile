@@ -16,8 +16,10 @@ MARTS ?= --write
 FAULTS ?= --seeds 200
 # Options of the budgets: `make budgets BUDGETS='--first 7 --seeds 1'`.
 BUDGETS ?= --seeds 200
+# Options of the parity: `make parity PARITY='--requests 60'`.
+PARITY ?= --requests 2000 --write
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts faults budgets schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts faults budgets parity schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +81,9 @@ faults: test-services  ## 200 seeds of faults under load, half an hour; FAULTS='
 
 budgets: test-services  ## 500 clients of three routers spend 200 budgets, half an hour; BUDGETS='--seeds 5' for fewer
 	@$(PYTHON) -m tests.bench.budgets $(BUDGETS)
+
+parity: test-services  ## 2,000 mixed requests to a real vLLM, one in ten left in the middle; rows beside its counters, 6 minutes
+	@$(PYTHON) -m tests.bench.vllm_parity $(PARITY)
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

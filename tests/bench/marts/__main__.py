@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(report)
     if said.write:
-        put_between_marks(DOCUMENT, report, f"<!-- {MARK}:begin -->", f"<!-- {MARK}:end -->")
+        put_between_marks(DOCUMENT, report, MARK)
     return int(any(each.differing for each in figures))
 
 

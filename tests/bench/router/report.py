@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BEGIN, END = "<!-- bench-router:begin -->", "<!-- bench-router:end -->"
+MARK = "bench-router"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,15 @@ def written(
     return "\n\n".join(blocks) + "\n"
 
 
-def put_between_marks(document: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
+def marks(name: str = MARK) -> tuple[str, str]:
+    """Between which a report of that name lies."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def put_between_marks(document: Path, text: str, name: str = MARK) -> None:
     """Replace what is between the marks. Raises: ValueError: the document does not have both, once each and in order."""
     whole = document.read_text()
+    begin, end = marks(name)
     if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
         raise ValueError(f"{document} needs `{begin}` and, after it, `{end}`")
     before, _, rest = whole.partition(begin)
