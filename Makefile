@@ -10,12 +10,16 @@ YES ?=
 FUZZ_S ?= 900
 # Options of the router's benchmark: `make bench-router BENCH='--only non-stream --peers vllm-router'`.
 BENCH ?= --write
+# Options of the marts' benchmark: `make bench-marts MARTS='--sizes 1,5'`.
+MARTS ?= --write
 # Options of the faults: `make faults FAULTS='--first 7 --seeds 1'`.
 FAULTS ?= --seeds 200
 # Options of the budgets: `make budgets BUDGETS='--first 7 --seeds 1'`.
 BUDGETS ?= --seeds 200
+# Options of the parity: `make parity PARITY='--requests 60'`.
+PARITY ?= --requests 2000 --write
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router faults budgets schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts faults budgets parity schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,11 +73,17 @@ bench: test-services  ## keys, lists and filters with 10,000 organizations, and 
 bench-router: test-services  ## the router beside others alone; about 15 minutes, BENCH='--only ...' for a part
 	@$(PYTHON) -m tests.bench.router $(BENCH)
 
+bench-marts: test-services  ## marts at 1, 5, 10 and 50 M rows, beside SQL by hand; about 40 minutes, 30 GB, MARTS='--sizes 1,5' for less
+	@$(PYTHON) -m tests.bench.marts $(MARTS)
+
 faults: test-services  ## 200 seeds of faults under load, half an hour; FAULTS='--seeds 5' for fewer
 	@$(PYTHON) -m tests.bench.faults $(FAULTS)
 
 budgets: test-services  ## 500 clients of three routers spend 200 budgets, half an hour; BUDGETS='--seeds 5' for fewer
 	@$(PYTHON) -m tests.bench.budgets $(BUDGETS)
+
+parity: test-services  ## 2,000 mixed requests to a real vLLM, one in ten left in the middle; rows beside its counters, 6 minutes
+	@$(PYTHON) -m tests.bench.vllm_parity $(PARITY)
 
 schema: test-services  ## write warehouse/schema.sql anew from the migrations
 	@$(PYTHON) -m tests.schema_dump

@@ -1,5 +1,6 @@
 """The management API as the portal uses it."""
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,11 @@ class ManagementApi:
         """Every engine with its health, asked for as a member of an organization (its public id)."""
         engines: list[dict[str, Any]] = self._call("GET", "/organization/engines", token=token, organization=organization)["data"]
         return engines
+
+    def invoice_file(self, token: str, organization: str, invoice: str, kind: str) -> tuple[str, bytes]:
+        """(name, content) of an invoice as `pdf` or `csv`."""
+        file = self._call("GET", f"/organization/invoices/{invoice}/{kind}", token=token, organization=organization)
+        return file["filename"], base64.b64decode(file["content_base64"])
 
     def _call(
         self, method: str, path: str, *, token: str | None = None, organization: str | None = None, json: Any = None

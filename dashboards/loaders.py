@@ -27,6 +27,9 @@ ENTRIES_MAX = 500
 REQUESTS_MAX = 200
 USAGE_ROWS_MAX = 20_000
 ORGANIZATIONS_MAX = 500
+INVOICES_MAX = 500
+INVOICE_LINES_MAX = 5_000
+ENGINES_MAX = 500
 READ_MS_MAX = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A request id is a UUIDv7: it names the millisecond it was made in, so its rows are found by the index on time. Clocks may
@@ -119,6 +122,11 @@ def load_request(settings: PortalSettings, org_id: int, request_id: UUID) -> pd.
 def load_organizations(settings: PortalSettings, since: datetime) -> pd.DataFrame:
     """Every organization, for platform admins only: the page has checked that the viewer is one."""
     return _cached(settings, "organizations", None, {"since": since, "rows_max": ORGANIZATIONS_MAX})
+
+
+def load_engines(settings: PortalSettings, since: datetime) -> pd.DataFrame:
+    """The latest hour of every engine that was seen since then, for platform admins only."""
+    return _cached(settings, "engines", None, {"since": since, "rows_max": ENGINES_MAX})
 
 
 def day_range(first: date, last: date, zone: ZoneInfo) -> tuple[datetime, datetime]:

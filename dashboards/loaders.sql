@@ -67,17 +67,24 @@ select * from marts.requests
 where request_id = %(request_id)s and started_at >= %(since)s and started_at < %(until)s
 order by attempt
 
--- name: invoice_months
-select distinct period_month from marts.invoice_lines
-order by period_month desc
+-- name: invoices
+select
+    invoice, number, kind, purpose, corrects, status, period_month, lines, amount, tax_amount, total, credits_applied, due, digest,
+    certificate, finalized_at
+from marts.invoices
+order by period_month desc, finalized_at desc nulls first, number desc
+limit %(rows_max)s
 
 -- name: invoice_lines
 select
-    line_id, project, model, token_class, quantity, unit_price_picousd, subtotal_picousd, amount, currency, rounding_rule, status,
-    query
+    line_id, period_month, kind, adjusts, project, model, token_class, quantity, unit_price_picousd, subtotal_picousd, amount,
+    row_set_digest, query
 from marts.invoice_lines
-where period_month = %(month)s
-order by project, model, token_class
+where
+    (%(invoice)s::text is not null and invoice = %(invoice)s::text)
+    or (%(invoice)s::text is null and invoice is null and period_month = %(month)s::date)
+order by period_month, kind desc, project, model, price_id, token_class, above_quantity
+limit %(rows_max)s
 
 -- name: forecast
 select day_utc, cost_picousd, cost_picousd_low, cost_picousd_high, interval_share, days_of_history
@@ -94,4 +101,22 @@ from marts.completeness as completeness
 left join marts.usage_hourly as usage on completeness.org_id = usage.org_id and usage.hour_utc >= %(since)s
 group by 1, 2, 3, 4
 order by cost_picousd desc, organization
+limit %(rows_max)s
+
+-- name: engines
+select
+    hour.engine, hour.model, hour.hour_utc, hour.output_tokens_per_second, hour.kv_cache_usage_avg, hour.kv_cache_usage_max,
+    hour.waiting_avg, hour.restarts, hour.cost_picousd, hour.margin_picousd, day.day_utc, day.status, day.drift_share
+from (
+    select distinct on (engine_id) * from marts.engine_hourly
+    where hour_utc >= %(since)s
+    order by engine_id, hour_utc desc
+) as hour
+left join lateral (
+    select day_utc, status, drift_share from marts.reconciliation_daily
+    where engine_id = hour.engine_id
+    order by day_utc desc
+    limit 1
+) as day on true
+order by hour.engine
 limit %(rows_max)s

@@ -76,7 +76,7 @@ def _pages(api: ManagementApi, viewer: Viewer) -> None:
         st.Page("app_pages/usage.py", title="Usage", icon=":material/bar_chart:"),
         st.Page("app_pages/spend.py", title="Spend", icon=":material/payments:"),
         st.Page("app_pages/requests.py", title="Requests", icon=":material/receipt_long:"),
-        st.Page("app_pages/invoice.py", title="Invoice", icon=":material/request_quote:"),
+        st.Page("app_pages/invoice.py", title="Invoices", icon=":material/request_quote:"),
         st.Page("app_pages/connect.py", title="Connect", icon=":material/power:"),
     ]
     if viewer.platform_admin and settings().platform_database_url is not None:

@@ -46,6 +46,11 @@ class Warehouse(dg.ConfigurableResource):
         assert need is not None
         return need
 
+    def service_marts_are_built(self) -> bool:
+        """Whether the marts of service are there, with the views beneath them."""
+        with self.connect() as conn:
+            return bool(_one(conn, "service_marts_are_built"))
+
     def daily_costs(self) -> list[tuple[object, ...]]:
         """(org_id, day_utc, cost_picousd): what each organization spent on each UTC day."""
         with self.connect() as conn:
@@ -59,10 +64,13 @@ class Warehouse(dg.ConfigurableResource):
                 for row in rows:
                     copy.write_row(row)
 
-    def draft_lines(self) -> list[dict[str, object]]:
-        """Every draft line, with the two differences that must be 0."""
-        with self.connect() as conn, conn.cursor(row_factory=psycopg.rows.dict_row) as cur:
-            return cur.execute(QUERIES["draft_lines"]).fetchall()
+    def replace_backtests(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Put new back-tests in the place of the last ones. Values in the order of the query `copy_backtests`."""
+        with self.connect() as conn, conn.cursor() as cur:
+            cur.execute(QUERIES["clear_backtests"])
+            with cur.copy(QUERIES["copy_backtests"]) as copy:
+                for row in rows:
+                    copy.write_row(row)
 
 
 def _one(conn: psycopg.Connection, query: str) -> object:

@@ -1,6 +1,9 @@
 -- name: marts_are_built
 select to_regclass('marts.completeness') is not null and to_regclass('intermediate.int_usage_horizon') is not null
 
+-- name: service_marts_are_built
+select to_regclass('marts.reconciliation_daily') is not null
+
 -- name: refresh_need
 select
     true as built,
@@ -28,33 +31,10 @@ copy marts.spend_forecast (
     org_id, day_utc, cost_picousd, cost_picousd_low, cost_picousd_high, interval_share, days_of_history, forecast_at
 ) from stdin
 
--- name: draft_lines
-with rows_cost as (
-    select line.org_id, line.period_month, sum(usage.cost_picousd) as picousd
-    from (select distinct org_id, period_month, period_starts_at, period_ends_at from marts.invoice_lines) as line
-    inner join intermediate.int_usage_quarter_hours as usage
-        on
-            line.org_id = usage.org_id
-            and usage.quarter_hour_at >= line.period_starts_at
-            and usage.quarter_hour_at < line.period_ends_at
-    group by line.org_id, line.period_month
-)
+-- name: clear_backtests
+delete from findings.forecast_backtests
 
-select
-    line.line_id,
-    line.org_id,
-    line.period_month,
-    line.token_class,
-    line.price_id,
-    line.quantity,
-    line.unit_price_picousd,
-    line.subtotal_picousd,
-    line.amount,
-    line.currency,
-    line.status,
-    line.subtotal_picousd - line.quantity * line.unit_price_picousd as price_difference_picousd,
-    sum(line.subtotal_picousd) over (partition by line.org_id, line.period_month) - rows_cost.picousd
-        as parity_difference_picousd
-from marts.invoice_lines as line
-left join rows_cost on line.org_id = rows_cost.org_id and line.period_month = rows_cost.period_month
-order by line.line_id
+-- name: copy_backtests
+copy findings.forecast_backtests (
+    org_id, days_ahead, forecasts, first_day, last_day, error_share, naive_error_share, coverage, interval_share, tested_at
+) from stdin

@@ -32,6 +32,13 @@ class OrchestrationSettings(Settings):
     raw_days_kept: int = Field(default=0, ge=0)
     """Days after which archived days are dropped from the database, at least 45; 0 keeps all."""
 
+    close_grace_days: int = Field(default=3, ge=0, le=60)
+    """Days after a month's end until it is closed: what comes later becomes an adjustment on the next invoice."""
+    close_without_counters: bool = False
+    """Whether a month is closed though an engine's counters were not read on some of its days, as with imported rows."""
+
+    operator_organization: str | None = Field(default=None, pattern=r"^org_[0-9a-z]+$")
+    """Public id of the organization of whoever runs the platform: it is told of what concerns all, such as engines that drift."""
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
     webhook_networks: str = ""
@@ -49,7 +56,9 @@ class OrchestrationSettings(Settings):
     smtp_sender: str | None = None
     """Sender of the mails, as `Inferhouse <alerts@example.org>`."""
 
-    @field_validator("webhook_key", "smtp_host", "smtp_user", "smtp_password", "smtp_sender", mode="before")
+    @field_validator(
+        "operator_organization", "webhook_key", "smtp_host", "smtp_user", "smtp_password", "smtp_sender", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         """A container's environment has a variable that nobody set as an empty one."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 
+from warehouse.access.engine_samples import EngineSample
 from warehouse.access.usage_events import QUERIES
 from warehouse.access.usage_rows import COLUMNS, UsageEvent, copy_data, encode
 from warehouse.base.ids import public_id
@@ -69,6 +70,29 @@ def add_model(db: psycopg.Connection, name: str, prices: Sequence[int] = (100, 5
         *prices,
     )
     return model_id, price_id
+
+
+def add_engine(db: psycopg.Connection, name: str, model_id: int, **fields: Any) -> int:
+    """Id of a new engine; `kind`, `base_url`, `gpus` and `gpu_hour_picousd` may be given."""
+    values = {"kind": "vllm", "base_url": "http://127.0.0.1:9", "gpus": 0, "gpu_hour_picousd": 0} | fields
+    return _id(
+        db,
+        "insert into control.engines (name, model_id, kind, base_url, gpus, gpu_hour_picousd) "
+        "values (%s, %s, %s, %s, %s, %s) returning id",
+        name,
+        model_id,
+        values["kind"],
+        values["base_url"],
+        values["gpus"],
+        values["gpu_hour_picousd"],
+    )
+
+
+def engine_sample(engine_id: int, sampled_at: datetime, **fields: Any) -> EngineSample:
+    """One reading of an engine that has done nothing; any field may be given."""
+    numbers = dict.fromkeys(EngineSample.__dataclass_fields__, 0)
+    values = numbers | {"engine_id": engine_id, "sampled_at": sampled_at, "started_at": START - timedelta(days=1)}
+    return EngineSample(**values | fields)  # type: ignore[arg-type]
 
 
 def usage_event(tenant: Tenant, number: int, started_at: datetime, **fields: Any) -> UsageEvent:

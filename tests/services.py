@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_services() -> Iterator[Services]:
-    """Both servers, up and empty; stopped and removed at the end.
+def running_services(settings: Mapping[str, str] = postgres.FOR_TESTS) -> Iterator[Services]:
+    """Both servers, up and empty; stopped and removed at the end. `settings`: PostgreSQL's, beside those that it always has.
 
     Raises: AssertionError: the runtime is not there. Tests fail then; they are never skipped.
     """
@@ -52,7 +52,7 @@ def running_services() -> Iterator[Services]:
         folder.chmod(0o755)
         account.own(folder)
         database = PostgresServer(RUNTIME.resolve(), folder / "postgres", free_port(), secrets.token_hex(8), account)
-        database.prepare(postgres.FOR_TESTS)
+        database.prepare(settings)
         stack.enter_context(_running(account, database.argv, folder / "postgres", signal.SIGQUIT))
         cache = RedisServer(RUNTIME.resolve(), folder / "redis", free_port(), secrets.token_hex(8), account)
         cache.prepare(persist=False)

@@ -258,6 +258,741 @@ $_$;
 
 COMMENT ON FUNCTION archive.restore_day(for_day date) IS 'Puts the rows in archive.incoming_rows back, if they are exactly those that were dropped, beside rows of the day that came since.';
 
+CREATE FUNCTION billing.add_adjustments(to_invoices bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    with months as (
+        select i.id as invoice_id, i.public_id, f.org_id, f.period_month, f.frozen_to_xid
+        from billing.invoices as i
+        inner join billing.months_frozen(
+            -- Of one organization, or of all: asked once, and not for each of ten thousand.
+            (select case when count(*) = 1 then max(one.org_id) end from billing.invoices as one where one.id = any(to_invoices))
+        ) as f on f.org_id = i.org_id
+        where i.id = any(to_invoices)
+            and case when i.purpose = 'adjustments' then f.period_month = i.period_month else f.period_month <> i.period_month end
+    ),
+    frozen as (
+        select m.invoice_id, l.org_id, l.period_month, l.line_key, max(coalesce(l.adjusts, l.kind)) as kind,
+            max(l.project_id) as project_id, max(l.model_id) as model_id, max(l.price_id) as price_id,
+            max(l.token_class) as token_class, max(l.above_quantity) as above_quantity, max(l.period_starts_at) as period_starts_at,
+            max(l.period_ends_at) as period_ends_at, max(l.unit_price_picousd) as unit_price_picousd,
+            sum(l.usage_rows) as usage_rows, sum(l.quantity) as quantity, sum(l.subtotal_picousd) as subtotal_picousd
+        from months as m
+        inner join billing.invoice_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
+        inner join billing.invoices as i on i.id = l.invoice_id
+        where i.status = 'final' and i.purpose in ('month', 'adjustments')
+        group by m.invoice_id, l.org_id, l.period_month, l.line_key
+    ),
+    computed as (
+        select m.invoice_id, c.*
+        from months as m
+        inner join intermediate.int_invoice_lines as c on c.org_id = m.org_id and c.period_month = m.period_month
+    ),
+    differences as (
+        select
+            invoice_id, org_id, period_month, line_key, coalesce(c.kind, f.kind) as kind, coalesce(c.project_id, f.project_id) as project_id,
+            coalesce(c.model_id, f.model_id) as model_id, coalesce(c.price_id, f.price_id) as price_id,
+            coalesce(c.token_class, f.token_class) as token_class, coalesce(c.above_quantity, f.above_quantity) as above_quantity,
+            c.basis_points, coalesce(c.period_starts_at, f.period_starts_at) as period_starts_at,
+            coalesce(c.period_ends_at, f.period_ends_at) as period_ends_at,
+            coalesce(c.unit_price_picousd, f.unit_price_picousd) as unit_price_picousd,
+            coalesce(c.usage_rows, 0) - coalesce(f.usage_rows, 0) as usage_rows,
+            coalesce(c.quantity, 0) - coalesce(f.quantity, 0) as quantity,
+            coalesce(c.subtotal_picousd, 0) - coalesce(f.subtotal_picousd, 0) as subtotal_picousd,
+            coalesce(c.query, 'select 0') as query
+        from computed as c
+        full join frozen as f using (invoice_id, org_id, period_month, line_key)
+    )
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, adjusts, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id,
+        price_id, token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
+        rows_after_xid, as_of_xid, query
+    )
+    select
+        'il_' || left(encode(sha256(convert_to(m.public_id || '/' || d.line_key, 'UTF8')), 'hex'), 24), d.invoice_id, d.line_key,
+        'adjustment', d.kind, d.org_id, d.period_month, d.period_starts_at, d.period_ends_at, d.project_id, d.model_id, d.price_id,
+        d.token_class, d.above_quantity, d.basis_points, d.usage_rows, d.quantity, d.unit_price_picousd, d.subtotal_picousd,
+        round(d.subtotal_picousd * 0.000000000001, 2), m.frozen_to_xid, now.as_of_xid,
+        case
+            when d.kind = 'usage' then billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid)
+            else format(
+                'select coalesce((%s), 0) - coalesce((select sum(subtotal_picousd) from billing.lines_up_to(%s)'
+                ' where line_key = %L and invoice_id <> %s), 0)',
+                billing.frozen_query(d.invoice_id, d.kind, d.query, m.frozen_to_xid, now.as_of_xid), d.invoice_id, d.line_key,
+                d.invoice_id
+            )
+        end
+    from differences as d
+    inner join months as m on m.invoice_id = d.invoice_id and m.period_month = d.period_month
+    cross join lateral (
+        select max(c.as_of_xid) as as_of_xid from intermediate.int_invoice_lines as c
+        where c.org_id = d.org_id and c.period_month = d.period_month
+    ) as now
+    where d.subtotal_picousd <> 0 or (d.kind = 'usage' and d.quantity <> 0);
+end
+$$;
+
+CREATE FUNCTION billing.add_month(to_invoices bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id, price_id,
+        token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd, subtotal_picousd, amount,
+        rows_after_xid, as_of_xid, query
+    )
+    select
+        'il_' || left(encode(sha256(convert_to(i.public_id || '/' || c.line_key, 'UTF8')), 'hex'), 24), i.id, c.line_key, c.kind,
+        c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.project_id, c.model_id, c.price_id, c.token_class,
+        c.above_quantity, c.basis_points, c.usage_rows, c.quantity, c.unit_price_picousd, c.subtotal_picousd, c.amount,
+        '0', c.as_of_xid, billing.frozen_query(i.id, c.kind, c.query, '0', c.as_of_xid)
+    from billing.invoices as i
+    inner join intermediate.int_invoice_lines as c on c.org_id = i.org_id and c.period_month = i.period_month
+    where i.id = any(to_invoices) and i.purpose = 'month';
+end
+$$;
+
+CREATE TABLE billing.invoices (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    number text,
+    org_id bigint NOT NULL,
+    kind text NOT NULL,
+    purpose text NOT NULL,
+    corrects_invoice_id bigint,
+    status text DEFAULT 'draft'::text NOT NULL,
+    period_month date NOT NULL,
+    period_starts_at timestamp with time zone NOT NULL,
+    period_ends_at timestamp with time zone NOT NULL,
+    currency text NOT NULL,
+    rounding_rule text NOT NULL,
+    subtotal_picousd numeric(38,0) DEFAULT 0 NOT NULL,
+    amount numeric(20,2) DEFAULT 0 NOT NULL,
+    tax_amount numeric(20,2) DEFAULT 0 NOT NULL,
+    total numeric(20,2) DEFAULT 0 NOT NULL,
+    credits_applied numeric(20,2) DEFAULT 0 NOT NULL,
+    due numeric(20,2) DEFAULT 0 NOT NULL,
+    digest bytea,
+    certificate_id bigint,
+    reason text,
+    drafted_at timestamp with time zone DEFAULT now() NOT NULL,
+    drafted_by text NOT NULL,
+    finalized_at timestamp with time zone,
+    finalized_by text,
+    voided_at timestamp with time zone,
+    voided_by text,
+    void_reason text,
+    CONSTRAINT invoices_check CHECK ((period_ends_at > period_starts_at)),
+    CONSTRAINT invoices_check1 CHECK ((total = (amount + tax_amount))),
+    CONSTRAINT invoices_check2 CHECK ((due = (total - credits_applied))),
+    CONSTRAINT invoices_check3 CHECK (((number IS NULL) = (finalized_at IS NULL))),
+    CONSTRAINT invoices_check4 CHECK (((status <> 'final'::text) OR ((digest IS NOT NULL) AND (finalized_at IS NOT NULL)))),
+    CONSTRAINT invoices_check5 CHECK (((status = 'void'::text) = (voided_at IS NOT NULL))),
+    CONSTRAINT invoices_check6 CHECK (((purpose = ANY (ARRAY['void'::text, 'credit'::text])) = (corrects_invoice_id IS NOT NULL))),
+    CONSTRAINT invoices_currency_check CHECK ((currency = 'USD'::text)),
+    CONSTRAINT invoices_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT invoices_kind_check CHECK ((kind = ANY (ARRAY['invoice'::text, 'credit_note'::text]))),
+    CONSTRAINT invoices_period_month_check CHECK ((period_month = date_trunc('month'::text, (period_month)::timestamp with time zone))),
+    CONSTRAINT invoices_public_id_check CHECK ((public_id ~ '^inv_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT invoices_purpose_check CHECK ((purpose = ANY (ARRAY['month'::text, 'adjustments'::text, 'void'::text, 'credit'::text]))),
+    CONSTRAINT invoices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT invoices_rounding_rule_check CHECK ((rounding_rule = 'half_up_to_cent'::text)),
+    CONSTRAINT invoices_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'final'::text, 'void'::text]))),
+    CONSTRAINT invoices_void_reason_check CHECK (((length(void_reason) >= 1) AND (length(void_reason) <= 500)))
+);
+
+COMMENT ON TABLE billing.invoices IS 'One per organization and month, and more for corrections. `draft` may be made again; `final` is never changed but to `void`.';
+COMMENT ON COLUMN billing.invoices.purpose IS 'month: the invoice of a month. adjustments: what came for a month that was final. void, credit: against another invoice.';
+COMMENT ON COLUMN billing.invoices.digest IS 'SHA-256 over what the invoice says, line by line: equal digests are equal invoices.';
+
+CREATE FUNCTION billing.apply_credits(own billing.invoices, at_time timestamp with time zone) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    taken numeric;
+    whole numeric;
+begin
+    if own.total <= 0 then
+        return 0;
+    end if;
+    taken := ledger.draw(own.org_id, own.total * 1000000000000, 'invoice ' || own.public_id, at_time);
+    whole := trunc(taken * 0.000000000001, 2);
+    if whole * 1000000000000 <> taken then
+        perform ledger.give_back('invoice ' || own.public_id);
+        if whole > 0 then
+            taken := ledger.draw(own.org_id, whole * 1000000000000, 'invoice ' || own.public_id || ' whole cents', at_time);
+        end if;
+    end if;
+    return whole;
+end
+$$;
+
+CREATE FUNCTION billing.certify(of_invoice text, digest_checked bytea, has_passed boolean, found jsonb, by_whom text) RETURNS text
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+insert into billing.certificates (public_id, invoice_id, invoice_digest, passed, checks, made_by)
+select 'cert_' || left(replace(gen_random_uuid()::text, '-', ''), 24), i.id, digest_checked, has_passed, found, by_whom
+from billing.invoices as i where i.public_id = of_invoice and i.status = 'draft'
+returning public_id
+$$;
+
+CREATE FUNCTION billing.check_line(of_line text) RETURNS TABLE(usage_rows bigint, subtotal_picousd numeric, row_set_digest bytea)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoice_lines;
+    summed numeric;
+begin
+    select * into own from billing.invoice_lines as l where l.public_id = of_line;
+    perform billing.check_reach(own.org_id, false);
+    execute own.query into summed;
+    if own.price_id is null then
+        return query select null::bigint, coalesce(summed, 0), sha256(string_agg(b.row_set_digest, ''::bytea order by b.line_key))
+        from billing.invoice_lines as b
+        where b.invoice_id = own.invoice_id and b.period_month = own.period_month and b.model_id = own.model_id
+            and b.price_id is not null and b.row_set_digest is not null;
+        return;
+    end if;
+    return query
+    select count(*), coalesce(summed, 0),
+        sha256(string_agg(raw.row_digest(e), ''::bytea order by e.started_at, e.request_id, e.attempt))
+    from raw.usage_events as e
+    where e.org_id = own.org_id and e.project_id = own.project_id and e.price_id = own.price_id and e.charge_class = 'charged'
+        and e.started_at >= own.period_starts_at and e.started_at < own.period_ends_at
+        and e.recorded_xid >= own.rows_after_xid and e.recorded_xid < own.as_of_xid;
+end
+$$;
+
+CREATE FUNCTION billing.check_reach(for_org_id bigint, writes boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if session_user = 'inferhouse_management' and not control.sees_platform()
+        and (writes or for_org_id is distinct from control.current_org_id()) then
+        raise exception 'this transaction was not opened for it' using errcode = 'insufficient_privilege';
+    end if;
+end
+$$;
+
+CREATE FUNCTION billing.credit_invoice(of_invoice text, off numeric, why text, by_whom text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoices := billing.lock_invoice(of_invoice);
+    rest numeric;
+    note billing.invoices;
+begin
+    if own.status <> 'final' or own.kind <> 'invoice' then
+        raise exception 'only what is a final invoice can be credited; this is a % that is %', own.kind, own.status
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    select own.amount + coalesce(sum(i.amount), 0) into rest
+    from billing.invoices as i where i.corrects_invoice_id = own.id and i.purpose = 'credit' and i.status = 'final';
+    if off > rest then
+        raise exception 'of this invoice % USD before taxes are left to credit', rest
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    insert into billing.invoices (
+        public_id, org_id, kind, purpose, corrects_invoice_id, period_month, period_starts_at, period_ends_at, currency,
+        rounding_rule, reason, drafted_by
+    ) values (
+        'inv_' || left(replace(gen_random_uuid()::text, '-', ''), 24), own.org_id, 'credit_note', 'credit', own.id,
+        own.period_month, own.period_starts_at, own.period_ends_at, own.currency, own.rounding_rule, why, by_whom
+    ) returning * into note;
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at, period_ends_at, usage_rows, quantity,
+        subtotal_picousd, amount, rows_after_xid, as_of_xid, query
+    ) values (
+        'il_' || left(encode(sha256(convert_to(note.public_id || '/credit', 'UTF8')), 'hex'), 24), note.id, 'credit', 'credit',
+        own.org_id, own.period_month, own.period_starts_at, own.period_ends_at, 0, 1, -off * 1000000000000, -off, '0', '0',
+        format('select -(%s * 1000000000000)', off)
+    );
+    perform billing.total_up(array[note.id]);
+    perform billing.finish_correction(note.id, by_whom);
+    perform billing.put_invoice_event(note.id, 'invoice.finalized', '{}');
+    return note.public_id;
+end
+$$;
+
+CREATE FUNCTION billing.digest_of(of_invoice bigint) RETURNS bytea
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select sha256(convert_to(concat_ws(E'\n',
+    concat_ws('|', o.public_id, i.kind, i.purpose, i.period_month, extract(epoch from i.period_starts_at)::bigint,
+        extract(epoch from i.period_ends_at)::bigint, i.currency, i.rounding_rule, i.subtotal_picousd, i.amount, i.tax_amount,
+        i.total),
+    (
+        select string_agg(concat_ws('|', l.period_month, l.line_key, l.kind, coalesce(l.adjusts, ''),
+            coalesce(l.price_id::text, ''), l.quantity, coalesce(l.unit_price_picousd::text, ''), l.subtotal_picousd, l.amount,
+            coalesce(encode(l.row_set_digest, 'hex'), '')), E'\n' order by l.period_month, l.line_key)
+        from billing.invoice_lines as l where l.invoice_id = i.id
+    ),
+    (
+        select string_agg(concat_ws('|', t.period_month, t.region, t.name, t.basis_points, t.taxable, t.amount), E'\n'
+            order by t.period_month, t.name)
+        from billing.tax_lines as t where t.invoice_id = i.id
+    )
+), 'UTF8'))
+from billing.invoices as i
+inner join control.organizations as o on o.id = i.org_id
+where i.id = of_invoice
+$$;
+
+CREATE FUNCTION billing.digest_rows(of_invoices bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first_at timestamptz;
+    last_at timestamptz;
+begin
+    select min(l.period_starts_at), max(l.period_ends_at) into first_at, last_at
+    from billing.invoice_lines as l where l.invoice_id = any(of_invoices);
+    with wanted as materialized (
+        select distinct l.invoice_id, l.org_id, l.period_month, l.period_starts_at, l.period_ends_at, l.rows_after_xid, l.as_of_xid
+        from billing.invoice_lines as l
+        where l.invoice_id = any(of_invoices) and l.price_id is not null
+    ),
+    digests as (
+        select w.invoice_id, w.period_month, e.project_id, e.price_id,
+            sha256(string_agg(raw.row_digest(e), ''::bytea order by e.started_at, e.request_id, e.attempt)) as digest
+        from raw.usage_events as e
+        inner join wanted as w
+            on e.org_id = w.org_id and e.started_at >= w.period_starts_at and e.started_at < w.period_ends_at
+                and e.recorded_xid >= w.rows_after_xid and e.recorded_xid < w.as_of_xid
+        where e.started_at >= first_at and e.started_at < last_at and e.charge_class = 'charged' and e.price_id is not null
+        group by w.invoice_id, w.period_month, e.project_id, e.price_id
+    )
+    update billing.invoice_lines as l set row_set_digest = d.digest
+    from digests as d
+    where l.invoice_id = d.invoice_id and l.period_month = d.period_month and l.project_id = d.project_id
+        and l.price_id = d.price_id;
+    -- A discount rests on lines: its digest is that of their digests.
+    update billing.invoice_lines as l set row_set_digest = d.digest
+    from (
+        select b.invoice_id, b.period_month, b.model_id,
+            sha256(string_agg(b.row_set_digest, ''::bytea order by b.line_key)) as digest
+        from billing.invoice_lines as b
+        where b.invoice_id = any(of_invoices) and b.row_set_digest is not null and b.price_id is not null
+        group by b.invoice_id, b.period_month, b.model_id
+    ) as d
+    where l.invoice_id = d.invoice_id and l.period_month = d.period_month and l.model_id = d.model_id and l.price_id is null;
+end
+$$;
+
+CREATE FUNCTION billing.draft_invoices(month date, by_whom text, only_org_id bigint DEFAULT NULL::bigint) RETURNS TABLE(invoice text, organization text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    drafts bigint[];
+begin
+    perform billing.check_reach(only_org_id, true);
+    -- One at a time for each organization; rows and not advisory locks, of which ten thousand would not fit.
+    perform from control.organizations as o
+    where (only_org_id is null or o.id = only_org_id) order by o.id for no key update;
+    with wanted as (
+        select p.org_id, p.period_month, p.period_starts_at, p.period_ends_at, p.currency,
+            case when exists (
+                select from billing.invoices as i
+                where i.org_id = p.org_id and i.period_month = p.period_month and i.status = 'final' and i.purpose = 'month'
+            ) then 'adjustments' else 'month' end as purpose
+        from (
+            select distinct on (c.org_id) c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.currency
+            from intermediate.int_invoice_lines as c
+            where c.period_month = month and (only_org_id is null or c.org_id = only_org_id)
+            order by c.org_id
+        ) as p
+    ),
+    made as (
+        insert into billing.invoices (
+            public_id, org_id, kind, purpose, period_month, period_starts_at, period_ends_at, currency, rounding_rule, drafted_by
+        )
+        select 'inv_' || left(replace(gen_random_uuid()::text, '-', ''), 24), w.org_id, 'invoice', w.purpose, w.period_month,
+            w.period_starts_at, w.period_ends_at, w.currency, 'half_up_to_cent', by_whom
+        from wanted as w
+        where only_org_id is not null or w.purpose = 'month'
+        on conflict (org_id, period_month) where status = 'draft' and purpose in ('month', 'adjustments') do update
+        set purpose = excluded.purpose, drafted_at = now(), drafted_by = excluded.drafted_by
+        returning id
+    )
+    select array_agg(id) into drafts from made;
+    if drafts is null then
+        if only_org_id is not null then
+            raise exception 'nothing was charged in this month' using errcode = 'no_data_found';
+        end if;
+        return;
+    end if;
+    delete from billing.invoice_lines as l where l.invoice_id = any(drafts);
+    perform billing.add_month(drafts);
+    perform billing.add_adjustments(drafts);
+    if not exists (select from billing.invoice_lines as l where l.invoice_id = any(drafts)) then
+        raise exception 'this month is final, and nothing has come for it since' using errcode = 'no_data_found';
+    end if;
+    perform billing.digest_rows(drafts);
+    perform billing.total_up(drafts);
+    return query
+    select i.public_id, o.public_id
+    from billing.invoices as i
+    inner join control.organizations as o on o.id = i.org_id
+    where i.id = any(drafts)
+    order by i.id;
+end
+$$;
+
+CREATE FUNCTION billing.finalize_invoice(of_invoice text, by_whom text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoices := billing.lock_invoice(of_invoice);
+    why text := billing.obstacle(own);
+    at_time timestamptz := clock_timestamp();
+    applied numeric;
+begin
+    if why is not null then
+        raise exception '%', why using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    applied := billing.apply_credits(own, at_time);
+    update billing.invoices as i set
+        status = 'final', number = billing.next_number(own.kind, at_time), credits_applied = applied, due = i.total - applied,
+        finalized_at = at_time, finalized_by = by_whom,
+        certificate_id = (select max(c.id) from billing.certificates as c where c.invoice_id = own.id)
+    where i.id = own.id;
+    perform billing.put_invoice_event(own.id, 'invoice.finalized', '{}');
+end
+$$;
+
+CREATE FUNCTION billing.finish_correction(made_id bigint, by_whom text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    at_time timestamptz := clock_timestamp();
+begin
+    update billing.invoices as i set digest = billing.digest_of(i.id) where i.id = made_id;
+    update billing.invoices as i set
+        status = 'final', number = billing.next_number(i.kind, at_time), finalized_at = at_time, finalized_by = by_whom
+    where i.id = made_id;
+end
+$$;
+
+CREATE FUNCTION billing.frozen_query(of_invoice bigint, kind text, query text, after_xid xid8, to_xid xid8) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select case
+    when kind = 'usage' then query || format(' and recorded_xid >= %L and recorded_xid < %L', after_xid, to_xid)
+    else regexp_replace(
+        query, 'from marts\.invoice_lines where org_id = \d+ and status = ''draft''',
+        format('from billing.lines_up_to(%s) where true', of_invoice)
+    )
+end
+$$;
+
+CREATE FUNCTION billing.lines_up_to(of_invoice bigint) RETURNS TABLE(invoice_id bigint, line_key text, period_month date, model_id integer, kind text, token_class text, quantity numeric, subtotal_picousd numeric)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select l.invoice_id, l.line_key, l.period_month, l.model_id, coalesce(l.adjusts, l.kind), l.token_class, l.quantity,
+    l.subtotal_picousd
+from billing.invoices as own
+inner join billing.invoices as i on i.org_id = own.org_id
+inner join billing.invoice_lines as l on l.invoice_id = i.id
+where own.id = of_invoice
+    and (
+        i.id = own.id
+        or (i.status = 'final' and i.purpose in ('month', 'adjustments') and i.finalized_at < coalesce(own.finalized_at, 'infinity'))
+    )
+$$;
+
+CREATE FUNCTION billing.lock_invoice(of_invoice text) RETURNS billing.invoices
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoices;
+begin
+    select * into own from billing.invoices as i where i.public_id = of_invoice;
+    if own.id is null then
+        raise exception 'there is no such invoice' using errcode = 'no_data_found';
+    end if;
+    perform billing.check_reach(own.org_id, true);
+    -- The lock of `draft_invoices`: of one organization one invoice at a time is made, changed or corrected.
+    perform from control.organizations as o where o.id = own.org_id for no key update;
+    select * into own from billing.invoices as i where i.id = own.id for update;
+    return own;
+end
+$$;
+
+CREATE FUNCTION billing.months_frozen(for_org_id bigint) RETURNS TABLE(org_id bigint, period_month date, frozen_to_xid xid8)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select l.org_id, l.period_month, max(l.as_of_xid)
+from billing.invoice_lines as l
+inner join billing.invoices as i on i.id = l.invoice_id
+where i.status = 'final' and i.purpose in ('month', 'adjustments')
+    and (for_org_id is null or l.org_id = for_org_id)
+    and exists (
+        select from billing.invoices as m
+        where m.org_id = l.org_id and m.period_month = l.period_month and m.status = 'final' and m.purpose = 'month'
+    )
+group by l.org_id, l.period_month
+$$;
+
+CREATE FUNCTION billing.next_number(of_kind text, at_time timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    given bigint;
+begin
+    update billing.numbers as n set last = n.last + 1 where n.kind = of_kind returning n.last into given;
+    return case of_kind when 'invoice' then 'INV' else 'CN' end
+        || to_char(at_time at time zone 'UTC', '-YYYY-') || lpad(given::text, greatest(6, length(given::text)), '0');
+end
+$$;
+
+CREATE FUNCTION billing.obstacle(own billing.invoices) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    latest billing.certificates;
+begin
+    if own.status <> 'draft' then
+        return format('invoice %s is %s already', own.public_id, own.status);
+    end if;
+    select * into latest from billing.certificates as c where c.invoice_id = own.id order by c.id desc limit 1;
+    if latest.id is null then
+        return 'the gate has not looked at this draft yet: it does within a minute while Dagster runs; try again then';
+    end if;
+    if latest.invoice_digest <> own.digest then
+        return 'the draft is another one than the gate has looked at: it looks again within a minute while Dagster runs';
+    end if;
+    if not latest.passed then
+        return 'the gate is closed: ' || (
+            select string_agg(c ->> 'words', '; ') from jsonb_array_elements(latest.checks) as c where not (c ->> 'passed')::boolean
+        );
+    end if;
+    -- What was adjusted may have been invoiced by another invoice since.
+    if exists (
+        select from billing.invoice_lines as l
+        left join billing.months_frozen(own.org_id) as f on f.period_month = l.period_month
+        where l.invoice_id = own.id and l.kind = 'adjustment' and l.rows_after_xid is distinct from f.frozen_to_xid
+    ) then
+        return 'another invoice has adjusted one of these months meanwhile: draft it again';
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoices;
+    before text := current_setting('inferhouse.org_id', true);
+begin
+    select * into own from billing.invoices as i where i.id = of_invoice;
+    perform set_config('inferhouse.org_id', own.org_id::text, true);
+    perform control.put_event(own.org_id, event_type, jsonb_build_object(
+        'invoice_id', own.public_id, 'number', own.number, 'kind', own.kind, 'month', to_char(own.period_month, 'YYYY-MM'),
+        'total_usd', own.total::text, 'due_usd', own.due::text
+    ) || more, event_type || ' ' || own.public_id || coalesce(' ' || (more ->> 'digest'), ''));
+    perform set_config('inferhouse.org_id', coalesce(before, ''), true);
+end
+$$;
+
+CREATE FUNCTION billing.refuse_invoice_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    may_change constant text[] := '{status,voided_at,voided_by,void_reason}';
+begin
+    if tg_op = 'TRUNCATE' then
+        raise exception 'invoices are not truncated' using errcode = 'restrict_violation';
+    end if;
+    if tg_op = 'DELETE' then
+        if old.status <> 'draft' then
+            raise exception 'invoice % is %: void it, which leaves it there', old.public_id, old.status
+                using errcode = 'restrict_violation';
+        end if;
+        return old;
+    end if;
+    if old.status = 'draft' then
+        return new;
+    end if;
+    if old.status = 'final' and new.status = 'void' and to_jsonb(old) - may_change = to_jsonb(new) - may_change then
+        return new;
+    end if;
+    raise exception 'invoice % is % and is not changed: void it, or write a credit note', old.public_id, old.status
+        using errcode = 'restrict_violation';
+end
+$$;
+
+CREATE FUNCTION billing.refuse_line_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'TRUNCATE' or tg_table_name = 'certificates' then
+        raise exception 'rows of billing.% are kept as they are', tg_table_name using errcode = 'restrict_violation';
+    end if;
+    -- Both invoices: a line cannot be moved from a draft into what is final either.
+    if exists (
+        select from billing.invoices as i
+        where i.status <> 'draft' and i.id in (
+            case when tg_op = 'INSERT' then new.invoice_id else old.invoice_id end,
+            case when tg_op = 'DELETE' then old.invoice_id else new.invoice_id end
+        )
+    ) then
+        raise exception 'the lines of an invoice that is final are not changed: void it, or write a credit note'
+            using errcode = 'restrict_violation';
+    end if;
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+CREATE FUNCTION billing.rows_of_line(of_line text, after_at timestamp with time zone, after_request uuid, after_attempt integer, rows_max integer) RETURNS TABLE(started_at timestamp with time zone, request_id uuid, attempt smallint, input_tokens integer, cached_input_tokens integer, output_tokens integer, reasoning_tokens integer, cost_picousd bigint, quantity bigint, subtotal_picousd numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoice_lines;
+begin
+    select * into own from billing.invoice_lines as l where l.public_id = of_line;
+    perform billing.check_reach(own.org_id, false);
+    return query
+    select e.started_at, e.request_id, e.attempt, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
+        e.cost_picousd, part.quantity, part.quantity::numeric * own.unit_price_picousd
+    from raw.usage_events as e
+    cross join lateral (
+        select case own.token_class
+            when 'input' then e.input_tokens - e.cached_input_tokens
+            when 'cached_input' then e.cached_input_tokens
+            when 'output' then e.output_tokens - e.reasoning_tokens
+            when 'reasoning' then e.reasoning_tokens
+            else 1
+        end::bigint as quantity
+    ) as part
+    where e.org_id = own.org_id and e.project_id = own.project_id and e.price_id = own.price_id and e.charge_class = 'charged'
+        and e.started_at >= greatest(own.period_starts_at, after_at) and e.started_at < own.period_ends_at
+        and e.recorded_xid >= own.rows_after_xid and e.recorded_xid < own.as_of_xid
+        and (after_at is null or (e.started_at, e.request_id, e.attempt::integer) > (after_at, after_request, after_attempt))
+    order by e.started_at, e.request_id, e.attempt
+    limit rows_max;
+end
+$$;
+
+CREATE FUNCTION billing.total_up(of_invoices bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from billing.tax_lines as t where t.invoice_id = any(of_invoices);
+    insert into billing.tax_lines (invoice_id, period_month, region, name, basis_points, taxable, amount)
+    select s.invoice_id, s.period_month, r.region, r.name, r.basis_points, s.amount, round(s.amount * r.basis_points * 0.0001, 2)
+    from (
+        select l.invoice_id, l.org_id, l.period_month, sum(l.amount) as amount
+        from billing.invoice_lines as l where l.invoice_id = any(of_invoices)
+        group by l.invoice_id, l.org_id, l.period_month
+    ) as s
+    inner join billing.tax_regions as own on own.org_id = s.org_id
+    inner join billing.tax_rates as r on r.region = own.region and r.months @> s.period_month;
+    update billing.invoices as i set
+        subtotal_picousd = s.subtotal_picousd, amount = s.amount, tax_amount = s.tax_amount,
+        total = s.amount + s.tax_amount, due = s.amount + s.tax_amount,
+        kind = case when s.amount + s.tax_amount < 0 then 'credit_note' else 'invoice' end
+    from (
+        select l.invoice_id, sum(l.subtotal_picousd) as subtotal_picousd, sum(l.amount) as amount,
+            coalesce((select sum(t.amount) from billing.tax_lines as t where t.invoice_id = l.invoice_id), 0) as tax_amount
+        from billing.invoice_lines as l where l.invoice_id = any(of_invoices)
+        group by l.invoice_id
+    ) as s
+    where i.id = s.invoice_id;
+    update billing.invoices as i set digest = billing.digest_of(i.id) where i.id = any(of_invoices);
+end
+$$;
+
+CREATE FUNCTION billing.void_invoice(of_invoice text, why text, by_whom text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    own billing.invoices := billing.lock_invoice(of_invoice);
+    note billing.invoices;
+    later text;
+begin
+    if own.status = 'void' or own.purpose = 'void' then
+        raise exception 'it is void already, or takes back what is' using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    select string_agg(distinct i.public_id, ', ') into later
+    from billing.invoices as i
+    left join billing.invoice_lines as l on l.invoice_id = i.id
+    where i.org_id = own.org_id and i.status = 'final' and i.id <> own.id and own.status = 'final' and (
+        (i.purpose = 'credit' and i.corrects_invoice_id = own.id)
+        or (
+            i.finalized_at > own.finalized_at and l.kind = 'adjustment' and i.purpose in ('month', 'adjustments')
+            and l.period_month in (select m.period_month from billing.invoice_lines as m where m.invoice_id = own.id)
+        )
+    );
+    if later is not null then
+        raise exception 'void these first, which correct it or its months: %', later
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    update billing.invoices as i
+    set status = 'void', voided_at = clock_timestamp(), voided_by = by_whom, void_reason = why where i.id = own.id;
+    if own.status = 'draft' then
+        return null;
+    end if;
+    insert into billing.invoices (
+        public_id, org_id, kind, purpose, corrects_invoice_id, period_month, period_starts_at, period_ends_at, currency,
+        rounding_rule, subtotal_picousd, amount, tax_amount, total, credits_applied, due, reason, drafted_by
+    ) values (
+        'inv_' || left(replace(gen_random_uuid()::text, '-', ''), 24), own.org_id,
+        case own.kind when 'invoice' then 'credit_note' else 'invoice' end, 'void', own.id, own.period_month,
+        own.period_starts_at, own.period_ends_at, own.currency, own.rounding_rule, -own.subtotal_picousd, -own.amount,
+        -own.tax_amount, -own.total, -own.credits_applied, -own.due, why, by_whom
+    ) returning * into note;
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, adjusts, org_id, period_month, period_starts_at, period_ends_at, project_id,
+        model_id, price_id, token_class, above_quantity, basis_points, usage_rows, quantity, unit_price_picousd,
+        subtotal_picousd, amount, row_set_digest, rows_after_xid, as_of_xid, query
+    )
+    select
+        'il_' || left(encode(sha256(convert_to(note.public_id || '/' || l.line_key, 'UTF8')), 'hex'), 24), note.id, l.line_key,
+        l.kind, l.adjusts, l.org_id, l.period_month, l.period_starts_at, l.period_ends_at, l.project_id, l.model_id, l.price_id,
+        l.token_class, l.above_quantity, l.basis_points, l.usage_rows, -l.quantity, l.unit_price_picousd, -l.subtotal_picousd,
+        -l.amount, l.row_set_digest, l.rows_after_xid, l.as_of_xid, format('select -(%s)', l.query)
+    from billing.invoice_lines as l where l.invoice_id = own.id;
+    insert into billing.tax_lines (invoice_id, period_month, region, name, basis_points, taxable, amount)
+    select note.id, t.period_month, t.region, t.name, t.basis_points, -t.taxable, -t.amount
+    from billing.tax_lines as t where t.invoice_id = own.id;
+    if own.credits_applied > 0 then
+        perform ledger.give_back(coalesce(
+            (select t.reference from ledger.transactions as t where t.reference = 'invoice ' || own.public_id || ' whole cents'),
+            'invoice ' || own.public_id
+        ));
+    end if;
+    perform billing.finish_correction(note.id, by_whom);
+    perform billing.put_invoice_event(own.id, 'invoice.voided', jsonb_build_object('credit_note_id', note.public_id));
+    return note.public_id;
+end
+$$;
+
 CREATE FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -485,6 +1220,83 @@ noted as (
 select count(*)::integer from noted
 $$;
 
+CREATE TABLE control.prices (
+    id integer NOT NULL,
+    model_id integer NOT NULL,
+    org_id bigint,
+    input_picousd bigint NOT NULL,
+    cached_input_picousd bigint NOT NULL,
+    output_picousd bigint NOT NULL,
+    effective tstzrange NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    request_picousd bigint DEFAULT 0 NOT NULL,
+    reasoning_picousd bigint,
+    priority smallint DEFAULT 0 NOT NULL,
+    endpoint raw.endpoint,
+    input_tokens_range int4range DEFAULT '[0,)'::int4range NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT prices_cached_input_picousd_check CHECK (((cached_input_picousd >= 0) AND (cached_input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_conditions_have_priority CHECK (((priority = 0) = ((endpoint IS NULL) AND (input_tokens_range = '[0,)'::int4range) AND (tags = '{}'::jsonb)))),
+    CONSTRAINT prices_effective_check CHECK (((NOT isempty(effective)) AND lower_inc(effective) AND (NOT upper_inc(effective)))),
+    CONSTRAINT prices_input_picousd_check CHECK (((input_picousd >= 0) AND (input_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_input_tokens_range_check CHECK (((NOT isempty(input_tokens_range)) AND (lower(input_tokens_range) >= 0))),
+    CONSTRAINT prices_output_picousd_check CHECK (((output_picousd >= 0) AND (output_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_priority_check CHECK (((priority >= 0) AND (priority <= 1000))),
+    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
+    CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
+    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048) AND (NOT jsonb_path_exists(tags, '$.*?(@.type() != "string")'::jsonpath))))
+);
+
+COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
+before the list price, then the highest priority; priority 0 has no condition.';
+
+COMMENT ON COLUMN control.prices.request_picousd IS 'For each attempt that is charged, beside its tokens.';
+COMMENT ON COLUMN control.prices.reasoning_picousd IS 'Per reasoning token; null: as any other output token.';
+COMMENT ON COLUMN control.prices.endpoint IS 'Only requests of this endpoint; null: of any.';
+COMMENT ON COLUMN control.prices.input_tokens_range IS 'Only requests with so many input tokens: tiers by length of context.';
+COMMENT ON COLUMN control.prices.tags IS 'Only requests that carry all of these tags.';
+
+CREATE FUNCTION control.preview_price(version control.prices, since timestamp with time zone) RETURNS TABLE(usage_rows bigint, cost_picousd numeric, cost_picousd_then numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    charged text;
+begin
+    if control.sees_platform() is not true then  -- null where nothing is set
+        raise exception 'prices are the platform''s' using errcode = 'insufficient_privilege';
+    end if;
+    if version.tags = '{}' and version.input_tokens_range = '[0,)'
+        and to_regclass('intermediate.int_usage_quarter_hours') is not null
+    then
+        charged := 'select org_id, endpoint, price_id, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,'
+            ' cost_picousd, usage_rows from intermediate.int_usage_quarter_hours'
+            ' where quarter_hour_at >= $2 and model_id = ($1).model_id and charge_class = ''charged''';
+    else
+        -- Only single rows have tags and lengths.
+        charged := 'select org_id, endpoint::text, price_id, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,'
+            ' cost_picousd, 1 as usage_rows from raw.usage_events'
+            ' where started_at >= $2 and model_id = ($1).model_id and charge_class = ''charged'' and price_id is not null'
+            ' and ($1).input_tokens_range @> input_tokens and coalesce(tags, ''{}'') @> ($1).tags';
+    end if;
+    return query execute
+        'select coalesce(sum(u.usage_rows), 0)::bigint, coalesce(sum(u.cost_picousd), 0)::numeric, coalesce(sum('
+        '(u.input_tokens - u.cached_input_tokens)::numeric * ($1).input_picousd'
+        ' + u.cached_input_tokens::numeric * ($1).cached_input_picousd'
+        ' + (u.output_tokens - u.reasoning_tokens)::numeric * ($1).output_picousd'
+        ' + u.reasoning_tokens::numeric * coalesce(($1).reasoning_picousd, ($1).output_picousd)'
+        ' + u.usage_rows::numeric * ($1).request_picousd), 0)::numeric'
+        ' from (' || charged || ') as u inner join control.prices as v on v.id = u.price_id'
+        ' where (($1).org_id is null or u.org_id = ($1).org_id)'
+        ' and (($1).endpoint is null or u.endpoint = ($1).endpoint::text)'
+        -- Not those of a version that would have come before it.
+        ' and (($1).org_id is not null, ($1).priority::integer) >= (v.org_id is not null, v.priority::integer)'
+        using version, since;
+end
+$_$;
+
 CREATE FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint DEFAULT NULL::bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -578,6 +1390,413 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
 select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
 $$;
 
+CREATE FUNCTION findings.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'rows of findings.% are never changed: compensate them with new ones', tg_table_name
+        using errcode = 'restrict_violation';
+end
+$$;
+
+CREATE FUNCTION ledger.account(for_org_id bigint, kind_of text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    found_id bigint;
+begin
+    select a.id into found_id from ledger.accounts as a where a.org_id = for_org_id and a.kind = kind_of;
+    if found_id is null then
+        insert into ledger.accounts (org_id, kind, currency)
+        select o.id, kind_of, o.currency from control.organizations as o where o.id = for_org_id
+        on conflict on constraint accounts_one_of_a_kind do nothing;
+        select a.id into strict found_id from ledger.accounts as a where a.org_id = for_org_id and a.kind = kind_of;
+    end if;
+    return found_id;
+end
+$$;
+
+CREATE FUNCTION ledger.add_to_account() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update ledger.accounts as a set balance_picousd = a.balance_picousd + new.amount_picousd where a.id = new.account_id;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if session_user = 'inferhouse_management' and not control.sees_platform()
+        and (platform_only or for_org_id is distinct from control.current_org_id()) then
+        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
+    end if;
+end
+$$;
+
+CREATE FUNCTION ledger.check_transaction() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    checked bigint := case tg_table_name
+        when 'transactions' then (to_jsonb(new) ->> 'id')::bigint
+        when 'entries' then (to_jsonb(new) ->> 'transaction_id')::bigint
+        else (select e.transaction_id from ledger.entries as e where e.id = (to_jsonb(new) ->> 'entry_id')::bigint)
+    end;
+    total numeric;
+    currencies integer;
+begin
+    select coalesce(sum(e.amount_picousd), 0), count(distinct a.currency) into total, currencies
+    from ledger.entries as e
+    inner join ledger.accounts as a on a.id = e.account_id
+    where e.transaction_id = checked;
+    if total <> 0 or currencies > 1 then
+        raise exception 'the entries of transaction % sum to %, in % currencies', checked, total, currencies
+            using errcode = 'check_violation', constraint = 'entries_sum_to_zero';
+    end if;
+    if exists (
+        select
+        from ledger.entries as e
+        inner join ledger.accounts as a on a.id = e.account_id
+        where e.transaction_id = checked
+            and case when a.kind = 'wallet' then e.amount_picousd else 0 end
+            <> coalesce((select sum(c.amount_picousd) from ledger.credits as c where c.entry_id = e.id), 0)
+            - coalesce((select sum(l.amount_picousd) from ledger.allocations as l where l.entry_id = e.id), 0)
+    ) then
+        raise exception 'transaction % does not say which credits it is about', checked
+            using errcode = 'check_violation', constraint = 'entries_are_traceable';
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text DEFAULT 'applied to an invoice'::text, author_of text DEFAULT (SESSION_USER)::text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made bigint;
+    taken numeric;
+    credit_ids bigint[];
+    amounts numeric[];
+begin
+    perform ledger.check_caller(for_org_id, false);
+    if up_to_picousd is null or up_to_picousd < 0 or up_to_picousd <> trunc(up_to_picousd) then
+        raise exception 'a draw is of whole pico-dollars, at least 0, not of %', up_to_picousd
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform ledger.lock_wallet(for_org_id);
+    made := ledger.known(for_org_id, 'draw', draw.reference);
+    if made is not null then
+        if exists (select from ledger.transactions as t where t.reverses = made) then
+            raise exception 'the draw % was given back: a new one has a reference of its own', draw.reference
+                using errcode = 'unique_violation';
+        end if;
+        select coalesce(sum(e.amount_picousd), 0) into taken
+        from ledger.entries as e
+        where e.transaction_id = made and e.amount_picousd > 0;
+        if taken > up_to_picousd then
+            raise exception 'the draw % took %, more than % now', draw.reference, taken, up_to_picousd
+                using errcode = 'unique_violation';
+        end if;
+        return taken;
+    end if;
+    select array_agg(o.id order by o.place), array_agg(least(o.remaining_picousd, up_to_picousd - o.before) order by o.place)
+    into credit_ids, amounts
+    from (
+        select
+            c.id, c.remaining_picousd, row_number() over (order by c.expires_at nulls last, c.granted_at, c.id) as place,
+            sum(c.remaining_picousd) over (order by c.expires_at nulls last, c.granted_at, c.id) - c.remaining_picousd as before
+        from ledger.credits as c
+        where c.org_id = for_org_id and c.remaining_picousd > 0
+            and c.granted_at <= draw.at and (c.expires_at is null or c.expires_at > draw.at)
+    ) as o
+    where o.before < up_to_picousd;
+    -- One that took nothing is written down too: repeated, it must not take what has come since.
+    made := ledger.move_out(for_org_id, 'draw', 'consumed', draw.reference, why, author_of, draw.at, credit_ids, amounts);
+    return (select coalesce(sum(e.amount_picousd), 0) from ledger.entries as e where e.transaction_id = made and e.amount_picousd > 0);
+end
+$$;
+
+CREATE FUNCTION ledger.expire_credits(as_of timestamp with time zone DEFAULT now(), credits_max integer DEFAULT 100000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    due record;
+    said record;
+    expired integer := 0;
+begin
+    -- By organization, so that two runs at once take the locks in one order.
+    for due in
+        select c.id, c.org_id, c.public_id
+        from ledger.credits as c
+        where c.remaining_picousd > 0 and c.expires_at <= as_of
+        order by c.org_id, c.expires_at, c.id
+        limit credits_max
+    loop
+        perform ledger.lock_wallet(due.org_id);
+        select c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves
+        into said
+        from ledger.credits as c
+        where c.id = due.id;
+        if said.remaining_picousd > 0 then
+            perform ledger.move_out(
+                due.org_id, 'expiry', 'expired', 'expiry/' || due.public_id || '/' || said.moves, 'its time is over', 'inferhouse',
+                as_of, array[due.id], array[said.remaining_picousd]
+            );
+            expired := expired + 1;
+        end if;
+    end loop;
+    return expired;
+end
+$$;
+
+CREATE FUNCTION ledger.give_back(reference text, why text DEFAULT 'the invoice was voided'::text, author_of text DEFAULT (SESSION_USER)::text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+    made bigint;
+    into_wallet bigint;
+begin
+    select t.id, t.org_id into said from ledger.transactions as t where t.reference = give_back.reference and t.kind = 'draw';
+    if said.id is null then
+        raise exception 'there is no draw %', give_back.reference using errcode = 'no_data_found';
+    end if;
+    perform ledger.check_caller(said.org_id, false);
+    perform ledger.lock_wallet(said.org_id);
+    if not exists (select from ledger.transactions as t where t.reverses = said.id) then
+        insert into ledger.transactions (org_id, kind, reference, reverses, reason, author, happened_at)
+        values (said.org_id, 'give_back', 'give_back/' || said.id, said.id, why, author_of, now())
+        returning id into made;
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        select said.org_id, made, e.account_id, -e.amount_picousd from ledger.entries as e where e.transaction_id = said.id;
+        select e.id into into_wallet from ledger.entries as e where e.transaction_id = made and e.amount_picousd > 0;
+        insert into ledger.allocations (org_id, credit_id, entry_id, amount_picousd)
+        select said.org_id, l.credit_id, into_wallet, -l.amount_picousd
+        from ledger.allocations as l
+        inner join ledger.entries as e on e.id = l.entry_id
+        where e.transaction_id = said.id;
+    end if;
+    return (
+        select coalesce(sum(e.amount_picousd), 0) from ledger.entries as e
+        where e.transaction_id = said.id and e.amount_picousd > 0
+    );
+end
+$$;
+
+CREATE FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone DEFAULT now()) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wallet bigint;
+    made bigint;
+    into_wallet bigint;
+    named text;
+begin
+    perform ledger.check_caller(for_org_id, true);
+    if amount <> trunc(amount) then
+        raise exception 'a credit is of whole pico-dollars, not of %', amount using errcode = 'invalid_parameter_value';
+    end if;
+    wallet := ledger.lock_wallet(for_org_id);
+    made := ledger.known(for_org_id, 'grant', of_reference);
+    if made is not null then
+        return (
+            select c.public_id from ledger.credits as c
+            inner join ledger.entries as e on e.id = c.entry_id
+            where e.transaction_id = made
+        );
+    end if;
+    insert into ledger.transactions (org_id, kind, reference, reason, author, happened_at)
+    values (for_org_id, 'grant', of_reference, why, author_of, at)
+    returning id into made;
+    insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+    values (for_org_id, made, ledger.account(for_org_id, kind_of), -amount);
+    insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+    values (for_org_id, made, wallet, amount)
+    returning id into into_wallet;
+    insert into ledger.credits (public_id, org_id, entry_id, kind, amount_picousd, remaining_picousd, granted_at, expires_at)
+    values (
+        'credit_' || left(replace(gen_random_uuid()::text, '-', ''), 20), for_org_id, into_wallet, kind_of, amount, amount, at, expires
+    )
+    returning public_id into named;
+    return named;
+end
+$$;
+
+CREATE FUNCTION ledger.known(for_org_id bigint, kind_of text, of_reference text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+begin
+    select t.id, t.org_id, t.kind into said from ledger.transactions as t where t.reference = of_reference;
+    if said.id is not null and (said.org_id <> for_org_id or said.kind <> kind_of) then
+        raise exception 'the reference % is taken by another transaction', of_reference using errcode = 'unique_violation';
+    end if;
+    return said.id;
+end
+$$;
+
+CREATE FUNCTION ledger.lock_wallet(for_org_id bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wallet bigint := ledger.account(for_org_id, 'wallet');
+begin
+    perform from ledger.accounts as a where a.id = wallet for update;
+    return wallet;
+end
+$$;
+
+CREATE FUNCTION ledger.move_out(for_org_id bigint, kind_of text, into_account text, of_reference text, why text, author_of text, at timestamp with time zone, credit_ids bigint[], amounts numeric[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    total numeric := coalesce((select sum(u.amount) from unnest(amounts) as u (amount)), 0);
+    made bigint;
+    from_wallet bigint;
+begin
+    insert into ledger.transactions (org_id, kind, reference, reason, author, happened_at)
+    values (for_org_id, kind_of, of_reference, why, author_of, at)
+    returning id into made;
+    if total > 0 then
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        values (for_org_id, made, ledger.account(for_org_id, 'wallet'), -total)
+        returning id into from_wallet;
+        insert into ledger.entries (org_id, transaction_id, account_id, amount_picousd)
+        values (for_org_id, made, ledger.account(for_org_id, into_account), total);
+        insert into ledger.allocations (org_id, credit_id, entry_id, amount_picousd)
+        select for_org_id, u.credit_id, from_wallet, u.amount
+        from unnest(credit_ids, amounts) as u (credit_id, amount);
+    end if;
+    return made;
+end
+$$;
+
+CREATE FUNCTION ledger.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'the ledger is append-only: put a compensating transaction into it'
+        using errcode = 'restrict_violation', table = tg_table_name;
+end
+$$;
+
+CREATE FUNCTION ledger.refuse_other_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if pg_trigger_depth() < 2
+        or to_jsonb(old) - '{balance_picousd,remaining_picousd}'::text[]
+        is distinct from to_jsonb(new) - '{balance_picousd,remaining_picousd}'::text[] then
+        raise exception 'the ledger is append-only: put a compensating transaction into it'
+            using errcode = 'restrict_violation', table = tg_table_name;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION ledger.take_from_credit() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update ledger.credits as c set remaining_picousd = c.remaining_picousd - new.amount_picousd where c.id = new.credit_id;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone DEFAULT now()) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    said record;
+begin
+    perform ledger.check_caller(for_org_id, true);
+    perform ledger.lock_wallet(for_org_id);
+    select c.id, c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves into said
+    from ledger.credits as c
+    where c.org_id = for_org_id and c.public_id = void_credit.credit;
+    if said.id is null then
+        raise exception 'there is no credit %', void_credit.credit using errcode = 'no_data_found';
+    end if;
+    if said.remaining_picousd > 0 then
+        perform ledger.move_out(
+            for_org_id, 'void', 'voided', 'void/' || void_credit.credit || '/' || said.moves, why, author_of, void_credit.at,
+            array[said.id], array[said.remaining_picousd]
+        );
+    end if;
+    return said.remaining_picousd;
+end
+$$;
+
+CREATE FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    for i in 1 .. coalesce(cardinality(buckets), 0) loop
+        histogram[buckets[i] + 1] := coalesce(histogram[buckets[i] + 1], 0) + bucket_requests[i];
+    end loop;
+    return histogram;
+end
+$$;
+
+CREATE FUNCTION marts.add_histograms(one bigint[], other bigint[]) RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select array_agg(coalesce(a.requests, 0) + coalesce(b.requests, 0) order by place)
+from unnest(one) with ordinality as a (requests, place)
+full join unnest(other) with ordinality as b (requests, place) using (place)
+$$;
+
+CREATE FUNCTION marts.latency_us_at(histogram bigint[], share double precision) RETURNS double precision
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    passed numeric := 0;
+    rank numeric := greatest(ceil(share::numeric * (select sum(requests) from unnest(histogram) as requests)), 1);
+begin
+    if share not between 0 and 1 then
+        raise exception 'a share is between 0 and 1' using errcode = 'invalid_parameter_value';
+    end if;
+    for place in 1 .. cardinality(histogram) loop
+        passed := passed + coalesce(histogram[place], 0);
+        if passed >= rank then
+            return case when place = 1 then 1 else power(2, (place - 1) / 8.0::float8) * 2 / (power(2, 0.125::float8) + 1) end;
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
+CREATE FUNCTION raw.drop_engine_samples(kept_days integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if kept_days < 7 then
+        raise exception 'samples are kept for at least 7 days' using errcode = 'invalid_parameter_value';
+    end if;
+    return (select count(*) from public.drop_chunks('raw.engine_samples', older_than => make_interval(days => kept_days)));
+end
+$$;
+
 CREATE TABLE raw.usage_events (
     request_id uuid NOT NULL,
     trace_id uuid,
@@ -645,6 +1864,14 @@ CREATE FUNCTION raw.row_digest(event raw.usage_events) RETURNS bytea
 
 COMMENT ON FUNCTION raw.row_digest(event raw.usage_events) IS 'SHA-256 over the columns of a row, in the order of the function. When and by whom it was recorded is left out: a row that is
 replayed or restored has the same digest. Free text is quoted as JSON, so that no two rows have the same bytes.';
+
+CREATE AGGREGATE marts.merge_buckets(buckets smallint[], bucket_requests bigint[]) (
+    SFUNC = marts.add_buckets,
+    STYPE = bigint[],
+    INITCOND = '{0}',
+    COMBINEFUNC = marts.add_histograms,
+    PARALLEL = safe
+);
 
 CREATE TABLE archive.files (
     day date NOT NULL,
@@ -734,6 +1961,151 @@ CREATE UNLOGGED TABLE archive.incoming_rows (
     tags jsonb,
     router_life integer
 );
+
+CREATE TABLE billing.certificates (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    invoice_id bigint NOT NULL,
+    invoice_digest bytea NOT NULL,
+    passed boolean NOT NULL,
+    checks jsonb NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_by text NOT NULL,
+    CONSTRAINT certificates_checks_check CHECK (((jsonb_typeof(checks) = 'array'::text) AND (jsonb_array_length(checks) > 0))),
+    CONSTRAINT certificates_invoice_digest_check CHECK ((length(invoice_digest) = 32)),
+    CONSTRAINT certificates_public_id_check CHECK ((public_id ~ '^cert_[0-9a-z]{12,32}$'::text))
+);
+
+COMMENT ON TABLE billing.certificates IS 'What the gate found about one draft: each check with its verdict, its figures and what to do. Good for that digest only.';
+
+ALTER TABLE billing.certificates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.certificates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE billing.invoice_lines (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    invoice_id bigint NOT NULL,
+    line_key text NOT NULL,
+    kind text NOT NULL,
+    adjusts text,
+    org_id bigint NOT NULL,
+    period_month date NOT NULL,
+    period_starts_at timestamp with time zone NOT NULL,
+    period_ends_at timestamp with time zone NOT NULL,
+    project_id bigint,
+    model_id integer,
+    price_id integer,
+    token_class text,
+    above_quantity bigint,
+    basis_points integer,
+    usage_rows bigint NOT NULL,
+    quantity numeric(38,0) NOT NULL,
+    unit_price_picousd bigint,
+    subtotal_picousd numeric(38,0) NOT NULL,
+    amount numeric(20,2) NOT NULL,
+    row_set_digest bytea,
+    rows_after_xid xid8 NOT NULL,
+    as_of_xid xid8 NOT NULL,
+    query text NOT NULL,
+    CONSTRAINT invoice_lines_adjusts_check CHECK ((adjusts = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text]))),
+    CONSTRAINT invoice_lines_check CHECK ((amount = round((subtotal_picousd * 0.000000000001), 2))),
+    CONSTRAINT invoice_lines_check1 CHECK (((kind <> 'usage'::text) OR (subtotal_picousd = (quantity * (unit_price_picousd)::numeric)))),
+    CONSTRAINT invoice_lines_check2 CHECK (((kind = 'adjustment'::text) = (adjusts IS NOT NULL))),
+    CONSTRAINT invoice_lines_kind_check CHECK ((kind = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text, 'adjustment'::text, 'credit'::text]))),
+    CONSTRAINT invoice_lines_public_id_check CHECK ((public_id ~ '^il_[0-9a-f]{24}$'::text)),
+    CONSTRAINT invoice_lines_row_set_digest_check CHECK ((length(row_set_digest) = 32)),
+    CONSTRAINT invoice_lines_token_class_check CHECK ((token_class = ANY (ARRAY['input'::text, 'cached_input'::text, 'output'::text, 'reasoning'::text, 'request'::text])))
+);
+
+COMMENT ON TABLE billing.invoice_lines IS 'Frozen with their invoice. `period_month` is the month of the usage: for an adjustment not that of the invoice.';
+COMMENT ON COLUMN billing.invoice_lines.line_key IS 'What the line is for: the same in every month''s computation and adjustment.';
+COMMENT ON COLUMN billing.invoice_lines.rows_after_xid IS 'The rows of the line were recorded at or after it and before as_of_xid: rows that come later are a later line''s.';
+
+ALTER TABLE billing.invoice_lines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.invoice_lines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE billing.invoices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.invoices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE billing.numbers (
+    kind text NOT NULL,
+    last bigint NOT NULL,
+    CONSTRAINT numbers_kind_check CHECK ((kind = ANY (ARRAY['invoice'::text, 'credit_note'::text]))),
+    CONSTRAINT numbers_last_check CHECK ((last >= 0))
+);
+
+COMMENT ON TABLE billing.numbers IS 'Numbers of final invoices have no gap, so they come from rows that are locked, not from sequences.';
+
+CREATE TABLE billing.tax_lines (
+    id bigint NOT NULL,
+    invoice_id bigint NOT NULL,
+    period_month date NOT NULL,
+    region text NOT NULL,
+    name text NOT NULL,
+    basis_points integer NOT NULL,
+    taxable numeric(20,2) NOT NULL,
+    amount numeric(20,2) NOT NULL,
+    CONSTRAINT tax_lines_check CHECK ((amount = round(((taxable * (basis_points)::numeric) * 0.0001), 2)))
+);
+
+ALTER TABLE billing.tax_lines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.tax_lines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE billing.tax_rates (
+    id integer NOT NULL,
+    region text NOT NULL,
+    name text NOT NULL,
+    basis_points integer NOT NULL,
+    months daterange NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tax_rates_basis_points_check CHECK (((basis_points >= 0) AND (basis_points <= 10000))),
+    CONSTRAINT tax_rates_months_check CHECK (((NOT isempty(months)) AND lower_inc(months) AND (NOT upper_inc(months)) AND (lower(months) = date_trunc('month'::text, (lower(months))::timestamp with time zone)) AND (upper_inf(months) OR (upper(months) = date_trunc('month'::text, (upper(months))::timestamp with time zone))))),
+    CONSTRAINT tax_rates_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT tax_rates_region_check CHECK ((region ~ '^[A-Z]{2}(-[A-Z0-9]{1,10})?$'::text))
+);
+
+COMMENT ON TABLE billing.tax_rates IS 'Taxes of a region by whole months: what a month was taxed by is not changed by a later rate. Several names: several taxes.';
+
+ALTER TABLE billing.tax_rates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.tax_rates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE billing.tax_regions (
+    org_id bigint NOT NULL,
+    region text NOT NULL,
+    CONSTRAINT tax_regions_region_check CHECK ((region ~ '^[A-Z]{2}(-[A-Z0-9]{1,10})?$'::text))
+);
+
+COMMENT ON TABLE billing.tax_regions IS 'Where an organization pays taxes; one that is not here pays none.';
 
 CREATE TABLE control.alert_recipients (
     org_id bigint NOT NULL,
@@ -1269,44 +2641,6 @@ ALTER TABLE control.outbox_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
-CREATE TABLE control.prices (
-    id integer NOT NULL,
-    model_id integer NOT NULL,
-    org_id bigint,
-    input_picousd bigint NOT NULL,
-    cached_input_picousd bigint NOT NULL,
-    output_picousd bigint NOT NULL,
-    effective tstzrange NOT NULL,
-    reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    request_picousd bigint DEFAULT 0 NOT NULL,
-    reasoning_picousd bigint,
-    priority smallint DEFAULT 0 NOT NULL,
-    endpoint raw.endpoint,
-    input_tokens_range int4range DEFAULT '[0,)'::int4range NOT NULL,
-    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT prices_cached_input_picousd_check CHECK (((cached_input_picousd >= 0) AND (cached_input_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_conditions_have_priority CHECK (((priority = 0) = ((endpoint IS NULL) AND (input_tokens_range = '[0,)'::int4range) AND (tags = '{}'::jsonb)))),
-    CONSTRAINT prices_effective_check CHECK (((NOT isempty(effective)) AND lower_inc(effective) AND (NOT upper_inc(effective)))),
-    CONSTRAINT prices_input_picousd_check CHECK (((input_picousd >= 0) AND (input_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_input_tokens_range_check CHECK (((NOT isempty(input_tokens_range)) AND (lower(input_tokens_range) >= 0))),
-    CONSTRAINT prices_output_picousd_check CHECK (((output_picousd >= 0) AND (output_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_priority_check CHECK (((priority >= 0) AND (priority <= 1000))),
-    CONSTRAINT prices_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
-    CONSTRAINT prices_reasoning_picousd_check CHECK (((reasoning_picousd >= 0) AND (reasoning_picousd <= '1000000000000'::bigint))),
-    CONSTRAINT prices_request_picousd_check CHECK (((request_picousd >= 0) AND (request_picousd <= '1000000000000000'::bigint))),
-    CONSTRAINT prices_tags_check CHECK (((jsonb_typeof(tags) = 'object'::text) AND (pg_column_size(tags) <= 2048)))
-);
-
-COMMENT ON TABLE control.prices IS 'Price book. Pico-dollars (1e-12 USD). Of the versions in force whose conditions a row meets, the one of its organization comes
-before the list price, then the highest priority; priority 0 has no condition.';
-
-COMMENT ON COLUMN control.prices.request_picousd IS 'For each attempt that is charged, beside its tokens.';
-COMMENT ON COLUMN control.prices.reasoning_picousd IS 'Per reasoning token; null: as any other output token.';
-COMMENT ON COLUMN control.prices.endpoint IS 'Only requests of this endpoint; null: of any.';
-COMMENT ON COLUMN control.prices.input_tokens_range IS 'Only requests with so many input tokens: tiers by length of context.';
-COMMENT ON COLUMN control.prices.tags IS 'Only requests that carry all of these tags.';
-
 ALTER TABLE control.prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME control.prices_id_seq
     START WITH 1
@@ -1519,6 +2853,256 @@ ALTER TABLE control.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE findings.adjustments (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    run_id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    period_month date NOT NULL,
+    adjusts text NOT NULL,
+    project_id bigint,
+    model_id integer NOT NULL,
+    price_id integer,
+    corrected_price_id integer,
+    token_class text,
+    above_quantity bigint,
+    quantity numeric(38,0) NOT NULL,
+    subtotal_picousd numeric(38,0) NOT NULL,
+    reason text NOT NULL,
+    author text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT adjustments_adjusts_check CHECK ((adjusts = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text]))),
+    CONSTRAINT adjustments_author_check CHECK (((length(author) >= 1) AND (length(author) <= 256))),
+    CONSTRAINT adjustments_period_month_check CHECK ((period_month = date_trunc('month'::text, (period_month)::timestamp with time zone))),
+    CONSTRAINT adjustments_public_id_check CHECK ((public_id ~ '^adj_[0-9a-f]{32}$'::text)),
+    CONSTRAINT adjustments_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT adjustments_subtotal_picousd_check CHECK ((subtotal_picousd <> (0)::numeric)),
+    CONSTRAINT adjustments_token_class_check CHECK ((token_class = ANY (ARRAY['input'::text, 'cached_input'::text, 'output'::text, 'reasoning'::text, 'request'::text])))
+);
+
+COMMENT ON TABLE findings.adjustments IS 'What a corrected price book changes in a line of a past month, in the month of the usage: corrected minus billed. Never
+changed; a wrong one is compensated by the next run. Raw rows keep the price version that they were billed by.';
+
+COMMENT ON COLUMN findings.adjustments.price_id IS 'The version that the rows name; null where none was in force, or for a discount.';
+COMMENT ON COLUMN findings.adjustments.corrected_price_id IS 'The version of the corrected book; null where that came from a file.';
+
+ALTER TABLE findings.adjustments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.adjustments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE findings.anomalies (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint NOT NULL,
+    api_key_id bigint NOT NULL,
+    metric text NOT NULL,
+    baseline text NOT NULL,
+    observed numeric(38,0) NOT NULL,
+    expected numeric(38,0) NOT NULL,
+    threshold numeric(38,0) NOT NULL,
+    window_s integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    detected_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT anomalies_baseline_check CHECK ((baseline = ANY (ARRAY['key'::text, 'organization'::text, 'none'::text]))),
+    CONSTRAINT anomalies_check CHECK ((ended_at >= last_seen_at)),
+    CONSTRAINT anomalies_check1 CHECK ((last_seen_at >= started_at)),
+    CONSTRAINT anomalies_expected_check CHECK ((expected >= (0)::numeric)),
+    CONSTRAINT anomalies_metric_check CHECK ((metric = ANY (ARRAY['requests'::text, 'spend'::text]))),
+    CONSTRAINT anomalies_observed_check CHECK ((observed > (0)::numeric)),
+    CONSTRAINT anomalies_public_id_check CHECK ((public_id ~ '^anomaly_[0-9a-f]{32}$'::text)),
+    CONSTRAINT anomalies_threshold_check CHECK ((threshold > (0)::numeric)),
+    CONSTRAINT anomalies_window_s_check CHECK ((window_s > 0))
+);
+
+COMMENT ON TABLE findings.anomalies IS 'One per API key and episode: its use went far over what its own past, or its organization''s, gives for this hour of the week.';
+COMMENT ON COLUMN findings.anomalies.observed IS 'In the window in which it was found: requests, or pico-dollars. `expected` and `threshold` are in the same unit.';
+
+ALTER TABLE findings.anomalies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.anomalies_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE findings.forecast_backtests (
+    org_id bigint NOT NULL,
+    days_ahead integer NOT NULL,
+    forecasts integer NOT NULL,
+    first_day date NOT NULL,
+    last_day date NOT NULL,
+    error_share numeric(12,6),
+    naive_error_share numeric(12,6),
+    coverage numeric(7,6) NOT NULL,
+    interval_share numeric(7,6) NOT NULL,
+    tested_at timestamp with time zone NOT NULL,
+    CONSTRAINT forecast_backtests_check CHECK ((last_day >= first_day)),
+    CONSTRAINT forecast_backtests_coverage_check CHECK (((coverage >= (0)::numeric) AND (coverage <= (1)::numeric))),
+    CONSTRAINT forecast_backtests_days_ahead_check CHECK ((days_ahead > 0)),
+    CONSTRAINT forecast_backtests_error_share_check CHECK ((error_share >= (0)::numeric)),
+    CONSTRAINT forecast_backtests_forecasts_check CHECK ((forecasts > 0)),
+    CONSTRAINT forecast_backtests_interval_share_check CHECK (((interval_share >= (0)::numeric) AND (interval_share <= (1)::numeric))),
+    CONSTRAINT forecast_backtests_naive_error_share_check CHECK ((naive_error_share >= (0)::numeric))
+);
+
+COMMENT ON TABLE findings.forecast_backtests IS 'What the forecast would have said on each of the last days, beside what came: rolling origins, each with only its own past.';
+COMMENT ON COLUMN findings.forecast_backtests.error_share IS 'Sum of the absolute errors / sum of what was spent; naive: the same day of last week. Null where nothing was spent.';
+
+CREATE TABLE findings.repricing_runs (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    first_month date NOT NULL,
+    last_month date NOT NULL,
+    book text NOT NULL,
+    reason text NOT NULL,
+    author text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT repricing_runs_author_check CHECK (((length(author) >= 1) AND (length(author) <= 256))),
+    CONSTRAINT repricing_runs_book_check CHECK (((length(book) >= 1) AND (length(book) <= 200))),
+    CONSTRAINT repricing_runs_check CHECK ((last_month >= first_month)),
+    CONSTRAINT repricing_runs_public_id_check CHECK ((public_id ~ '^reprice_[0-9a-f]{32}$'::text)),
+    CONSTRAINT repricing_runs_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+COMMENT ON TABLE findings.repricing_runs IS 'A corrected price book that was applied to past months. `book`: `as of now`, or the SHA-256 of the file it came from.';
+
+ALTER TABLE findings.repricing_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME findings.repricing_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.accounts (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    kind text NOT NULL,
+    currency text NOT NULL,
+    balance_picousd numeric(38,0) DEFAULT 0 NOT NULL,
+    CONSTRAINT accounts_currency_check CHECK ((currency = 'USD'::text)),
+    CONSTRAINT accounts_kind_check CHECK ((kind = ANY (ARRAY['wallet'::text, 'prepaid'::text, 'promotional'::text, 'consumed'::text, 'expired'::text, 'voided'::text]))),
+    CONSTRAINT accounts_wallet_is_never_negative CHECK (((kind <> 'wallet'::text) OR (balance_picousd >= (0)::numeric)))
+);
+
+COMMENT ON TABLE ledger.accounts IS 'The wallet of an organization; where its credits came from (prepaid, promotional: negative); where they went.';
+
+ALTER TABLE ledger.accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.allocations (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    credit_id bigint NOT NULL,
+    entry_id bigint NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    CONSTRAINT allocations_amount_picousd_check CHECK ((amount_picousd <> (0)::numeric))
+);
+
+COMMENT ON TABLE ledger.allocations IS 'Append-only. Which credits an entry of the wallet was taken from; negative where they were given back.';
+
+ALTER TABLE ledger.allocations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.allocations_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.credits (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    org_id bigint NOT NULL,
+    entry_id bigint NOT NULL,
+    kind text NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    remaining_picousd numeric(38,0) NOT NULL,
+    granted_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT credits_amount_picousd_check CHECK ((amount_picousd > (0)::numeric)),
+    CONSTRAINT credits_expiry_check CHECK ((expires_at > granted_at)),
+    CONSTRAINT credits_kind_check CHECK ((kind = ANY (ARRAY['prepaid'::text, 'promotional'::text]))),
+    CONSTRAINT credits_public_id_check CHECK ((public_id ~ '^credit_[0-9a-z]{12,32}$'::text)),
+    CONSTRAINT credits_remaining_check CHECK (((remaining_picousd >= (0)::numeric) AND (remaining_picousd <= amount_picousd)))
+);
+
+COMMENT ON TABLE ledger.credits IS 'What a grant put into the wallet, and what is left of it. Only remaining_picousd ever changes.';
+
+ALTER TABLE ledger.credits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.credits_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.entries (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    transaction_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    amount_picousd numeric(38,0) NOT NULL,
+    CONSTRAINT entries_amount_picousd_check CHECK ((amount_picousd <> (0)::numeric))
+);
+
+COMMENT ON TABLE ledger.entries IS 'Append-only. Pico-dollars into an account, or out of it where negative.';
+
+ALTER TABLE ledger.entries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.entries_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ledger.transactions (
+    id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    kind text NOT NULL,
+    reference text NOT NULL,
+    reverses bigint,
+    reason text NOT NULL,
+    author text NOT NULL,
+    happened_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    CONSTRAINT transactions_author_check CHECK (((length(author) >= 1) AND (length(author) <= 100))),
+    CONSTRAINT transactions_give_back_reverses CHECK (((kind = 'give_back'::text) = (reverses IS NOT NULL))),
+    CONSTRAINT transactions_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'draw'::text, 'expiry'::text, 'void'::text, 'give_back'::text]))),
+    CONSTRAINT transactions_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT transactions_reference_check CHECK (((length(reference) >= 1) AND (length(reference) <= 200)))
+);
+
+COMMENT ON TABLE ledger.transactions IS 'Append-only. The entries of each sum to zero; a mistake is put right by another one.';
+
+ALTER TABLE ledger.transactions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger.transactions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE marts.spend_forecast (
     org_id bigint NOT NULL,
     day_utc date NOT NULL,
@@ -1542,6 +3126,48 @@ CREATE TABLE migrations.applied (
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE raw.engine_samples (
+    sampled_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    recorded_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    prompt_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    generation_tokens bigint NOT NULL,
+    prefix_cache_queries bigint NOT NULL,
+    prefix_cache_hits bigint NOT NULL,
+    requests_finished bigint NOT NULL,
+    requests_aborted bigint NOT NULL,
+    preemptions bigint NOT NULL,
+    queue_us bigint NOT NULL,
+    request_us bigint NOT NULL,
+    gpu_hour_picousd bigint NOT NULL,
+    engine_id integer NOT NULL,
+    running integer NOT NULL,
+    waiting integer NOT NULL,
+    gpus smallint NOT NULL,
+    kv_cache_usage numeric(7,6) NOT NULL,
+    CONSTRAINT engine_samples_cached_tokens_check CHECK ((cached_tokens >= 0)),
+    CONSTRAINT engine_samples_generation_tokens_check CHECK ((generation_tokens >= 0)),
+    CONSTRAINT engine_samples_gpu_hour_picousd_check CHECK ((gpu_hour_picousd >= 0)),
+    CONSTRAINT engine_samples_gpus_check CHECK ((gpus >= 0)),
+    CONSTRAINT engine_samples_kv_cache_usage_check CHECK (((kv_cache_usage >= (0)::numeric) AND (kv_cache_usage <= (1)::numeric))),
+    CONSTRAINT engine_samples_preemptions_check CHECK ((preemptions >= 0)),
+    CONSTRAINT engine_samples_prefix_cache_hits_check CHECK ((prefix_cache_hits >= 0)),
+    CONSTRAINT engine_samples_prefix_cache_queries_check CHECK ((prefix_cache_queries >= 0)),
+    CONSTRAINT engine_samples_prompt_tokens_check CHECK ((prompt_tokens >= 0)),
+    CONSTRAINT engine_samples_queue_us_check CHECK ((queue_us >= 0)),
+    CONSTRAINT engine_samples_request_us_check CHECK ((request_us >= 0)),
+    CONSTRAINT engine_samples_requests_aborted_check CHECK ((requests_aborted >= 0)),
+    CONSTRAINT engine_samples_requests_finished_check CHECK ((requests_finished >= 0)),
+    CONSTRAINT engine_samples_running_check CHECK ((running >= 0)),
+    CONSTRAINT engine_samples_waiting_check CHECK ((waiting >= 0))
+);
+
+COMMENT ON TABLE raw.engine_samples IS 'One row per reading of an engine''s /metrics. Append-only; whole chunks are dropped when they are old.';
+COMMENT ON COLUMN raw.engine_samples.started_at IS 'When the engine''s process started, by its own word; null where it does not say.';
+COMMENT ON COLUMN raw.engine_samples.requests_finished IS 'However they ended, the aborted ones included.';
+COMMENT ON COLUMN raw.engine_samples.gpus IS 'GPUs of the engine and what one costs an hour are of then: a later change does not change the past.';
 
 CREATE TABLE raw.idempotent_answers (
     api_key_id bigint NOT NULL,
@@ -1575,6 +3201,48 @@ ALTER TABLE ONLY archive.daily_digests
 
 ALTER TABLE ONLY archive.files
     ADD CONSTRAINT files_pkey PRIMARY KEY (day, version);
+
+ALTER TABLE ONLY billing.certificates
+    ADD CONSTRAINT certificates_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY billing.certificates
+    ADD CONSTRAINT certificates_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY billing.invoice_lines
+    ADD CONSTRAINT invoice_lines_invoice_id_line_key_key UNIQUE (invoice_id, line_key);
+
+ALTER TABLE ONLY billing.invoice_lines
+    ADD CONSTRAINT invoice_lines_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY billing.invoice_lines
+    ADD CONSTRAINT invoice_lines_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_number_key UNIQUE (number);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY billing.numbers
+    ADD CONSTRAINT numbers_pkey PRIMARY KEY (kind);
+
+ALTER TABLE ONLY billing.tax_lines
+    ADD CONSTRAINT tax_lines_invoice_id_period_month_name_key UNIQUE (invoice_id, period_month, name);
+
+ALTER TABLE ONLY billing.tax_lines
+    ADD CONSTRAINT tax_lines_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY billing.tax_rates
+    ADD CONSTRAINT tax_rates_no_overlap EXCLUDE USING gist (region WITH =, name WITH =, months WITH &&);
+
+ALTER TABLE ONLY billing.tax_rates
+    ADD CONSTRAINT tax_rates_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY billing.tax_regions
+    ADD CONSTRAINT tax_regions_pkey PRIMARY KEY (org_id);
 
 ALTER TABLE ONLY control.alert_recipients
     ADD CONSTRAINT alert_recipients_pkey PRIMARY KEY (org_id);
@@ -1759,6 +3427,75 @@ ALTER TABLE ONLY control.webhooks
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY findings.forecast_backtests
+    ADD CONSTRAINT forecast_backtests_pkey PRIMARY KEY (org_id, days_ahead);
+
+ALTER TABLE ONLY findings.repricing_runs
+    ADD CONSTRAINT repricing_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY findings.repricing_runs
+    ADD CONSTRAINT repricing_runs_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_one_of_a_kind UNIQUE (org_id, kind, currency);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_credit_once_an_entry UNIQUE (entry_id, credit_id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_of_an_entry UNIQUE (entry_id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_public_id_is_unique UNIQUE (public_id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_one_an_account UNIQUE (transaction_id, account_id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_of_organization UNIQUE (org_id, id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reference_is_unique UNIQUE (reference);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reversed_once UNIQUE (reverses);
+
 ALTER TABLE ONLY marts.spend_forecast
     ADD CONSTRAINT spend_forecast_pkey PRIMARY KEY (org_id, day_utc);
 
@@ -1773,6 +3510,11 @@ ALTER TABLE ONLY raw.journal_positions
 
 CREATE INDEX daily_digests_day ON archive.daily_digests USING btree (day, sequence DESC);
 CREATE UNIQUE INDEX files_dropped ON archive.files USING btree (day) WHERE (dropped_at IS NOT NULL);
+CREATE INDEX certificates_invoice_id_idx ON billing.certificates USING btree (invoice_id, id);
+CREATE INDEX invoice_lines_month_idx ON billing.invoice_lines USING btree (org_id, period_month);
+CREATE UNIQUE INDEX invoices_one_draft ON billing.invoices USING btree (org_id, period_month) WHERE ((status = 'draft'::text) AND (purpose = ANY (ARRAY['month'::text, 'adjustments'::text])));
+CREATE UNIQUE INDEX invoices_one_of_a_month ON billing.invoices USING btree (org_id, period_month) WHERE ((status = 'final'::text) AND (purpose = 'month'::text));
+CREATE INDEX invoices_org_id_idx ON billing.invoices USING btree (org_id, period_month);
 CREATE INDEX api_keys_org_id_idx ON control.api_keys USING btree (org_id);
 CREATE INDEX api_keys_project_id_idx ON control.api_keys USING btree (org_id, project_id, id);
 CREATE INDEX api_keys_user_id_idx ON control.api_keys USING btree (user_id) WHERE (user_id IS NOT NULL);
@@ -1805,10 +3547,30 @@ CREATE INDEX sessions_user_id_idx ON control.sessions USING btree (user_id) WHER
 CREATE INDEX shadow_refusals_org_id_idx ON control.shadow_refusals USING btree (org_id, day);
 CREATE INDEX sql_logins_org_id_idx ON control.sql_logins USING btree (org_id, role_name);
 CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
+CREATE INDEX adjustments_org_id_idx ON findings.adjustments USING btree (org_id, period_month);
+CREATE UNIQUE INDEX anomalies_one_open ON findings.anomalies USING btree (api_key_id) WHERE (ended_at IS NULL);
+CREATE INDEX anomalies_org_id_idx ON findings.anomalies USING btree (org_id, started_at);
+CREATE INDEX allocations_credit_id ON ledger.allocations USING btree (credit_id, id);
+CREATE INDEX allocations_org_id ON ledger.allocations USING btree (org_id);
+CREATE INDEX credits_expiring ON ledger.credits USING btree (expires_at) WHERE (remaining_picousd > (0)::numeric);
+CREATE INDEX credits_open ON ledger.credits USING btree (org_id, expires_at, granted_at, id) WHERE (remaining_picousd > (0)::numeric);
+CREATE INDEX entries_account_id_id ON ledger.entries USING btree (account_id, id);
+CREATE INDEX transactions_recorded_xid ON ledger.transactions USING btree (recorded_xid);
+CREATE UNIQUE INDEX engine_samples_once ON raw.engine_samples USING btree (engine_id, sampled_at);
+CREATE INDEX engine_samples_recorded_xid_idx ON raw.engine_samples USING btree (recorded_xid);
+CREATE INDEX engine_samples_sampled_at_idx ON raw.engine_samples USING btree (sampled_at);
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
 CREATE TRIGGER only_added_to BEFORE DELETE OR UPDATE OR TRUNCATE ON archive.daily_digests FOR EACH STATEMENT EXECUTE FUNCTION archive.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON billing.certificates FOR EACH ROW EXECUTE FUNCTION billing.refuse_line_change();
+CREATE TRIGGER frozen BEFORE INSERT OR DELETE OR UPDATE ON billing.invoice_lines FOR EACH ROW EXECUTE FUNCTION billing.refuse_line_change();
+CREATE TRIGGER frozen BEFORE DELETE OR UPDATE ON billing.invoices FOR EACH ROW EXECUTE FUNCTION billing.refuse_invoice_change();
+CREATE TRIGGER frozen BEFORE INSERT OR DELETE OR UPDATE ON billing.tax_lines FOR EACH ROW EXECUTE FUNCTION billing.refuse_line_change();
+CREATE TRIGGER not_truncated BEFORE TRUNCATE ON billing.certificates FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_line_change();
+CREATE TRIGGER not_truncated BEFORE TRUNCATE ON billing.invoice_lines FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_line_change();
+CREATE TRIGGER not_truncated BEFORE TRUNCATE ON billing.invoices FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_invoice_change();
+CREATE TRIGGER not_truncated BEFORE TRUNCATE ON billing.tax_lines FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_line_change();
 CREATE TRIGGER announce_budget_alert AFTER INSERT ON control.budget_alerts FOR EACH ROW EXECUTE FUNCTION control.announce_budget_alert();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.discounts FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER announce_change AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON control.engines FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
@@ -1834,7 +3596,44 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.service_accounts FOR 
 CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEMENT EXECUTE FUNCTION control.announce_change();
 CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.adjustments FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.repricing_runs FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
+CREATE TRIGGER add_to_account AFTER INSERT ON ledger.entries FOR EACH ROW EXECUTE FUNCTION ledger.add_to_account();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.allocations FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.credits FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.entries FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transactions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.allocations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.credits DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.entries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE CONSTRAINT TRIGGER check_transaction AFTER INSERT ON ledger.transactions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_transaction();
+CREATE TRIGGER held_by_triggers BEFORE UPDATE ON ledger.accounts FOR EACH ROW EXECUTE FUNCTION ledger.refuse_other_change();
+CREATE TRIGGER held_by_triggers BEFORE UPDATE ON ledger.credits FOR EACH ROW EXECUTE FUNCTION ledger.refuse_other_change();
+CREATE TRIGGER take_from_credit AFTER INSERT ON ledger.allocations FOR EACH ROW EXECUTE FUNCTION ledger.take_from_credit();
+CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.engine_samples FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
+
+ALTER TABLE ONLY billing.certificates
+    ADD CONSTRAINT certificates_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoices(id);
+
+ALTER TABLE ONLY billing.invoice_lines
+    ADD CONSTRAINT invoice_lines_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoices(id);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_certificate_id_fkey FOREIGN KEY (certificate_id) REFERENCES billing.certificates(id);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_corrects_invoice_id_fkey FOREIGN KEY (corrects_invoice_id) REFERENCES billing.invoices(id);
+
+ALTER TABLE ONLY billing.invoices
+    ADD CONSTRAINT invoices_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY billing.tax_lines
+    ADD CONSTRAINT tax_lines_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoices(id);
+
+ALTER TABLE ONLY billing.tax_regions
+    ADD CONSTRAINT tax_regions_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
 ALTER TABLE ONLY control.alert_recipients
     ADD CONSTRAINT alert_recipients_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
@@ -1968,6 +3767,86 @@ ALTER TABLE ONLY control.volume_tiers
 ALTER TABLE ONLY control.webhooks
     ADD CONSTRAINT webhooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
 
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_model_id_fkey FOREIGN KEY (model_id) REFERENCES control.models(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY findings.adjustments
+    ADD CONSTRAINT adjustments_run_id_fkey FOREIGN KEY (run_id) REFERENCES findings.repricing_runs(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES control.api_keys(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY findings.anomalies
+    ADD CONSTRAINT anomalies_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY findings.forecast_backtests
+    ADD CONSTRAINT forecast_backtests_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.accounts
+    ADD CONSTRAINT accounts_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_credit FOREIGN KEY (org_id, credit_id) REFERENCES ledger.credits(org_id, id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_entry FOREIGN KEY (org_id, entry_id) REFERENCES ledger.entries(org_id, id);
+
+ALTER TABLE ONLY ledger.allocations
+    ADD CONSTRAINT allocations_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_entry FOREIGN KEY (org_id, entry_id) REFERENCES ledger.entries(org_id, id);
+
+ALTER TABLE ONLY ledger.credits
+    ADD CONSTRAINT credits_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_account FOREIGN KEY (org_id, account_id) REFERENCES ledger.accounts(org_id, id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.entries
+    ADD CONSTRAINT entries_transaction FOREIGN KEY (org_id, transaction_id) REFERENCES ledger.transactions(org_id, id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY ledger.transactions
+    ADD CONSTRAINT transactions_reverses_fkey FOREIGN KEY (reverses) REFERENCES ledger.transactions(id);
+
+ALTER TABLE billing.certificates ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing.invoice_lines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing.invoices ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY management_rows ON billing.certificates FOR SELECT TO inferhouse_management USING ((EXISTS ( SELECT
+   FROM billing.invoices i
+  WHERE (i.id = certificates.invoice_id))));
+
+CREATE POLICY management_rows ON billing.invoice_lines TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
+CREATE POLICY management_rows ON billing.invoices TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
+CREATE POLICY management_rows ON billing.tax_lines FOR SELECT TO inferhouse_management USING ((EXISTS ( SELECT
+   FROM billing.invoices i
+  WHERE (i.id = tax_lines.invoice_id))));
+
+CREATE POLICY management_rows ON billing.tax_regions TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id)))) WITH CHECK (( SELECT control.sees_platform() AS sees_platform));
+CREATE POLICY services_rows ON billing.certificates FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON billing.invoice_lines FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON billing.invoices FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON billing.tax_lines FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON billing.tax_regions FOR SELECT TO inferhouse_transform USING (true);
+
+ALTER TABLE billing.tax_lines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing.tax_regions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.alert_recipients ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.audit_log ENABLE ROW LEVEL SECURITY;
@@ -2047,6 +3926,23 @@ ALTER TABLE control.shadow_refusals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.sql_logins ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.volume_tiers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.webhooks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.allocations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.credits ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger.entries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY management_rows ON ledger.accounts FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.allocations FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.credits FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.entries FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY management_rows ON ledger.transactions FOR SELECT TO inferhouse_management USING ((( SELECT control.sees_platform() AS sees_platform) OR (org_id = ( SELECT control.current_org_id() AS current_org_id))));
+CREATE POLICY services_rows ON ledger.accounts FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.allocations FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.credits FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.entries FOR SELECT TO inferhouse_transform USING (true);
+CREATE POLICY services_rows ON ledger.transactions FOR SELECT TO inferhouse_transform USING (true);
+
+ALTER TABLE ledger.transactions ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform_rows ON marts.spend_forecast FOR SELECT TO inferhouse_platform USING (true);
 
@@ -2056,12 +3952,17 @@ CREATE POLICY tenant_rows ON marts.spend_forecast FOR SELECT TO inferhouse_porta
 
 GRANT USAGE ON SCHEMA archive TO inferhouse_transform;
 GRANT USAGE ON SCHEMA archive TO inferhouse_management;
+GRANT USAGE ON SCHEMA billing TO inferhouse_management;
+GRANT USAGE ON SCHEMA billing TO inferhouse_transform;
 GRANT USAGE ON SCHEMA control TO inferhouse_router;
 GRANT USAGE ON SCHEMA control TO inferhouse_management;
 GRANT USAGE ON SCHEMA control TO inferhouse_transform;
 GRANT USAGE ON SCHEMA control TO inferhouse_portal;
 GRANT USAGE ON SCHEMA control TO inferhouse_platform;
 GRANT USAGE ON SCHEMA control TO inferhouse_tenant;
+GRANT USAGE ON SCHEMA findings TO inferhouse_transform;
+GRANT USAGE ON SCHEMA ledger TO inferhouse_management;
+GRANT USAGE ON SCHEMA ledger TO inferhouse_transform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_portal;
 GRANT USAGE ON SCHEMA marts TO inferhouse_platform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_tenant;
@@ -2089,6 +3990,70 @@ GRANT ALL ON FUNCTION archive.require_all_days() TO inferhouse_transform;
 REVOKE ALL ON FUNCTION archive.restore_day(for_day date) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION archive.restore_day(for_day date) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.add_adjustments(to_invoices bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.add_month(to_invoices bigint[]) FROM PUBLIC;
+
+GRANT SELECT ON TABLE billing.invoices TO inferhouse_management;
+GRANT SELECT ON TABLE billing.invoices TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.apply_credits(own billing.invoices, at_time timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.certify(of_invoice text, digest_checked bytea, has_passed boolean, found jsonb, by_whom text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.certify(of_invoice text, digest_checked bytea, has_passed boolean, found jsonb, by_whom text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.check_line(of_line text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.check_line(of_line text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION billing.check_reach(for_org_id bigint, writes boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.credit_invoice(of_invoice text, off numeric, why text, by_whom text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.credit_invoice(of_invoice text, off numeric, why text, by_whom text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION billing.digest_of(of_invoice bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.digest_of(of_invoice bigint) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.digest_rows(of_invoices bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.draft_invoices(month date, by_whom text, only_org_id bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.draft_invoices(month date, by_whom text, only_org_id bigint) TO inferhouse_management;
+GRANT ALL ON FUNCTION billing.draft_invoices(month date, by_whom text, only_org_id bigint) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.finalize_invoice(of_invoice text, by_whom text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.finalize_invoice(of_invoice text, by_whom text) TO inferhouse_management;
+GRANT ALL ON FUNCTION billing.finalize_invoice(of_invoice text, by_whom text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.finish_correction(made_id bigint, by_whom text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.frozen_query(of_invoice bigint, kind text, query text, after_xid xid8, to_xid xid8) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.lock_invoice(of_invoice text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.months_frozen(for_org_id bigint) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.months_frozen(for_org_id bigint) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.next_number(of_kind text, at_time timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.obstacle(own billing.invoices) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.obstacle(own billing.invoices) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION billing.rows_of_line(of_line text, after_at timestamp with time zone, after_request uuid, after_attempt integer, rows_max integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.rows_of_line(of_line text, after_at timestamp with time zone, after_request uuid, after_attempt integer, rows_max integer) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION billing.total_up(of_invoices bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.void_invoice(of_invoice text, why text, by_whom text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION billing.void_invoice(of_invoice text, why text, by_whom text) TO inferhouse_management;
 
 REVOKE ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) FROM PUBLIC;
 
@@ -2118,6 +4083,15 @@ REVOKE ALL ON FUNCTION control.note_budget_alerts() FROM PUBLIC;
 GRANT ALL ON FUNCTION control.note_budget_alerts() TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION control.note_budget_alerts_as_of(as_of timestamp with time zone) FROM PUBLIC;
+
+GRANT SELECT ON TABLE control.prices TO inferhouse_router;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
+GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION control.preview_price(version control.prices, since timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.preview_price(version control.prices, since timestamp with time zone) TO inferhouse_management;
+
 REVOKE ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about jsonb, once text, only_webhook_id bigint) TO inferhouse_management;
@@ -2126,8 +4100,76 @@ GRANT ALL ON FUNCTION control.put_event(for_org_id bigint, type_of text, about j
 REVOKE ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, verifier text) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION ledger.account(for_org_id bigint, kind_of text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.add_to_account() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.check_transaction() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) TO inferhouse_management;
+GRANT ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.expire_credits(as_of timestamp with time zone, credits_max integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.expire_credits(as_of timestamp with time zone, credits_max integer) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) TO inferhouse_management;
+GRANT ALL ON FUNCTION ledger.give_back(reference text, why text, author_of text) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.grant_credit(for_org_id bigint, amount numeric, kind_of text, expires timestamp with time zone, why text, author_of text, of_reference text, at timestamp with time zone) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION ledger.known(for_org_id bigint, kind_of text, of_reference text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.lock_wallet(for_org_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.move_out(for_org_id bigint, kind_of text, into_account text, of_reference text, why text, author_of text, at timestamp with time zone, credit_ids bigint[], amounts numeric[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.refuse_other_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.take_from_credit() FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, author_of text, at timestamp with time zone) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.add_buckets(histogram bigint[], buckets smallint[], bucket_requests bigint[]) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.add_histograms(one bigint[], other bigint[]) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.latency_us_at(histogram bigint[], share double precision) TO inferhouse_tenant;
+
+REVOKE ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) TO inferhouse_transform;
 GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
 GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_management;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_transform;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_portal;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_platform;
+GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_tenant;
 GRANT SELECT ON TABLE archive.files TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.files TO inferhouse_management;
 GRANT INSERT(day) ON TABLE archive.files TO inferhouse_transform;
@@ -2144,6 +4186,16 @@ GRANT SELECT ON TABLE archive.absent_days TO inferhouse_management;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE ON TABLE archive.incoming_rows TO inferhouse_transform;
+GRANT SELECT ON TABLE billing.certificates TO inferhouse_management;
+GRANT SELECT ON TABLE billing.certificates TO inferhouse_transform;
+GRANT SELECT ON TABLE billing.invoice_lines TO inferhouse_management;
+GRANT SELECT ON TABLE billing.invoice_lines TO inferhouse_transform;
+GRANT SELECT ON TABLE billing.tax_lines TO inferhouse_management;
+GRANT SELECT ON TABLE billing.tax_lines TO inferhouse_transform;
+GRANT SELECT,INSERT ON TABLE billing.tax_rates TO inferhouse_management;
+GRANT SELECT ON TABLE billing.tax_rates TO inferhouse_transform;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE billing.tax_regions TO inferhouse_management;
+GRANT SELECT ON TABLE billing.tax_regions TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.alert_recipients TO inferhouse_management;
 GRANT SELECT ON TABLE control.api_keys TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.api_keys TO inferhouse_management;
@@ -2166,6 +4218,7 @@ GRANT SELECT,INSERT ON TABLE control.budget_alerts TO inferhouse_router;
 GRANT USAGE ON SEQUENCE control.budget_alerts_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE control.budgets TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.budgets TO inferhouse_management;
+GRANT SELECT ON TABLE control.budgets TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.budgets_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.device_logins TO inferhouse_management;
 GRANT USAGE ON SEQUENCE control.device_logins_id_seq TO inferhouse_management;
@@ -2183,6 +4236,8 @@ GRANT SELECT(enabled) ON TABLE control.engines TO inferhouse_transform;
 GRANT SELECT(created_at) ON TABLE control.engines TO inferhouse_transform;
 GRANT UPDATE(canary_stopped_at) ON TABLE control.engines TO inferhouse_router;
 GRANT UPDATE(canary_stopped_why) ON TABLE control.engines TO inferhouse_router;
+GRANT SELECT(gpus) ON TABLE control.engines TO inferhouse_transform;
+GRANT SELECT(gpu_hour_picousd) ON TABLE control.engines TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.engines_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.idempotent_answers TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.invites TO inferhouse_management;
@@ -2201,8 +4256,11 @@ GRANT USAGE ON SEQUENCE control.models_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.oidc_logins TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.org_members TO inferhouse_management;
 GRANT SELECT(org_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(org_id) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT(user_id) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(user_id) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT(role) ON TABLE control.org_members TO inferhouse_router;
+GRANT SELECT(role) ON TABLE control.org_members TO inferhouse_transform;
 GRANT SELECT ON TABLE control.organizations TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.organizations TO inferhouse_management;
 GRANT SELECT(id) ON TABLE control.organizations TO inferhouse_transform;
@@ -2230,9 +4288,6 @@ GRANT USAGE ON SEQUENCE control.outbox_deliveries_id_seq TO inferhouse_managemen
 GRANT SELECT ON TABLE control.outbox_events TO inferhouse_management;
 GRANT SELECT,DELETE ON TABLE control.outbox_events TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.outbox_events_id_seq TO inferhouse_management;
-GRANT SELECT ON TABLE control.prices TO inferhouse_router;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.prices TO inferhouse_management;
-GRANT SELECT ON TABLE control.prices TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.prices_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.project_members TO inferhouse_management;
 GRANT SELECT ON TABLE control.projects TO inferhouse_router;
@@ -2264,9 +4319,24 @@ GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
+GRANT SELECT,INSERT ON TABLE findings.adjustments TO inferhouse_transform;
+GRANT SELECT,INSERT,UPDATE ON TABLE findings.anomalies TO inferhouse_transform;
+GRANT SELECT,INSERT,DELETE ON TABLE findings.forecast_backtests TO inferhouse_transform;
+GRANT SELECT,INSERT ON TABLE findings.repricing_runs TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.accounts TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.accounts TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.allocations TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.allocations TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.credits TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.credits TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.entries TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.entries TO inferhouse_transform;
+GRANT SELECT ON TABLE ledger.transactions TO inferhouse_management;
+GRANT SELECT ON TABLE ledger.transactions TO inferhouse_transform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_portal;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_platform;
 GRANT SELECT ON TABLE marts.spend_forecast TO inferhouse_tenant;
+GRANT SELECT,INSERT ON TABLE raw.engine_samples TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.idempotent_answers TO inferhouse_router;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE raw.journal_positions TO inferhouse_router;
 GRANT SELECT ON TABLE raw.journal_positions TO inferhouse_management;
@@ -2277,4 +4347,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SEL
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_platform;
 ALTER DEFAULT PRIVILEGES FOR ROLE inferhouse_transform IN SCHEMA marts GRANT SELECT ON TABLES TO inferhouse_tenant;
 
+-- Hypertable raw.engine_samples: by sampled_at, a chunk every 7 days.
 -- Hypertable raw.usage_events: by started_at, a chunk every 1 day.

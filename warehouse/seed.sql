@@ -11,7 +11,7 @@ insert into control.prices (model_id, input_picousd, cached_input_picousd, outpu
 select m.id, %(input_picousd)s, %(cached_input_picousd)s, %(output_picousd)s, tstzrange('2020-01-01 00:00+00', null), 'catalogue'
 from control.models as m
 where m.name = %(name)s
-    and not exists (select from control.prices as p where p.model_id = m.id and p.org_id is null)
+    and not exists (select from control.prices as p where p.model_id = m.id and p.org_id is null and p.priority = 0)
 
 -- name: put_engine
 insert into control.engines (name, kind, base_url, model_id)

@@ -1,13 +1,13 @@
 """For platform admins: every organization's month, and the engines."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
 from dashboards.api import ApiRefused, ApiUnreachable
 from dashboards.app_pages.frame import REFRESH_S, REFRESH_SLOWLY_S, api_is_away, columns, explained, require_platform_admin
-from dashboards.loaders import load_organizations
-from dashboards.views.engines import engines_table
+from dashboards.loaders import load_engines, load_organizations
+from dashboards.views.engines import counters_table, engines_table
 from dashboards.views.usage import COST, COUNTS, organizations_table
 
 
@@ -31,6 +31,19 @@ def _engines() -> None:
 
 
 @st.fragment(run_every=REFRESH_SLOWLY_S)
+def _counters() -> None:
+    frame = require_platform_admin()
+    st.subheader("Engines by their own counters, latest hour")
+    with explained():
+        hours = load_engines(frame.settings, datetime.now(UTC) - timedelta(days=1))
+        if hours.empty:
+            st.info("No engine has been read in the last day.")
+            return
+        table = counters_table(hours, frame.organization.zone)
+        st.dataframe(table, hide_index=True, key="counters_table", column_config=columns(["Restarts"]))
+
+
+@st.fragment(run_every=REFRESH_SLOWLY_S)
 def _organizations() -> None:
     frame = require_platform_admin()
     st.subheader("Organizations, this month (UTC)")
@@ -45,4 +58,5 @@ def _organizations() -> None:
 
 st.header("Platform")
 _engines()
+_counters()
 _organizations()

@@ -15,16 +15,17 @@ def count(number: object) -> str:
 
 
 def money(picousd: object) -> str:
-    """Exact USD: `$0.0000123`, `$1,204.50`; a dash where there is no price."""
+    """Exact USD: `$0.0000123`, `$1,204.50`, `-$2.00`; a dash where there is no price."""
     if picousd is None or pd.isna(picousd):
         return "—"
-    whole, _, decimals = usd(int(Decimal(str(picousd)))).partition(".")
-    return f"${int(whole):,}.{decimals}"
+    amount = int(Decimal(str(picousd)))
+    whole, _, decimals = usd(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals}"
 
 
 def dollars(amount: Decimal) -> str:
     """An amount of an invoice, in cents: `$1,204.50`."""
-    return f"${amount:,.2f}"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
 
 
 def milliseconds(microseconds: object) -> str:

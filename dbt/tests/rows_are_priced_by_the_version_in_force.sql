@@ -7,7 +7,12 @@ with compared as (
     select event.*
     from {{ ref('stg_router__usage_events') }} as event
     where
-        event.started_at >= (select max(daily.last_started_at) - interval '2 days' from {{ ref('usage_daily') }} as daily)
+        event.started_at >= (
+            -- A row from a clock that is ahead must not make the last two days those of the future.
+            select max(daily.last_started_at) - interval '2 days'
+            from {{ ref('usage_daily') }} as daily
+            where daily.last_started_at <= now()
+        )
         and event.price_id is not null
 )
 

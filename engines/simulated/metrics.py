@@ -1,5 +1,6 @@
 """Counters under vLLM's names, printed as Prometheus text. Names, labels and buckets as vLLM 0.32 has them."""
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -40,6 +41,7 @@ class Metrics:
 
     def __init__(self, model: str) -> None:
         self._model = model.replace("\\", r"\\").replace('"', r"\"")
+        self.started_s = time.time()
         self.running = 0
         self.waiting = 0
         self.held_tokens = 0
@@ -68,7 +70,10 @@ class Metrics:
             "vllm:prefix_cache_queries": self.prompt_tokens,
             "vllm:prefix_cache_hits": self.cached_tokens,
             "vllm:generation_tokens": self.generation_tokens,
+            "vllm:num_preemptions": 0,
         }
+        yield "# TYPE process_start_time_seconds gauge"
+        yield f"process_start_time_seconds {self.started_s:.2f}"
         for name, value in gauges.items():
             yield f"# TYPE {name} gauge"
             yield f'{name}{{engine="0",model_name="{self._model}"}} {float(value)}'

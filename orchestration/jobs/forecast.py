@@ -10,13 +10,19 @@ from datetime import date, timedelta
 
 import polars as pl
 
-DAYS_AHEAD = 14
+DAYS_AHEAD = 35  # to the end of any budget's month
+TESTED_DAYS_AHEAD = 14
 WEEKDAYS_MEANT = 4
 BACKTEST_DAYS = 56
 ERRORS_MIN = 7  # fewer errors say nothing about the next one
 INTERVAL_SHARE = 0.8
+HISTORY_MIN_DAYS = 14  # a forecast from less is shown, with a wide interval, but is not tested
 
 DAILY_SCHEMA = {"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}
+BACKTEST_SCHEMA = {
+    "org_id": pl.Int64, "days_ahead": pl.Int32, "forecasts": pl.Int32, "first_day": pl.Date, "last_day": pl.Date,
+    "error_share": pl.Float64, "naive_error_share": pl.Float64, "coverage": pl.Float64, "interval_share": pl.Float64,
+}  # fmt: skip
 SCHEMA = {
     "org_id": pl.Int64,
     "day_utc": pl.Date,
@@ -27,12 +33,12 @@ SCHEMA = {
 }
 
 
-def spend_forecast(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
+def spend_forecast(daily: pl.LazyFrame, today: date, days_ahead: int = DAYS_AHEAD) -> pl.LazyFrame:
     """Expected spend of today and the days after it.
 
     Args: daily: (org_id, day_utc, cost_picousd), one row per organization and day with usage.  today: the UTC day that is
         not over yet; it and later days are not used.
-    Returns: as SCHEMA, DAYS_AHEAD rows per organization that has any day before today.
+    Returns: as SCHEMA, `days_ahead` rows per organization that has any day before today.
     """
     history = _without_gaps(daily.filter(pl.col("day_utc") < today), today)
     spans = history.group_by("org_id").agg(
@@ -40,7 +46,7 @@ def spend_forecast(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
         first_day=pl.col("day_utc").min(),
         largest=pl.col("cost_picousd").max(),
     )
-    ahead = pl.LazyFrame({"day_utc": [today + timedelta(days=n) for n in range(DAYS_AHEAD)]}, schema={"day_utc": pl.Date})
+    ahead = pl.LazyFrame({"day_utc": [today + timedelta(days=n) for n in range(days_ahead)]}, schema={"day_utc": pl.Date})
     future = spans.select("org_id").join(ahead, how="cross").with_columns(origin=pl.lit(today))
     past = (
         history.join(spans.select("org_id", "first_day"), on="org_id")
@@ -76,6 +82,60 @@ def spend_forecast(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
     )
 
 
+def backtest(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
+    """How far `spend_forecast` would have been off on the days before today, had it been asked on each of them.
+
+    Rolling origins: each of the last BACKTEST_DAYS days forecasts the TESTED_DAYS_AHEAD that begin with it, from the days
+    before it alone, with the interval that it would have shown. Origins with less than HISTORY_MIN_DAYS of history are left out.
+    Args: as `spend_forecast`.
+    Returns: as BACKTEST_SCHEMA, one row per organization and days ahead, 1 being the origin itself; error shares are null
+        where nothing was spent. Naive: as on the same weekday of the last week that is known.
+    """
+    history = _without_gaps(daily.filter(pl.col("day_utc") < today), today).collect().lazy()
+    first = history.group_by("org_id").agg(first_day=pl.col("day_utc").min()).collect()
+    told = []
+    for back in range(BACKTEST_DAYS, 0, -1):
+        origin = today - timedelta(days=back)
+        old = first.filter(pl.col("first_day") <= origin - timedelta(days=HISTORY_MIN_DAYS)).lazy().select("org_id")
+        known = history.join(old, on="org_id", how="semi")
+        told.append(spend_forecast(known, origin, TESTED_DAYS_AHEAD).with_columns(origin=pl.lit(origin)))
+    actual = history.select("org_id", "day_utc", actual="cost_picousd")
+    ahead = (pl.col("day_utc") - pl.col("origin")).dt.total_days()
+    return (
+        pl.concat(pl.collect_all(told))
+        .lazy()
+        .with_columns(
+            days_ahead=(ahead + 1).cast(pl.Int32),
+            # Days past the first week are as the last known one too.
+            naive_day=pl.col("day_utc") - pl.duration(days=(ahead // 7 + 1) * 7),
+        )
+        .join(actual, on=["org_id", "day_utc"])
+        .join(actual.rename({"day_utc": "naive_day", "actual": "naive"}), on=["org_id", "naive_day"])
+        .with_columns(
+            error=(pl.col("cost_picousd") - pl.col("actual")).abs(),
+            naive_error=(pl.col("naive") - pl.col("actual")).abs(),
+            within=pl.col("actual").is_between("cost_picousd_low", "cost_picousd_high"),
+        )
+        .group_by("org_id", "days_ahead")
+        .agg(
+            forecasts=pl.len().cast(pl.Int32),
+            first_day=pl.col("day_utc").min(),
+            last_day=pl.col("day_utc").max(),
+            error_share=_share(pl.col("error").sum()),
+            naive_error_share=_share(pl.col("naive_error").sum()),
+            coverage=pl.col("within").mean(),
+            interval_share=pl.lit(INTERVAL_SHARE),
+        )
+        .sort("org_id", "days_ahead")
+    )
+
+
+def _share(errors: pl.Expr) -> pl.Expr:
+    """Of what was spent. A float: an error is no money."""
+    spent = pl.col("actual").sum()
+    return pl.when(spent > 0).then(errors.cast(pl.Float64) / spent.cast(pl.Float64))
+
+
 def _without_gaps(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
     """A day without usage cost nothing; it is not missing."""
     days = (
@@ -109,6 +169,9 @@ def _expected(questions: pl.LazyFrame, history: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _quantile(values: pl.Expr, share: float) -> pl.Expr:
-    """Nearest rank, as PostgreSQL's percentile_disc: always a value that occurred."""
-    rank = (values.len() * share).ceil().cast(pl.Int64) - 1
+    """Of so many values the one that so large a share of the *next* ones is not above: rank (n + 1) x share, at most n.
+
+    Source: split conformal prediction; with n x share, four in five of few past errors cover less than that of those to come.
+    """
+    rank = ((values.len() + 1) * share).ceil().cast(pl.Int64).clip(upper_bound=values.len().cast(pl.Int64)) - 1
     return values.sort().get(rank)

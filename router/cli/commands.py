@@ -11,7 +11,7 @@ from router.cli.context import Context
 from router.cli.operation import Field, Operation
 from router.cli.output import Format
 
-_TYPES: Mapping[str, Any] = {"flag": bool, "texts": list[str], "numbers": list[str], "roles": list[str], "stages": list[str]}
+_TYPES: Mapping[str, Any] = {"flag": bool} | dict.fromkeys(("texts", "numbers", "roles", "stages", "pairs"), list[str])
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="table, json or csv.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="At most so many; without it, all.")]

@@ -53,10 +53,6 @@ WEBHOOK = (
     Field("event_types", "A type that it is told of; repeat it for more. Without: all.", "texts", option="event", can_clear=True),
     Field("enabled", "Whether it is told of anything.", "boolean"),
 )
-PRICES = tuple(
-    Field(f"{kind}_usd_per_million", f"USD for a million {said} tokens, as 0.25.", required=True, option=f"{kind}_usd")
-    for kind, said in (("input", "input"), ("cached_input", "cached input"), ("output", "output"))
-)
 REPORT = (
     Field("start_time", "From: a date, a time, or -7d.", "instant", required=True, option="from"),
     Field("end_time", "Until, not part of it; without it, now.", "instant", option="until"),
@@ -91,5 +87,7 @@ ROUTING = (
     Field(
         "canary_percent", "Share of the model's requests on trial; said again, a stopped trial goes on.", "number", can_clear=True
     ),
+    Field("gpus", "GPUs that it runs on, all nodes together.", "number"),
+    Field("gpu_hour_usd", "USD that one of them costs an hour, from now on."),
 )
 CODE = Field("code", "A code of the authenticator.", required=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import commands, declare, doctor, login, output, programs
+from router.cli import commands, declare, doctor, invoice_files, login, output, programs
 from router.cli.client import ApiError, Unreachable
 from router.cli.config import ConfigError
 from router.cli.context import Context, NotSignedIn, Refused
@@ -34,13 +34,16 @@ _NOUNS = {
     "alias": "Your organization's own names for models.",
     "audit": "Who changed what, and whether the log is whole.",
     "budget": "What may be spent.",
+    "credit": "What invoices can be paid with.",
     "demo": "Something to look at.",
     "webhook": "Where events are sent.",
     "alert": "What the organization was told of.",
     "alert-recipients": "Who gets mail of it.",
     "delivery": "What came of each event at each receiver.",
+    "discount": "What organizations do not pay of their lines.",
     "engine": "What answers requests.",
     "invite": "Invite people.",
+    "invoice": "What was invoiced, and how a month becomes an invoice.",
     "key": "Keys of projects, for inference.",
     "limit": "How fast it may go.",
     "member": "People of a project.",
@@ -53,6 +56,8 @@ _NOUNS = {
     "service-account": "Accounts that outlive people.",
     "session": "Where you are signed in.",
     "sql-access": "Read-only SQL logins.",
+    "tax": "Taxes on invoices.",
+    "volume-tier": "What costs less above a quantity of a month.",
     "user": "People of the organization.",
 }
 
@@ -90,6 +95,11 @@ def _assemble() -> None:
             app.command(operation.noun, help=operation.help)(commands.command(operation))
             continue
         _group(groups, operation.noun).command(operation.verb, help=operation.help)(commands.command(operation))
+    groups["invoice"].command("pdf")(invoice_files.pdf)
+    groups["invoice"].command("csv")(invoice_files.csv)
+    explained = typer.Typer(no_args_is_help=True)
+    explained.command("invoice-line")(invoice_files.invoice_line)
+    app.add_typer(explained, name="explain", help="Where a figure comes from.")
     for program in programs.PROGRAMS:
         group, name = (_group(groups, program.noun), program.verb) if program.verb else (app, program.noun)
         group.command(name, help=program.help, context_settings=programs.SETTINGS)(programs.command(program))

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
-Type = Literal["text", "number", "flag", "instant", "texts", "numbers", "roles", "boolean", "stages"]
+Type = Literal["text", "number", "flag", "instant", "texts", "numbers", "roles", "boolean", "stages", "pairs"]
 """`instant`: Unix seconds, typed as a date, a time or +30d. `texts`, `numbers`: an option that may be repeated. `roles`:
-PROJECT:ROLE, repeated. `stages`: MODEL=WEIGHT,MODEL=WEIGHT, repeated."""
+PROJECT:ROLE, repeated. `stages`: MODEL=WEIGHT,MODEL=WEIGHT, repeated. `pairs`: NAME=VALUE, repeated."""
 
 NULL = object()
 """A value that is sent as null: it takes away what is there. None is not sent at all."""

@@ -3,6 +3,7 @@
 A test compares this table with the routes, so that nothing of the API is missing here.
 """
 
+from router.cli.credit_operations import CREDITS
 from router.cli.fields import (
     ALERTS,
     CAPS,
@@ -17,7 +18,6 @@ from router.cli.fields import (
     NAME,
     NEW_NAME,
     ORG_ROLES,
-    PRICES,
     PROJECT_ROLE,
     RAISE,
     RATES,
@@ -41,6 +41,8 @@ from router.cli.operation import get_ as _get
 from router.cli.operation import list_ as _list
 from router.cli.operation import post_ as _post
 from router.cli.operation import update_ as _update
+from router.cli.operations_billing import BILLING
+from router.cli.price_book import PRICE_BOOK
 
 _P, _O = "/organization/projects/{project_id}", "/organization"
 _KEYS, _ACCOUNTS, _MEMBERS = f"{_P}/api_keys", f"{_P}/service_accounts", f"{_P}/users"
@@ -318,36 +320,8 @@ OPERATIONS: tuple[Operation, ...] = (
     _post(
         "engine", "disable", "/platform/engines/{engine_id}/disable", "It gets no new requests.", destroys="send nothing more to"
     ),
-    _list(
-        "price",
-        "/platform/prices",
-        "Price versions, for platform admins.",
-        Field("model", "Only of this model."),
-        Field("organization", "An id, or `list` for list prices."),
-        Field("at", "Only what is in force then.", "instant"),
-        columns="id model organization input_usd_per_million cached_input_usd_per_million output_usd_per_million effective_from "
-        "effective_until",
-    ),
-    _create(
-        "price",
-        "/platform/prices",
-        "A new price from an instant on; what was billed stays.",
-        Field("model", "For this model.", required=True),
-        Field("organization", "Only for this one; without it, list price.", option="for"),
-        *PRICES,
-        Field("effective_from", "From; without it, now.", "instant", option="from"),
-        Field("effective_until", "Until.", "instant", option="until"),
-        Field("reason", "Why, for the audit log.", required=True),
-    ),
-    _get("price", "/platform/prices/{price_id}"),
-    _delete(
-        "price",
-        "delete",
-        "/platform/prices/{price_id}",
-        "Take back a price that is not in force yet.",
-        "take back",
-        Field("extend_before", "The price before goes on.", "flag", option="extend-before"),
-    ),
+    *BILLING,
+    *PRICE_BOOK,
     _list(
         "budget",
         f"{_O}/budgets",
@@ -370,6 +344,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("budget", f"{_O}/budgets/{{budget_id}}"),
     _update("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, *RAISE, MODE, ALERTS),
     _delete("budget", "delete", f"{_O}/budgets/{{budget_id}}", "Take a budget away.", "delete"),
+    *CREDITS,
     _list("webhook", f"{_O}/webhooks", "Where events are sent.", columns="id name url event_types enabled"),
     _create(
         "webhook",

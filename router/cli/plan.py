@@ -112,7 +112,7 @@ class Planner:
             rows = [
                 row
                 for row in self._client.price.list(model=wanted["model"], organization=organization or "list")
-                if row["effective_until"] is None
+                if row["effective_until"] is None and not row["priority"]
             ]
             known = rows[-1] if rows else {}
             amounts = {name: value for name, value in wanted.items() if name.endswith("_usd_per_million")}

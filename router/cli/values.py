@@ -77,6 +77,16 @@ def _share(field: Field, said: str) -> dict[str, Any]:
     return {"model": model, "weight": _number(field, weight) if equals else 1}
 
 
+def _pairs(_: Field, said: list[str]) -> dict[str, str]:
+    found = {}
+    for part in said:
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise ValueError(f"NAME=VALUE is wanted, not {part!r}")
+        found[name] = value
+    return found
+
+
 _READINGS: Mapping[str, Callable[[Field, Any], Any]] = {
     "instant": _instant,
     "number": _number,
@@ -84,4 +94,5 @@ _READINGS: Mapping[str, Callable[[Field, Any], Any]] = {
     "boolean": _boolean,
     "roles": _roles,
     "stages": _stages,
+    "pairs": _pairs,
 }

@@ -168,9 +168,9 @@ class MeteredEndpoint:
         row = request.row()
         row.model_id, row.engine_id = model.id, engine.id
         row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
-        price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        prices = shared.catalogue.prices_for(model.id, row.org_id, request.started_at, request.endpoint, request.tags)
         request.exchange = Exchange(
-            shared, self._shape, call, engine, connection, row, request.started_us, model, price, request.client,
+            shared, self._shape, call, engine, connection, row, request.started_us, model, prices, request.client,
             request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
         )  # fmt: skip
         return request.exchange
@@ -188,12 +188,13 @@ class MeteredEndpoint:
         if hold is not None:
             shared.reservations.settle(hold)
             request.hold = None
-        price = shared.catalogue.price(model.id, request.caller.org_id, request.started_at)
+        org_id = request.caller.org_id
+        prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
         cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
-        most = bounds(call, body_bytes, model, price, cap)
+        most = bounds(call, body_bytes, model, prices, cap)
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
-            most = bounds(call, body_bytes, model, price, cap)
+            most = bounds(call, body_bytes, model, prices, cap)
         request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
             with request.waiting():

@@ -4,6 +4,7 @@ The order is what makes rows exact (DESIGN 2.4): the open record is written befo
 the close record is on the disk before the client has the last byte of the answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -102,7 +103,7 @@ class Exchange:
     row: UsageEvent
     started_us: int
     model: Model
-    price: Price | None
+    prices: Sequence[Price]
     client: ClientCall
     caller: Caller
     claim: Claim | None
@@ -342,7 +343,7 @@ class Exchange:
         row.status, row.http_status, row.error_code = status, http_status, error_code
         row.duration_us = monotonic_us() - self.started_us
         row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
-        charging.apply(row, self.price)
+        charging.apply(row, self.prices)
         self.shared.reservations.settle_row(self.hold, self.caller, row)
         self.shared.sink.close(self.attempt)
         self.shared.count(row)

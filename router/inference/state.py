@@ -202,7 +202,7 @@ class InferenceState:
     async def _bury(self) -> None:
         """What routers that died held is free as soon as what they had answered is in the database."""
         await self.sink.replayed.wait()
-        await self.reservations.accounts.bury(self.sink.lives_before)
+        await self.reservations.accounts.bury(self.sink.lives_before, self.sink.orgs_before)
         while True:
             with contextlib.suppress(OSError):  # a full disk, which is no reason to stop
                 self.sink.buried()

@@ -72,6 +72,8 @@ class UsageSink:
         self._recovered += [(slot, recover(slot.directory)) for slot in claim_orphans(root)]
         self.lives_before = [before for slot, _ in self._recovered for before in _read_lives(slot)]
         """Workers that died, and whose rows are in the database once `replayed` is set."""
+        self.orgs_before: set[int] = set()
+        """Whose rows these were, as far as they have been written."""
         self.replayed = asyncio.Event()
         self._life = life
         self._worker_name = worker_name
@@ -235,6 +237,7 @@ class UsageSink:
                     rows.append(row)
                 else:
                     self._set_aside(row, slot, "no row of any version before this one")
+            self.orgs_before.update(map(usage_rows.org_id, rows))
             for start in range(0, len(rows), REPLAY_ROWS):
                 await self._add_sound(rows[start : start + REPLAY_ROWS], slot)
             found.discard()

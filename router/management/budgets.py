@@ -13,8 +13,9 @@ from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import NOTE, OfAnybody, bare_key, resolve, shown_key
-from warehouse.access import budgets
+from warehouse.access import budgets, usage_marts
 from warehouse.access.budgets import Budget
+from warehouse.access.usage_marts import BudgetSpend
 from warehouse.base.clock import now
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
@@ -75,6 +76,48 @@ class BudgetShape(BaseModel):
         )
 
 
+class SpendShape(BaseModel):
+    """A budget in its current window, as the marts have it: the exact sum of what was recorded before `complete_to`."""
+
+    spent_usd: str
+    remaining_usd: str
+    percent_used: str = Field(description="Of the limit in force; a decimal, over 100 where more is spent.")
+    reached_percents: list[int] = Field(description="Which of alert_percents are reached.")
+    window_start: int = Field(description="Unix seconds.")
+    window_end: int | None = Field(description="Unix seconds; null for a lifetime.")
+    forecast_usd: str | None = Field(description="Expected at the window's end; null for a lifetime.")
+    used_up_at: int | None = Field(
+        description="When the limit is expected to be reached, Unix seconds; null: not in this window."
+    )
+    complete_to: int = Field(description="Unix seconds.")
+
+    @classmethod
+    def of(cls, row: BudgetSpend) -> "SpendShape":
+        """The shape of a row."""
+        return cls(
+            spent_usd=usd(int(row.spent_picousd)),
+            remaining_usd=usd(int(row.remaining_picousd)),
+            percent_used=f"{row.percent_used:f}",
+            reached_percents=row.reached_percents,
+            window_start=int(row.window_starts_at.timestamp()),
+            window_end=None if row.window_ends_at is None else int(row.window_ends_at.timestamp()),
+            forecast_usd=None if row.forecast_picousd is None else usd(int(row.forecast_picousd)),
+            used_up_at=None if row.used_up_at is None else int(row.used_up_at.timestamp()),
+            complete_to=int(row.complete_to.timestamp()),
+        )
+
+
+class BudgetStatusShape(BudgetShape):
+    """A budget, and what is spent of it."""
+
+    spend: SpendShape | None = Field(description="Null until the marts have the budget, some seconds after it was made.")
+
+    @classmethod
+    def with_spend(cls, row: Budget, spend: BudgetSpend | None) -> "BudgetStatusShape":
+        """The shape of a row and of its row in the marts."""
+        return cls(**BudgetShape.of(row).model_dump(), spend=None if spend is None else SpendShape.of(spend))
+
+
 class BudgetBody(OfAnybody):
     """A new budget."""
 
@@ -104,7 +147,7 @@ class BudgetDeleted(BaseModel):
     deleted: Literal[True] = True
 
 
-@router.get("", response_model=Listed[BudgetShape])
+@router.get("", response_model=Listed[BudgetStatusShape])
 async def list_budgets(
     reach: Annotated[Reach, Depends(NeedsSomewhere("budgets.read"))],
     window: Paged,
@@ -114,13 +157,15 @@ async def list_budgets(
     service_account_id: Annotated[str | None, Query(max_length=64)] = None,
     api_key_id: Annotated[str | None, Query(max_length=64)] = None,
     model: Annotated[str | None, Query(max_length=128)] = None,
-) -> Listed[BudgetShape]:
-    """Budgets by age: all of them, or those of the caller's projects."""
+) -> Listed[BudgetStatusShape]:
+    """Budgets by age, with what is spent of each: all of them, or those of the caller's projects."""
     filters = {"project": project_id, "user": user_id, "service_account": service_account_id, "api_key": bare_key(api_key_id)}
     org_id = reach.access.org.id
     async with reach.access.transaction() as conn:
         rows = await budgets.page(conn, org_id, **window.values, **filters, model=model, projects=reach.projects)
-    return window.page([BudgetShape.of(row) for row in rows], [row.public_id for row in rows])
+        spends = await usage_marts.budget_spends(conn, [row.id for row in rows])
+    shapes = [BudgetStatusShape.with_spend(row, spends.get(row.id)) for row in rows]
+    return window.page(shapes, [row.public_id for row in rows])
 
 
 @router.post("", response_model=BudgetShape, description=f"A new budget. {NOTE}")
@@ -151,16 +196,17 @@ async def create_budget(
         return shape
 
 
-@router.get("/{budget_id}", response_model=BudgetShape)
+@router.get("/{budget_id}", response_model=BudgetStatusShape)
 async def get_budget(
     budget_id: BudgetId, response: Response, reach: Annotated[Reach, Depends(NeedsSomewhere("budgets.read"))]
-) -> BudgetShape:
-    """One budget."""
+) -> BudgetStatusShape:
+    """One budget, with what is spent of it."""
     async with reach.access.transaction() as conn:
         row = _there(await budgets.find(conn, reach.access.org.id, budget_id))
+        spends = await usage_marts.budget_spends(conn, [row.id])
     reach.check(row.home_project_id)
     tell_version(response, row.version)
-    return BudgetShape.of(row)
+    return BudgetStatusShape.with_spend(row, spends.get(row.id))
 
 
 @router.post("/{budget_id}", response_model=BudgetShape, description=f"Change a budget. {NOTE}")

@@ -28,6 +28,7 @@ from router.management.pages import Listed, Paged
 from warehouse.access import engines
 from warehouse.access.engines import EngineRow
 from warehouse.base.errors import InvalidRequest, NotFound
+from warehouse.base.money import picousd, usd
 
 router = APIRouter(tags=["engines"])
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -37,7 +38,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _PATH = r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 _URL = re.compile(rf"https?://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?P<port>[0-9]{{1,5}}))?{_PATH}/?")
 COLUMNS = (
-    "kind", "base_url", "enabled", "weight", "requests_at_once", "served_model", "sealed_key", "canary_percent",
+    "kind", "base_url", "enabled", "weight", "requests_at_once", "served_model", "sealed_key", "canary_percent", "gpus",
+    "gpu_hour_picousd",
 )  # fmt: skip
 CAN_CLEAR = frozenset({"requests_at_once", "served_model", "api_key", "canary_percent"})
 EngineId = Annotated[str, Path(pattern=NAME)]
@@ -45,6 +47,8 @@ Kind = Literal["vllm", "simulated", "sglang", "openai"]
 WEIGHT_MAX = 1000
 CANARY_PERCENT_MAX = 50
 KEY_CHARACTERS_MAX = 1000
+GPUS_MAX = 1024
+GPU_HOUR_PICOUSD_MAX = 10**15  # 1000 USD; the table's check has it too
 Weight = Annotated[
     int, Field(ge=0, le=WEIGHT_MAX, strict=True, description="Relative to the model's other engines; 0 drains it.")
 ]
@@ -57,6 +61,10 @@ ServedModel = Annotated[
 ]
 ProviderKey = Annotated[
     SecretStr, Field(min_length=1, max_length=KEY_CHARACTERS_MAX, description="A hosted provider's key. Never shown again.")
+]
+Gpus = Annotated[int, Field(ge=0, le=GPUS_MAX, strict=True, description="GPUs that it runs on, all nodes together.")]
+GpuHour = Annotated[
+    str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,12})?$", description="USD that one of them costs an hour: `2.50`; from now on.")
 ]
 BaseUrl = Annotated[
     str, Field(max_length=300, description="Where its /v1 is: http://10.0.0.7:8000, https://api.example.com/openai.")
@@ -122,6 +130,8 @@ class EngineShape(BaseModel):
     served_model: str | None
     has_api_key: bool
     canary: Canary | None
+    gpus: int
+    gpu_hour_usd: str
     created_at: int
     version: int
     health: EngineHealth
@@ -140,6 +150,8 @@ class EngineBody(BaseModel):
     served_model: ServedModel | None = None
     api_key: ProviderKey | None = None
     canary_percent: CanaryPercent | None = None
+    gpus: Gpus = 0
+    gpu_hour_usd: GpuHour = "0"
 
 
 class EngineChange(BaseModel):
@@ -154,6 +166,8 @@ class EngineChange(BaseModel):
     served_model: ServedModel | None = None
     api_key: ProviderKey | None = None
     canary_percent: CanaryPercent | None = None
+    gpus: Gpus | None = None
+    gpu_hour_usd: GpuHour | None = None
 
 
 @router.get("/organization/engines", response_model=SeenEngines)
@@ -196,7 +210,7 @@ async def create_engine(
     idempotency_key: IdempotencyKey = None,
 ) -> EngineShape | dict[str, Any]:
     """A new engine; routers use it at once. Raises: AlreadyExists, NotFound (the model), InvalidRequest (the address)."""
-    base_url = _checked(body.base_url)
+    base_url, gpu_hour_picousd = _checked(body.base_url), _picousd(body.gpu_hour_usd)
     async with creating(access, request, body, idempotency_key) as creation:
         if creation.known is not None:
             return creation.known
@@ -213,6 +227,8 @@ async def create_engine(
                 served_model=body.served_model,
                 sealed_key=_sealed(request, body.id, body.api_key),
                 canary_percent=body.canary_percent,
+                gpus=body.gpus,
+                gpu_hour_picousd=gpu_hour_picousd,
             )
         except UniqueViolation as error:
             raise AlreadyExists(f"there is an engine {body.id!r}", param="id") from error
@@ -248,6 +264,8 @@ async def update_engine(
     values = {name: value for name, value in values.items() if value is not None or name in CAN_CLEAR}
     if body.base_url is not None:
         values["base_url"] = _checked(body.base_url)
+    if "gpu_hour_usd" in values:
+        values["gpu_hour_picousd"] = _picousd(values.pop("gpu_hour_usd"))
     if "api_key" in values:
         values["sealed_key"] = _sealed(request, engine_id, values.pop("api_key"))
     async with changing(access) as change:
@@ -318,6 +336,14 @@ def _sealed(request: Request, engine_id: str, key: SecretStr | None) -> bytes | 
     return sealer.seal(value, engine_id)
 
 
+def _picousd(gpu_hour_usd: str) -> int:
+    """Raises: InvalidRequest: it is more than a GPU can cost."""
+    cost = picousd(gpu_hour_usd)
+    if cost > GPU_HOUR_PICOUSD_MAX:
+        raise InvalidRequest(f"a GPU costs at most {usd(GPU_HOUR_PICOUSD_MAX)} USD an hour", param="gpu_hour_usd")
+    return cost
+
+
 def _checked(base_url: str) -> str:
     """The address without a final slash, and without the /v1 that OpenAI's SDKs have in theirs: it is in every path.
 
@@ -345,8 +371,9 @@ def _is_host(host: str) -> bool:
 
 def _kept(row: EngineRow) -> dict[str, Any]:
     """What the audit log keeps of an engine."""
-    kept = ("kind", "base_url", "model", "enabled", "weight", "requests_at_once", "served_model", "canary_percent")
-    return {"id": row.name, "has_api_key": row.sealed_key is not None} | {name: getattr(row, name) for name in kept}
+    kept = ("kind", "base_url", "model", "enabled", "weight", "requests_at_once", "served_model", "canary_percent", "gpus")
+    said = {"id": row.name, "has_api_key": row.sealed_key is not None, "gpu_hour_usd": usd(row.gpu_hour_picousd)}
+    return said | {name: getattr(row, name) for name in kept}
 
 
 def _inference(request: Request) -> InferenceState:
@@ -367,6 +394,8 @@ def _shape(request: Request, row: EngineRow) -> EngineShape:
         served_model=row.served_model,
         has_api_key=row.sealed_key is not None,
         canary=_canary(row),
+        gpus=row.gpus,
+        gpu_hour_usd=usd(row.gpu_hour_picousd),
         created_at=int(row.created_at.timestamp()),
         version=row.version,
         health=EngineHealth.of(_inference(request).engines.states.get(row.id) if row.enabled else None),

@@ -18,10 +18,11 @@ from router.management.changes import (
     tell_version,
 )
 from router.management.pages import Listed, Paged
-from warehouse.access import aliases, models
+from warehouse.access import aliases, models, prices
 from warehouse.access.models import ModelRow, OfferedModel
+from warehouse.access.prices import PriceVersion
 from warehouse.base.errors import InvalidRequest, NotFound
-from warehouse.base.money import usd_per_million
+from warehouse.base.money import usd, usd_per_million
 
 router = APIRouter(tags=["models"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
@@ -91,15 +92,26 @@ class ModelChange(BaseModel):
 
 
 class PriceInForce(BaseModel):
-    """USD per million tokens, exact decimals."""
+    """USD per million tokens and per request, exact decimals."""
 
     id: str
     source: Literal["list", "organization"]
     input_usd_per_million: str
     cached_input_usd_per_million: str
     output_usd_per_million: str
+    reasoning_usd_per_million: str | None = Field(description="Null: as any other output token.")
+    request_usd: str
     effective_from: int
     effective_until: int | None
+
+
+class ConditionalPrice(PriceInForce):
+    """For requests that meet all of its conditions."""
+
+    endpoint: str | None
+    input_tokens_from: int
+    input_tokens_until: int | None
+    tags: dict[str, str]
 
 
 class OfferedShape(BaseModel):
@@ -111,41 +123,57 @@ class OfferedShape(BaseModel):
     output_tokens_max: int
     created_at: int
     price: PriceInForce | None = Field(description="Null: none is in force, so its usage cannot be billed yet.")
+    conditional_prices: list[ConditionalPrice] = Field(
+        description="The first whose conditions a request meets takes the place of `price`."
+    )
 
     @classmethod
-    def of(cls, row: OfferedModel) -> "OfferedShape":
-        """The shape of a row."""
+    def of(cls, row: OfferedModel, conditional: list[PriceVersion]) -> "OfferedShape":
+        """The shape of a row, with those of the versions that are of this model."""
         return cls(
             id=row.name,
             context_tokens_max=row.context_tokens_max,
             output_tokens_max=row.output_tokens_max,
             created_at=int(row.created_at.timestamp()),
-            price=_price(row),
+            price=None if row.price_id is None else PriceInForce(**_price(row, row.price_id, own=row.own_price)),
+            conditional_prices=[
+                ConditionalPrice(
+                    **_price(version, version.id, own=version.organization is not None),
+                    endpoint=version.endpoint,
+                    input_tokens_from=version.input_tokens_from,
+                    input_tokens_until=version.input_tokens_until,
+                    tags=version.tags,
+                )
+                for version in conditional
+                if version.model == row.name
+            ],
         )
 
 
-def _price(row: OfferedModel) -> PriceInForce | None:
-    if row.price_id is None or row.effective_from is None:
-        return None
-    return PriceInForce(
-        id=f"price_{row.price_id}",
-        source="organization" if row.own_price else "list",
-        input_usd_per_million=usd_per_million(row.input_picousd or 0),
-        cached_input_usd_per_million=usd_per_million(row.cached_input_picousd or 0),
-        output_usd_per_million=usd_per_million(row.output_picousd or 0),
-        effective_from=int(row.effective_from.timestamp()),
-        effective_until=int(row.effective_until.timestamp()) if row.effective_until else None,
-    )
+def _price(row: OfferedModel | PriceVersion, price_id: int, *, own: bool) -> dict[str, Any]:
+    assert row.effective_from is not None
+    return {
+        "id": f"price_{price_id}",
+        "source": "organization" if own else "list",
+        "input_usd_per_million": usd_per_million(row.input_picousd or 0),
+        "cached_input_usd_per_million": usd_per_million(row.cached_input_picousd or 0),
+        "output_usd_per_million": usd_per_million(row.output_picousd or 0),
+        "reasoning_usd_per_million": None if row.reasoning_picousd is None else usd_per_million(row.reasoning_picousd),
+        "request_usd": usd(row.request_picousd or 0),
+        "effective_from": int(row.effective_from.timestamp()),
+        "effective_until": int(row.effective_until.timestamp()) if row.effective_until else None,
+    }
 
 
 @router.get("/organization/models", response_model=Listed[OfferedShape])
 async def list_organization_models(
     access: Annotated[Access, Depends(Needs("models.read"))], window: Paged
 ) -> Listed[OfferedShape]:
-    """Models in service by name, each with the price in force for this organization."""
+    """Models in service by name, each with the prices in force for this organization."""
     async with access.transaction() as conn:
         rows = await models.offered(conn, access.org.id, **window.values)
-    return window.page([OfferedShape.of(row) for row in rows], [row.name for row in rows])
+        conditional = await prices.conditional(conn, access.org.id, [row.name for row in rows])
+    return window.page([OfferedShape.of(row, conditional) for row in rows], [row.name for row in rows])
 
 
 @router.get("/platform/models", response_model=Listed[ModelShape])
@@ -254,6 +282,11 @@ async def update_model(
 async def locked_model(conn: AsyncConnection, name: str, *, param: str = "model_id") -> ModelRow:
     """The model, until the transaction ends. Raises: NotFound."""
     return _there(await models.lock(conn, name), param)
+
+
+async def known_model(conn: AsyncConnection, name: str, *, param: str = "model_id") -> ModelRow:
+    """The model as it is. Raises: NotFound."""
+    return _there(await models.find(conn, name), param)
 
 
 def _there(row: ModelRow | None, param: str = "model_id") -> ModelRow:

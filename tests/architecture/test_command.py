@@ -7,9 +7,11 @@ import pytest
 from router.app import create_api
 from router.cli.operation import Operation
 from router.cli.operations import OPERATIONS
+from router.cli.programs import PROGRAMS
 from router.management.app import operations
 from router.settings import RouterSettings
 from tests.architecture.test_routes import SETTINGS
+from tests.architecture.tree import ROOT
 
 PAGES = {"limit", "after", "page"}
 
@@ -45,3 +47,11 @@ def test_every_field_is_there(operation: Operation, document: dict[str, Any]) ->
     required = {field.name for field in operation.body if field.required}
     needed = {name for found in names for name in document["components"]["schemas"][found].get("required", [])}
     assert needed <= required | {"password"}
+
+
+def test_every_program_is_there_and_documented() -> None:
+    documented = (ROOT / "docs" / "cli.md").read_text()
+    for program in PROGRAMS:
+        place = ROOT / program.module.replace(".", "/")
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), program
+        assert f"`{program.noun} {program.verb}".strip() in documented, program

@@ -1,5 +1,6 @@
 """Models, aliases, engines and the price book as the router reads them: whole, at start and after every change."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,7 +62,10 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One version of the price book: pico-dollars per token from one instant until another (None: until changed)."""
+    """One version of the price book, from one instant until another (None: until changed): pico-dollars per token and request.
+
+    `reasoning_picousd` None: as any other output token. The last four are its conditions; a version of priority 0 has none.
+    """
 
     id: int
     model_id: int
@@ -71,18 +75,47 @@ class Price:
     output_picousd: int
     effective_from: datetime
     effective_until: datetime | None
+    reasoning_picousd: int | None = None
+    request_picousd: int = 0
+    priority: int = 0
+    endpoint: str | None = None
+    input_tokens_from: int = 0
+    input_tokens_until: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    any_input: bool = field(init=False)
+    """Whether it is for requests with any number of input tokens."""
+    input_picousd_max: int = field(init=False)
+    """Of an input token, cached or not; the next is of an output token, reasoning or not: made once for all requests."""
+    output_picousd_max: int = field(init=False)
 
-    def in_force(self, at: datetime) -> bool:
-        """Whether this version prices a request that started at this instant."""
-        return self.effective_from <= at and (self.effective_until is None or at < self.effective_until)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "any_input", not self.input_tokens_from and self.input_tokens_until is None)
+        object.__setattr__(self, "input_picousd_max", max(self.input_picousd, self.cached_input_picousd))
+        object.__setattr__(self, "output_picousd_max", max(self.output_picousd, self.reasoning_picousd or 0))
 
-    def cost_picousd(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:
-        """Exact cost in pico-dollars. Cached tokens are part of the input tokens, as vLLM counts them."""
-        return (
-            (input_tokens - cached_input_tokens) * self.input_picousd
-            + cached_input_tokens * self.cached_input_picousd
-            + output_tokens * self.output_picousd
+    def may_price(self, endpoint: str, tags: Mapping[str, str] | None) -> bool:
+        """Whether requests like this one meet its conditions, as far as those can be judged before the tokens are counted."""
+        if self.endpoint is not None and self.endpoint != endpoint:
+            return False
+        return not self.tags or (tags is not None and self.tags.items() <= tags.items())
+
+    def is_for(self, input_tokens: int) -> bool:
+        """Whether it is for requests with so many input tokens."""
+        return self.input_tokens_from <= input_tokens and (
+            self.input_tokens_until is None or input_tokens < self.input_tokens_until
         )
+
+    def cost_picousd(self, input_tokens: int, cached_input_tokens: int, output_tokens: int, reasoning_tokens: int = 0) -> int:
+        """Exact cost in pico-dollars of one request.
+
+        Cached tokens are part of the input tokens and reasoning tokens of the output tokens, as vLLM counts them.
+        """
+        cost = input_tokens * self.input_picousd + output_tokens * self.output_picousd + self.request_picousd
+        if cached_input_tokens:
+            cost += cached_input_tokens * (self.cached_input_picousd - self.input_picousd)
+        if reasoning_tokens and self.reasoning_picousd is not None:
+            cost += reasoning_tokens * (self.reasoning_picousd - self.output_picousd)
+        return cost
 
 
 async def list_models(conn: AsyncConnection) -> list[Model]:
@@ -110,6 +143,6 @@ async def stop_canary(conn: AsyncConnection, engine_id: int, version: int, why: 
 
 
 async def list_prices(conn: AsyncConnection) -> list[Price]:
-    """Price versions that are, will be, or were within a day in force; the list price of a model before its overrides."""
+    """Price versions that are, will be, or were within a day in force; of each owner the highest priority first."""
     async with conn.cursor(row_factory=class_row(Price)) as cur:
         return await (await cur.execute(QUERIES["list_prices"])).fetchall()

@@ -26,7 +26,8 @@ where id = %(id)s and version = %(version)s and canary_percent is not null and c
 -- name: list_prices
 select
     id, model_id, org_id, input_picousd, cached_input_picousd, output_picousd,
-    lower(effective) as effective_from, upper(effective) as effective_until
+    lower(effective) as effective_from, upper(effective) as effective_until, reasoning_picousd, request_picousd,
+    priority, endpoint::text, lower(input_tokens_range) as input_tokens_from, upper(input_tokens_range) as input_tokens_until, tags
 from control.prices
 where upper_inf(effective) or upper(effective) > now() - interval '1 day'
-order by model_id, org_id, lower(effective)
+order by model_id, org_id, priority desc, lower(effective)

@@ -31,6 +31,8 @@ class EngineRow:
     canary_percent: int | None
     canary_stopped_at: datetime | None
     canary_stopped_why: str | None
+    gpus: int
+    gpu_hour_picousd: int
 
 
 async def page(conn: AsyncConnection, **window: Any) -> list[EngineRow]:
@@ -50,7 +52,8 @@ async def lock(conn: AsyncConnection, name: str) -> EngineRow | None:
 
 
 async def add(conn: AsyncConnection, name: str, **values: Any) -> EngineRow:
-    """A new engine, enabled: kind, base_url, model_id, weight, requests_at_once, served_model, sealed_key, canary_percent.
+    """A new engine, enabled: kind, base_url, model_id, weight, requests_at_once, served_model, sealed_key, canary_percent, gpus,
+    gpu_hour_picousd.
 
     Raises: UniqueViolation: there is one of this name.
     """

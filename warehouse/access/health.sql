@@ -13,7 +13,7 @@ from control.models as m
 where m.retired_at is null
     and not exists (
         select from control.prices as p
-        where p.model_id = m.id and p.org_id is null and p.effective @> now()
+        where p.model_id = m.id and p.org_id is null and p.priority = 0 and p.effective @> now()
     )
 order by m.name
 limit %(rows_max)s

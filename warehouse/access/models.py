@@ -50,6 +50,8 @@ class OfferedModel:
     input_picousd: int | None
     cached_input_picousd: int | None
     output_picousd: int | None
+    reasoning_picousd: int | None
+    request_picousd: int | None
     effective_from: datetime | None
     effective_until: datetime | None
 

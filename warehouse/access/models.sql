@@ -55,15 +55,15 @@ returning id, name, context_tokens_max, output_tokens_max, template_tokens_per_c
     created_at, version
 
 -- name: offered
--- Models in service with the version in force now: the organization's own before the list price.
+-- Models in service with the version in force now that has no condition: the organization's own before the list price.
 select
     m.name, m.context_tokens_max, m.output_tokens_max, m.created_at, p.id as price_id, p.org_id is not null as own_price,
-    p.input_picousd, p.cached_input_picousd, p.output_picousd, lower(p.effective) as effective_from,
-    upper(p.effective) as effective_until
+    p.input_picousd, p.cached_input_picousd, p.output_picousd, p.reasoning_picousd, p.request_picousd,
+    lower(p.effective) as effective_from, upper(p.effective) as effective_until
 from control.models as m
 left join lateral (
     select v.* from control.prices as v
-    where v.model_id = m.id and v.effective @> now() and (v.org_id = %(org_id)s or v.org_id is null)
+    where v.model_id = m.id and v.priority = 0 and v.effective @> now() and (v.org_id = %(org_id)s or v.org_id is null)
     order by v.org_id nulls last
     limit 1
 ) as p on true

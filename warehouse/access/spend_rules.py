@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
@@ -84,7 +85,18 @@ async def spent(
     conn: AsyncConnection, windows: Sequence[tuple[int, datetime, datetime]], lives: Collection[int]
 ) -> Sequence[int]:
     """Pico-dollars in the rows of each window (budget id, start, end), in their order, without the rows of these lives."""
-    columns = zip(*windows, strict=True) if windows else ([], [], [])
-    values = dict(zip(("budget_ids", "starts", "ends"), map(list, columns), strict=True))
-    rows = await (await conn.execute(QUERIES["spent"], values | {"lives": list(lives)})).fetchall()
+    rows = await (await conn.execute(QUERIES["spent"], _values(windows, lives))).fetchall()
     return [int(picousd) for _, picousd in rows]
+
+
+async def spent_of(
+    conn: AsyncConnection, windows: Sequence[tuple[int, datetime, datetime]], lives: Collection[int]
+) -> Mapping[tuple[int, int], int]:
+    """{(which window, life): pico-dollars in its rows}; windows as for `spent`, counted from 0."""
+    rows = await (await conn.execute(QUERIES["spent_of"], _values(windows, lives))).fetchall()
+    return {(number - 1, life): int(picousd) for number, life, picousd in rows}
+
+
+def _values(windows: Sequence[tuple[int, datetime, datetime]], lives: Collection[int]) -> dict[str, list[Any]]:
+    columns = zip(*windows, strict=True) if windows else ([], [], [])
+    return dict(zip(("budget_ids", "starts", "ends"), map(list, columns), strict=True)) | {"lives": list(lives)}

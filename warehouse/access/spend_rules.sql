@@ -61,3 +61,23 @@ cross join lateral (
         and (e.router_life is null or e.router_life <> all(%(lives)s::integer[]))
 ) as spend
 order by w.number
+
+-- name: spent_of
+-- The same of some lives, each by itself; those without rows in a window are left out.
+select w.number, spend.router_life, spend.picousd::text as picousd
+from unnest(%(budget_ids)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+with ordinality as w (budget_id, starts_at, ends_at, number)
+inner join control.budgets as b on b.id = w.budget_id
+cross join lateral (
+    select e.router_life, sum(e.cost_picousd) as picousd
+    from raw.usage_events as e
+    where e.org_id = b.org_id and e.started_at >= w.starts_at and e.started_at < w.ends_at
+        and (b.project_id is null or e.project_id = b.project_id)
+        and (b.user_id is null or e.user_id = b.user_id)
+        and (b.service_account_id is null or e.service_account_id = b.service_account_id)
+        and (b.api_key_id is null or e.api_key_id = b.api_key_id)
+        and (b.model_id is null or e.model_id = b.model_id)
+        and e.router_life = any(%(lives)s::integer[])
+    group by e.router_life
+) as spend
+order by w.number

@@ -1,4 +1,4 @@
-"""Sums of usage and cost from the marts, by hour or by day of UTC."""
+"""Sums of usage and cost from the marts, by hour or by day of UTC, and what budgets have spent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +43,22 @@ class UsageSum:
     cost_picousd: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetSpend:
+    """A budget in its current window. `window_ends_at`, `forecast_picousd`: None for a lifetime."""
+
+    budget_id: int
+    spent_picousd: Decimal
+    remaining_picousd: Decimal
+    percent_used: Decimal
+    reached_percents: list[int]
+    window_starts_at: datetime
+    window_ends_at: datetime | None
+    forecast_picousd: Decimal | None
+    used_up_at: datetime | None
+    complete_to: datetime
+
+
 async def built(conn: AsyncConnection) -> bool:
     """Whether there are marts: a new installation has none before its first request."""
     async with conn.cursor(row_factory=scalar_row) as cur:
@@ -78,3 +94,13 @@ async def sums(
     }
     async with conn.cursor(row_factory=class_row(UsageSum)) as cur:
         return await (await cur.execute(QUERIES[width], values, prepare=False)).fetchall()
+
+
+async def budget_spends(conn: AsyncConnection, budget_ids: Sequence[int]) -> dict[int, BudgetSpend]:
+    """What budgets have spent, by internal id; without those that are newer than the marts."""
+    async with conn.cursor(row_factory=scalar_row) as cur:
+        if not await (await cur.execute(QUERIES["budgets_built"])).fetchone():
+            return {}
+    async with conn.cursor(row_factory=class_row(BudgetSpend)) as rows:
+        await rows.execute(QUERIES["budgets"], {"budget_ids": list(budget_ids)}, prepare=False)
+        return {row.budget_id: row for row in await rows.fetchall()}

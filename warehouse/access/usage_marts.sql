@@ -46,3 +46,13 @@ where u.org_id = %(org_id)s and u.day_utc >= (%(since)s::timestamptz at time zon
 group by 1, 2, 3, 4, 5
 order by 1, 2, 3, 4, 5
 limit %(rows_max)s
+
+-- name: budgets_built
+select to_regclass('marts.budget_status') is not null as built
+
+-- name: budgets
+select
+    budget_id, spent_picousd, remaining_picousd, percent_used, reached_percents, window_starts_at, window_ends_at, forecast_picousd,
+    used_up_at, complete_to
+from marts.budget_status
+where budget_id = any(%(budget_ids)s::bigint[])

@@ -98,6 +98,7 @@ _copy_new: Callable[[], UsageEvent] = _NEW.__copy__  # type: ignore[attr-defined
 _FIRST = struct.Struct(">hi16sihiqiqiqiqi?")  # number of fields, then request_id to stream
 _COUNTS = struct.Struct(">iqiiiiiiiiiiih")  # finished_at to http_status
 _STARTED_AT = slice(28, 40)  # of the beginning: its length and its value
+_ORG_ID = slice(44, 52)
 _INT8, _INT4 = struct.Struct(">iq"), struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
@@ -185,6 +186,11 @@ def width(row: bytes) -> int:
 def started_at(row: bytes) -> datetime:
     """Of a row of `encode`, without reading the rest of it."""
     return _instant(row[_STARTED_AT][4:])
+
+
+def org_id(row: bytes) -> int:
+    """The same for whose it is."""
+    return _integer(row[_ORG_ID])
 
 
 def is_whole(row: bytes) -> bool:

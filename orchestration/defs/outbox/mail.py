@@ -51,6 +51,13 @@ def _words(due: Due) -> tuple[str, str]:
         spent = f"{data['spent_usd']} of {data['limit_usd']} USD were spent"
         window = f"in the period ({data['period']}) that began {data['window_start']}"
         return subject, f"The budget {data['budget_id']} of {due.organization} {what}: {spent} {window}."
+    if due.event_type == "invoice.blocked":
+        subject = f"{due.organization}: the invoice of {data['month']} is held back"
+        return subject, f"The gate holds {data['invoice_id']} of {due.organization} back: {data['words']}."
+    if due.event_type in {"invoice.finalized", "invoice.voided"}:
+        what = "is final" if due.event_type == "invoice.finalized" else "is void"
+        subject = f"{due.organization}: {data['kind'].replace('_', ' ')} {data['number']} {what}"
+        return subject, f"{data['number']} of {data['month']} {what}: {data['total_usd']} USD, {data['due_usd']} USD due."
     fields = "\n".join(_lines(data))
     return f"{due.organization}: {due.event_type}", f"{due.event_type} in {due.organization}:\n\n{fields}"
 

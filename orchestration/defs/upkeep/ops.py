@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from orchestration.defs.outbox.sensors import forget_old_events
+from orchestration.defs.service.sensors import drop_old_samples
 
 KEPT = timedelta(days=14)
 REMOVED_AT_ONCE_MAX = 5000
@@ -20,8 +21,9 @@ def remove_old_runs(context: dg.OpExecutionContext) -> None:
     context.log.info("removed %s runs", len(records))
 
 
-@dg.job(description="Keeps Dagster's storage and the outbox bounded.")
+@dg.job(description="Keeps Dagster's storage, the outbox and the samples of engines bounded.")
 def upkeep() -> None:
     """Once a day."""
     remove_old_runs()
     forget_old_events()
+    drop_old_samples()

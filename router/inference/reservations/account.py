@@ -21,8 +21,8 @@ TAKEN, LIMITED, SPENT, HELD, ELSEWHERE = range(5)
 class Account:
     """An organization as this worker has it."""
 
-    def __init__(self, org_id: int) -> None:
-        self.org_id = org_id
+    def __init__(self, org_id: int, life: int) -> None:
+        self.org_id, self._life = org_id, life
         self.rules: Rules | None = None
         self.stale = True
         """The rules have changed, or were never read."""
@@ -36,8 +36,9 @@ class Account:
         """The last generation that was told what this worker holds, and the last one in which it has done its part."""
         self.doubtful = False
         """Redis may lack something of this worker: what it holds must be told in another generation than `told`."""
-        self.number = new_number()
-        """Written into rows, so that a sum over rows can leave out those that Redis counts."""
+        self.was_away = False
+        """Others may have taken this worker for dead."""
+        self.renumber()
         self.holds: dict[Hold, None] = {}
         self.queues: dict[str, dict[Hold, None]] = {}
         """{window: who waits for the holds of others in it}, in order."""
@@ -46,6 +47,14 @@ class Account:
         self.joining: asyncio.Task[None] | None = None
         self.failed_s = self.touched_s = 0.0
         self.shares = Shares()
+
+    def renumber(self) -> None:
+        """Rows that are closed from now on can be told from those before."""
+        self.number = secrets.randbelow(2**31)
+        """Written into rows, so that a sum over rows can leave out those that Redis counts. A random one that fits the column;
+        two of the same would have to live at once to be confused."""
+        self.teller = f"{self._life}.{self.number}"
+        """Under this Redis keeps what this worker tells of those rows, for the case that it dies before they are written."""
 
 
 class Hold:
@@ -72,13 +81,13 @@ class Hold:
         self.turn: asyncio.Future[None] | None = None
         self.settled = False
 
-    def claim(self) -> tuple[Any, ...]:
-        """As reservations.lua reads it."""
+    def claim(self, teller: str = "") -> tuple[Any, ...]:
+        """As reservations.lua reads it; with a teller for a lease."""
         match, account = self.match, self.account
         self.generation = account.generation if match.needs_account else 0
         return (
             1, account.org_id, self.generation, self.usd, self.pico, self.input_tokens, self.output_tokens,
-            match.budgets, match.rates, int(match.needs_account), self.requests,
+            match.budgets, match.rates, int(match.needs_account), self.requests, teller,
         )  # fmt: skip
 
     def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int) -> tuple[Any, ...]:
@@ -88,9 +97,5 @@ class Hold:
         return (
             0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
             input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1, 0,
+            self.account.teller, 0,
         )  # fmt: skip
-
-
-def new_number() -> int:
-    """A random number that fits the column; two of the same would have to live at once to be confused."""
-    return secrets.randbelow(2**31)

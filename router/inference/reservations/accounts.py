@@ -19,14 +19,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection, Error
 from psycopg_pool import PoolTimeout
 
-from router.inference.reservations.account import Account, new_number
+from router.inference.reservations.account import Account
 from router.inference.reservations.line import Line, RedisAway
 from router.inference.reservations.refusals import LimitsUnavailable
 from router.inference.reservations.rules import PICOUSD_PER_USD, NoCalendar, Rules
@@ -44,6 +44,7 @@ LOOK_S = 0.02
 AGAIN_S = 0.1  # after which a step that nobody has finished is taken again
 READ_S = 1.0  # between two tries to read rules while the database is away, and for which a request waits for them
 LATE = timedelta(hours=1)  # a request under way may be of the window before
+_ALL_JOINED, _NO_MORE = 1, 2  # how an answer to `joined` begins
 _AWAY = (Error, PoolTimeout, OSError)
 
 Work = Callable[..., Coroutine[Any, Any, None]]
@@ -78,7 +79,7 @@ class Accounts:
         if account is None:
             if len(self._of) >= ACCOUNTS_MAX:
                 self._of = {org: kept for org, kept in self._of.items() if kept.holds or kept.queues}
-            account = self._of[org_id] = Account(org_id)
+            account = self._of[org_id] = Account(org_id, self._life)
         if account.stale or account.rules is None:
             await self._read_once(account)
         return account
@@ -146,9 +147,12 @@ class Accounts:
         rules = account.rules_told
         assert rules is not None
         while True:
-            answer = await self.line.ask("joined", account.org_id, generation, self._life, account.number, rules.budgets_digest)
+            answer = await self.line.ask(
+                "joined", account.org_id, generation, self._life, account.number, rules.budgets_digest, int(account.was_away)
+            )
             account.joined = generation
-            if answer[0] == 1:
+            account.was_away &= answer[0] == _NO_MORE
+            if answer[0] == _ALL_JOINED:
                 await self._sum_up(account, generation, rules, answer[1:])
             if answer[0]:
                 return
@@ -161,8 +165,10 @@ class Accounts:
             raise RedisAway
         account.generation = account.told = generation
         account.rules_told = account.rules
-        account.number, account.doubtful = new_number(), False
+        account.doubtful = False
+        account.renumber()
         amounts: dict[str, int] = {}
+        leased: dict[str, int] = {}
         running: dict[int, int] = {}
         for hold in account.holds:
             if hold.renewed is not None:
@@ -170,28 +176,40 @@ class Accounts:
             hold.match, hold.generation = account.rules.match(hold.caller, hold.model_id, hold.started_at), generation
             for window in hold.match.windows:
                 amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
+                if hold.renewed is not None:
+                    leased[window.field] = leased.get(window.field, 0) + hold.cost_picousd
             for limit in hold.match.limits:
                 running[limit.id] = running.get(limit.id, 0) + hold.requests
         flat = [value for limit_and_count in running.items() for value in limit_and_count]
-        await self.line.ask("join", account.org_id, generation, _flat(amounts), flat)
+        known = {window.field for window in account.rules.windows_at(_lately())}
+        heard = account.shares.heard = {field: picousd for field, picousd in account.shares.heard.items() if field in known}
+        told = (_flat(amounts), flat, account.teller, _flat(leased), _flat(heard))
+        await self.line.ask("join", account.org_id, generation, *told)
 
-    async def _sum_up(self, account: Account, generation: int, rules: Rules, numbers: Collection[int]) -> None:
-        """Of the budgets that every router has held since it joined; one that is newer is for the next generation."""
-        at = now()
-        windows = rules.windows_at([at, at - LATE])
-        amounts: dict[str, int] = {}
+    async def _sum_up(self, account: Account, generation: int, rules: Rules, known: Sequence[Any]) -> None:
+        """Of the budgets that every router has held since it joined; one that is newer is for the next generation.
+
+        Args: known: as Redis answers to the one that sums up.
+        """
+        numbers, told, heard = known
+        windows = rules.windows_at(_lately())
+        spent: Sequence[int] = ()
+        of_the_dead: Mapping[tuple[int, int], int] = {}
         if windows:
+            dead = {number for number, *_ in told}
+            ranges = [(window.rule.id, window.starts_at, window.ends_at) for window in windows]
             async with self._connect() as conn:
-                spent = await spend_rules.spent(conn, [(w.rule.id, w.starts_at, w.ends_at) for w in windows], numbers)
-            amounts = {window.field: picousd for window, picousd in zip(windows, spent, strict=True)}
-        self.openings += await self.line.ask("open", account.org_id, generation, _flat(amounts))
+                spent = await spend_rules.spent(conn, ranges, [*numbers, *dead])
+                of_the_dead = await spend_rules.spent_of(conn, ranges, dead) if dead else {}
+        amounts, unknown = _settled([window.field for window in windows], spent, of_the_dead, told, heard)
+        self.openings += await self.line.ask("open", account.org_id, generation, _flat(amounts), _flat(unknown))
 
-    async def bury(self, lives: Collection[int]) -> None:
-        """Routers that died have their rows in the database now: their organizations are summed up anew."""
+    async def bury(self, lives: Collection[int], orgs: Collection[int]) -> None:
+        """Routers that died have their rows, of these organizations, in the database now: they are summed up anew."""
         for life in lives if self.configured else ():
             while True:
                 try:
-                    await self.line.ask("bury", life)
+                    await self.line.ask("bury", life, list(orgs))
                     break
                 except RedisAway:
                     await asyncio.sleep(BEAT_S)
@@ -223,7 +241,16 @@ class Accounts:
             for account in self._of.values():
                 if account.holds or account.generation != account.joined:
                     await self.line.ask("begin", account.org_id, account.generation)
-            await self.line.ask("leave", self._life)
+            await self.line.ask("leave", self._life, int(await self._all_is_recorded()))
+
+    async def _all_is_recorded(self) -> bool:
+        """Whether the database has every row; otherwise they stay in the journal until the next start."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._recorded()
+        except TimeoutError:
+            return False
+        return True
 
     async def _beat(self) -> None:
         while True:
@@ -234,6 +261,8 @@ class Accounts:
                 continue
             if not lived:  # accounts may have been opened without this worker, which has served meanwhile
                 self._doubt(self._of.values())
+                for account in self._of.values():
+                    account.was_away = True
             self._alive.set()
             for org_id, generation in zip(opening[::2], opening[1::2], strict=True):
                 self._take_part(int(org_id), int(generation))
@@ -246,7 +275,7 @@ class Accounts:
         """This worker's part in an opening that another has begun, or that nobody has finished."""
         account = self._of.get(org_id)
         if account is None:
-            account = self._of[org_id] = Account(org_id)
+            account = self._of[org_id] = Account(org_id, self._life)
         if account.joining is not None or (account.doubtful and account.told == generation):
             return
         self._once(account, "joining", self._join, account, generation)
@@ -278,6 +307,42 @@ class Accounts:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, (RedisAway, NoCalendar, *_AWAY)):
             _LOG.error("task %s failed", task.get_name(), exc_info=error)
+
+
+def _lately() -> list[datetime]:
+    """Windows at these instants may have requests under way."""
+    at = now()
+    return [at, at - LATE]
+
+
+def _settled(
+    fields: Sequence[str],
+    spent: Sequence[int],
+    of_the_dead: Mapping[tuple[int, int], int],
+    told: Sequence[Any],
+    heard: Sequence[Any],
+) -> tuple[dict[str, int], dict[str, int]]:
+    """What is settled in each window, and what of it nobody can explain.
+
+    Args: spent: by rows but for those of routers that are dead and had told of theirs.  of_the_dead: {(which window, number):
+    by theirs}.  told: {number, window, amount} of them.  heard: {window, amount} before Redis lost what it knew.
+    """
+    said = {(number, field): _picousd(*amount) for number, field, *amount in told}
+    before = {field: _picousd(*amount) for field, *amount in heard}
+    amounts, unknown = {}, {}
+    for at, field in enumerate(fields):
+        # Of what a dead router told none, some or all is in rows by now, and they may have more.
+        both = [(said.get((number, field), 0), of_the_dead.get((at, number), 0)) for number in {number for number, *_ in told}]
+        summed = spent[at] + sum(max(pair) for pair in both)
+        # What Redis lost is in no amount that was told; so what was told since then comes on top of what was heard before.
+        amounts[field] = max(summed, before.get(field, 0) + sum(said_ for said_, _ in both))
+        if amounts[field] > summed:
+            unknown[field] = amounts[field] - summed
+    return amounts, unknown
+
+
+def _picousd(usd: int, picousd: int) -> int:
+    return usd * PICOUSD_PER_USD + picousd
 
 
 def _flat(amounts: dict[str, int]) -> list[str | int]:

@@ -4,6 +4,7 @@ Every tokenizer in use works on bytes: a token stands for at least one of them, 
 the catalogue bounds model by model. The engine keeps input and output of a choice together within the context.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.inference.shapes import Call
@@ -23,8 +24,12 @@ class Bounds:
     """Without a price nobody knows what it costs."""
 
 
-def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, output_tokens_max: int | None) -> Bounds:
-    """Args: body_bytes: of the plain body.  output_tokens_max: per choice, as asked or set by the router; None: the context's."""
+def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], output_tokens_max: int | None) -> Bounds:
+    """The most that it can use and cost, whichever of the prices it turns out to have.
+
+    Args: body_bytes: of the plain body.  prices: of which one will price it; the last is for any input, if it has a price.
+        output_tokens_max: per choice, as asked or set by the router; None: the context's.
+    """
     context = model.context_tokens_max
     tokens = body_bytes + model.template_tokens_per_call * call.prompts + model.template_tokens_per_message * call.messages
     if call.tools:
@@ -36,12 +41,22 @@ def bounds(call: Call, body_bytes: int, model: Model, price: Price | None, outpu
     input_tokens = min(tokens * call.prompts if call.paired else tokens, context * call.prompts)
     each = min(context if output_tokens_max is None else output_tokens_max, context)
     output_tokens = min(call.choices * each, _TOKENS_SANE)
-    if price is None:
-        return Bounds(input_tokens, output_tokens, 0, is_priced=False)
-    input_price = max(price.input_picousd, price.cached_input_picousd)
-    if call.prompts > 1 or input_tokens + each <= context:
-        return Bounds(input_tokens, output_tokens, input_tokens * input_price + output_tokens * price.output_picousd)
-    # They share the context, so the dearest call is at one end of the ways to share it.
-    most_input = input_tokens * input_price + call.choices * (context - input_tokens) * price.output_picousd
-    most_output = (context - each) * input_price + output_tokens * price.output_picousd
-    return Bounds(input_tokens, output_tokens, max(most_input, most_output))
+    cost_picousd = 0
+    for price in prices:
+        most = input_tokens
+        if not price.any_input:
+            if price.input_tokens_from > most:
+                continue
+            most = most if price.input_tokens_until is None else min(most, price.input_tokens_until - 1)
+        input_price, output_price = price.input_picousd_max, price.output_picousd_max
+        if call.prompts > 1 or most + each <= context:
+            dearest = most * input_price + output_tokens * output_price
+        else:
+            # They share the context, so the dearest call is at one end of the ways to share it.
+            least = max(context - each, price.input_tokens_from)
+            dearest = max(
+                most * input_price + call.choices * (context - most) * output_price,
+                least * input_price + min(call.choices * (context - least), output_tokens) * output_price,
+            )
+        cost_picousd = max(cost_picousd, dearest + price.request_picousd)
+    return Bounds(input_tokens, output_tokens, cost_picousd, bool(prices) and prices[-1].any_input)

@@ -82,12 +82,16 @@ class Lease:
             hold.requests -= done[0]
             hold.cost_picousd -= done[1]
             if line.up:
+                hold.account.shares.settled(hold.match, spent[0])
                 held, cost = divmod(done[1], PICOUSD_PER_USD), divmod(spent[0], PICOUSD_PER_USD)
                 back = max(done[2] - spent[1], 0), max(done[3] - spent[2], 0)
                 match = hold.match
                 line.send(
-                    (0, hold.account.org_id, hold.generation, *held, *cost, *back, match.fields, match.rates, done[0], unused)
-                )
+                    (
+                        0, hold.account.org_id, hold.generation, *held, *cost, *back, match.fields, match.rates, done[0], unused,
+                        hold.account.teller, 1,
+                    )
+                )  # fmt: skip
         return not self.open and not hold.requests
 
 
@@ -196,7 +200,7 @@ class Leases:
             return
         hold = Hold(account, first.match, caller=first.caller, model_id=first.model_id, at=first.started_at, most=most)
         hold.requests = requests
-        self._line.send(hold.claim(), partial(self._answered, hold))
+        self._line.send(hold.claim(account.teller), partial(self._answered, hold))
 
     def _answered(self, hold: Hold, answer: Any) -> None:
         """A lease is there from this moment on; where it is refused, or taken in an account that is no more, there is none."""
@@ -210,4 +214,4 @@ class Leases:
         hold.answer = answer
         account.holds[hold] = None
         self._leases[match] = Lease(hold)
-        account.shares.told(match, answer[4])
+        account.shares.told(match, answer[4], answer[5])

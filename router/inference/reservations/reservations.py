@@ -140,6 +140,8 @@ class Reservations:
             if isinstance(answer, RedisAway):
                 raise answer
             kind = answer[0]
+            if kind in (SPENT, HELD):
+                account.shares.heard[hold.match.windows[answer[1] - 1].field] = _amounts(answer)[1]
             if kind == TAKEN:
                 self._note(hold, answer)
                 return
@@ -234,7 +236,7 @@ class Reservations:
                     ("budget", hold.match.windows[number - 1].rule) if number > 0 else ("limit", hold.match.limits[-number - 1])
                 )
                 self._shadows[kind, rule.id, hold.account.org_id] += 1
-        hold.account.shares.told(hold.match, answer[4])
+        hold.account.shares.told(hold.match, answer[4], answer[5])
 
     def _share(self, hold: Hold) -> Hold:
         """Redis is away. Raises: LimitsUnavailable, and what a share can refuse with."""
@@ -265,6 +267,7 @@ class Reservations:
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
         if self._line.up and (hold.generation or hold.answer is not None):
             self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens))
+            account.shares.settled(hold.match, cost_picousd)
         if account.queues:
             for window in hold.match.windows:
                 queue = account.queues.get(window.field)
@@ -292,7 +295,8 @@ class Reservations:
         if match.windows and self._line.up:
             amount = divmod(cost_picousd, PICOUSD_PER_USD)
             account.touched_s = time.monotonic()
-            self._line.send((0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0))
+            operation = (0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0, account.teller, 0)
+            self._line.send(operation)
 
     def number_of(self, org_id: int) -> int:
         """What rows of an organization have in `router_life` now."""

@@ -1,7 +1,8 @@
-"""While Redis is down: what one worker may still admit for an organization that has chosen to go on.
+"""What one worker last heard of budgets; and while Redis is down, what it may still admit of them.
 
-Of each budget, its share of what was left when Redis was last heard of; of each rate, its share of the rate. What all workers
-admit together is then at most what was left by the one whose knowledge was the oldest. Pure, but for the clock.
+That is for an organization that has chosen to go on: of each budget, its share of what was left when Redis was last heard of; of
+each rate, its share of the rate. What all workers admit together is then at most what was left by the one whose knowledge was
+the oldest. Pure, but for the clock.
 """
 
 import time
@@ -19,17 +20,27 @@ class Shares:
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
+        self.heard: dict[str, int] = {}
+        """{window: pico-dollars that are settled in it at least}, for when Redis loses them and a dead worker's rows are missing.
+        What this worker has settled since it was told is in it."""
         self._used: dict[str, int] = {}
         self._rates: dict[int, tuple[int, list[int]]] = {}
         self.running = 0
 
-    def told(self, match: Match, used: Sequence[int]) -> None:
-        """What is used of the windows, settled and held, by whomever; dollars and pico-dollars by turns."""
+    def told(self, match: Match, used: Sequence[int], settled: Sequence[int]) -> None:
+        """What is used of the windows (settled and held) by whomever, and what is settled; dollars and pico-dollars by turns."""
         if self._used or self._rates:
             self._used.clear()
             self._rates.clear()
         for number, window in enumerate(match.windows):
             self._known[window.field] = used[2 * number] * PICOUSD_PER_USD + used[2 * number + 1]
+            self.heard[window.field] = settled[2 * number] * PICOUSD_PER_USD + settled[2 * number + 1]
+
+    def settled(self, match: Match, picousd: int) -> None:
+        """This worker has told Redis of that cost."""
+        for window in match.windows:
+            if window.field in self.heard:
+                self.heard[window.field] += picousd
 
     def take(self, match: Match, cost_picousd: int, input_tokens: int, output_tokens: int, workers: int) -> None:
         """Admit a request, or raise: BudgetExceeded, RateLimited, LimitsUnavailable. Nothing is taken then."""

@@ -32,7 +32,7 @@ class Money:
         row = self._world.db.execute("select output_picousd from control.prices where output_picousd > 0 limit 1").fetchone()
         assert row is not None
         some = self.spent() + int(row[0]) * chance.randint(500, 3000)
-        self._set(chance.choice([some, AMPLE_PICOUSD]))
+        self.set_limit(chance.choice([some, AMPLE_PICOUSD]))
 
     def spent(self) -> int:
         """The sum of the raw rows, pico-dollars."""
@@ -45,10 +45,11 @@ class Money:
         """What was spent above the limit, and where Redis believes another sum than the rows say; nothing is right."""
         spent = self.spent()
         found = [f"{spent} pico-dollars are spent of {self.limit}"] if spent > self.limit else []
-        self._set(0)
+        self.set_limit(0)
         return found + [said for router in self._world.routers for said in self._asked(router.url)]
 
-    def _set(self, limit: int) -> None:
+    def set_limit(self, limit: int) -> None:
+        """In force within a second."""
         self._world.db.execute("update control.budgets set limit_picousd = %s", [limit])
         self._world.db.commit()
         self.limit = limit

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from router.inference.reservations.accounts import LIFE_S
 from tests.bench.faults.world import World
 from tests.processes import ServerProcess
 from tests.proxy import TcpProxy
@@ -20,9 +21,7 @@ def _kill_router(world: World, chance: random.Random) -> None:
 
 
 def _kill_routers(world: World, chance: random.Random) -> None:
-    """Back at once, as after the machine was: what a router answered while the database was away is in its journal only, and
-    one that stays away for more than 5 seconds takes that out of the sum that the other one goes by (docs/budgets.md).
-    """
+    """Back at once, as after the machine was."""
     for router in world.routers:
         router.kill()
     with ThreadPoolExecutor(len(world.routers)) as pool:
@@ -63,6 +62,19 @@ def _cut_database_and_kill_router(world: World, chance: random.Random) -> None:
     router.kill()
     world.database_line.mend()
     router.start()
+
+
+def _cut_database_and_kill_routers(world: World, chance: random.Random) -> None:
+    """One of them stays away for longer than what it holds: of its spend nobody has rows until it is back."""
+    world.database_line.cut()
+    time.sleep(chance.uniform(0.2, 0.6))
+    for router in world.routers:
+        router.kill()
+    world.database_line.mend()
+    first, second = chance.sample(world.routers, 2)
+    first.start()
+    time.sleep(LIFE_S + chance.uniform(0, 1.5))
+    second.start()
 
 
 def _flush_redis(world: World, chance: random.Random) -> None:
@@ -121,6 +133,7 @@ FAULTS: Mapping[str, Callable[[World, random.Random], None]] = {
     "full disk": _full_disk,
     "cut database": _cut_database,
     "cut database, kill router": _cut_database_and_kill_router,
+    "cut database, kill both routers": _cut_database_and_kill_routers,
     "flush Redis": _flush_redis,
     "cut Redis": _cut_redis,
     "hang Redis": _hang_redis,

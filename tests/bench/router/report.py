@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BEGIN, END = "<!-- bench-router:begin -->", "<!-- bench-router:end -->"
+MARK = "bench-router"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,17 @@ def written(
     return "\n\n".join(blocks) + "\n"
 
 
-def put_between_marks(document: Path, text: str) -> None:
+def marks(name: str = MARK) -> tuple[str, str]:
+    """Between which a report of that name lies."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def put_between_marks(document: Path, text: str, name: str = MARK) -> None:
     """Replace what is between the marks. Raises: ValueError: the document does not have both, once each and in order."""
     whole = document.read_text()
-    if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
-        raise ValueError(f"{document} needs `{BEGIN}` and, after it, `{END}`")
-    before, _, rest = whole.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+    begin, end = marks(name)
+    if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
+        raise ValueError(f"{document} needs `{begin}` and, after it, `{end}`")
+    before, _, rest = whole.partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{text}{end}{after}")

@@ -1,6 +1,7 @@
 """Real Dagster jobs, with real dbt, on a real database."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -8,13 +9,31 @@ import psycopg
 import pytest
 
 from orchestration.assembly import build
+from orchestration.defs.transform.assets import TABLE
 from orchestration.defs.transform.project import version_of_models
+from orchestration.jobs.forecast import DAYS_AHEAD, TESTED_DAYS_AHEAD
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
-from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
+from tests.factories import (
+    START,
+    Tenant,
+    add_engine,
+    add_model,
+    add_tenant,
+    copy_events,
+    engine_sample,
+    month_of_events,
+    usage_event,
+)
+from warehouse.access import engine_samples
 
 # Great Expectations and what it imports use what Python and pandas are about to remove.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")]
+
+
+VIEWS = {
+    f"marts/{name}" for name in ("requests", "organizations", "projects", "api_keys", "users", "models", "engines", "prices")
+}
 
 
 @pytest.fixture(scope="session")
@@ -86,30 +105,44 @@ def test_rows_are_in_the_marts_after_the_sensors_run(
     assert db.execute(view).fetchone() == before, "a view that people read was made anew"
 
 
-def test_the_gate_stops_what_does_not_add_up(
-    db: psycopg.Connection, tenant: Tenant, defs: dg.Definitions, instance: dg.DagsterInstance
+def test_an_engine_that_drifts_is_told_to_whoever_runs_the_platform_once_a_day(
+    db: psycopg.Connection, tenant: Tenant, settings: OrchestrationSettings, instance: dg.DagsterInstance
 ) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    model = db.execute("select id from control.models").fetchone()
+    assert model is not None
+    engine = add_engine(db, "gpu-1", model[0])
+    # Somebody calls the engine itself.
+    counted = [engine_sample(engine, today - timedelta(hours=5 - n), prompt_tokens=1000 * n) for n in range(2)]
+    engine_samples.add(db, counted)
+    db.commit()
+    defs = build(settings.model_copy(update={"operator_organization": tenant.organization}))
     assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
-    verify = defs.resolve_job_def("verify_marts")
-    passed = verify.execute_in_process(instance=instance)
-    assert passed.success
-    certified = dg.AssetKey(["marts", "draft_certificate"])
-    assert len(passed.asset_materializations_for_node("marts__draft_certificate")) == 1
-    # A row whose recorded cost is not tokens x price: somebody has made a mistake, or worse.
-    model, price = db.execute("select model_id, id from control.prices").fetchone() or (0, 0)
-    copy_events(
-        db,
-        [usage_event(tenant, 10**6, START, model_id=model, price_id=price, input_tokens=10, cost_picousd=999_999)],
-    )
-    refused = verify.execute_in_process(instance=instance, raise_on_error=False)
-    assert not refused.success
-    (evaluation,) = [
-        evaluation for evaluation in refused.get_asset_check_evaluations() if evaluation.check_name == "draft_lines_add_up"
-    ]
-    assert not evaluation.passed
-    assert "parity_difference_picousd" in str(evaluation.description)
-    assert instance.get_latest_materialization_event(certified) is not None
-    assert not refused.asset_materializations_for_node("marts__draft_certificate")
+    for _ in range(2):
+        refreshed = defs.resolve_job_def("refresh_service_marts").execute_in_process(instance=instance)
+        assert refreshed.success, "a difference stops nothing"
+        checks = {check.check_name: check for check in refreshed.get_asset_check_evaluations()}
+        assert {name: check.passed for name, check in checks.items()} == {
+            "engines_agree_with_rows": False,
+            "engines_are_sampled": False,
+        }
+    assert "+1000 input and +0 output tokens that rows do not have" in str(checks["engines_agree_with_rows"].description)
+    assert "no reading for five minutes of gpu-1" in str(checks["engines_are_sampled"].description)
+    events = db.execute("select org_id, data ->> 'engine', data ->> 'input_tokens_unexplained' from control.outbox_events")
+    assert events.fetchall() == [(tenant.org_id, "gpu-1", "1000")]
+    db.commit()
+    assert defs.resolve_job_def("verify_service_marts").execute_in_process(instance=instance).success
+
+
+def test_the_refresh_of_usage_waits_for_no_mart_of_service(defs: dg.Definitions, settings: OrchestrationSettings) -> None:
+    quick = {key.to_user_string() for key in defs.resolve_job_def("refresh_marts").asset_layer.selected_asset_keys}
+    service = {key.to_user_string() for key in defs.resolve_job_def("refresh_service_marts").asset_layer.selected_asset_keys}
+    assert {"marts/latency_hourly", "marts/engine_hourly", "marts/reconciliation_daily"} <= service
+    assert quick & service == set()
+    warehouse = Warehouse(database_url=settings.database_url.get_secret_value())
+    schedule = defs.resolve_schedule_def("refresh_service_marts_schedule")
+    with dg.build_schedule_context(resources={"warehouse": warehouse}) as context:
+        assert schedule.evaluate_tick(context).skip_message == "the marts have never been built"
 
 
 def test_the_forecast_is_written_for_each_organization(
@@ -118,7 +151,8 @@ def test_the_forecast_is_written_for_each_organization(
     assert defs.resolve_job_def("build_marts").execute_in_process(instance=instance).success
     assert defs.resolve_job_def("forecast_spend").execute_in_process(instance=instance).success
     rows = db.execute("select org_id, count(*), min(days_of_history) from marts.spend_forecast group by 1").fetchall()
-    assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, 14)]
+    assert [(row[0], row[1]) for row in rows] == [(tenant.org_id, DAYS_AHEAD)]
+    assert db.execute("select count(*) from findings.forecast_backtests").fetchone() == (TESTED_DAYS_AHEAD,)
 
 
 def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definitions) -> None:
@@ -130,8 +164,45 @@ def test_every_mart_has_a_description_an_owner_and_freshness(defs: dg.Definition
         "marts/invoice_lines",
         "marts/completeness",
         "marts/spend_forecast",
+        "marts/latency_hourly",
+        "marts/engine_hourly",
+        "marts/reconciliation_daily",
     } <= set(marts)
     for key, spec in marts.items():
         assert spec.description, key
         assert spec.owners, key
-        assert spec.freshness_policy is not None or key == "marts/requests", key
+        assert spec.freshness_policy is not None or TABLE not in spec.tags, key
+
+
+def test_every_asset_says_whose_it_is_what_it_is_and_where_its_columns_come_from(defs: dg.Definitions) -> None:
+    specs = list(defs.resolve_all_asset_specs())
+    made = [spec for spec in specs if spec.group_name in {"staging", "intermediate", "marts", "findings"}]
+    assert len(made) > 40
+    for spec in made:
+        key = spec.key.to_user_string()
+        assert spec.description, key
+        assert spec.owners, key
+        if "dbt" in spec.kinds:  # the others are made by Polars, each column of all that it read
+            lineage = spec.metadata["dagster/column_lineage"]
+            columns = getattr(lineage, "value", lineage).deps_by_column
+            assert columns or key.endswith("_horizon"), key
+
+
+def test_a_cell_of_an_invoice_leads_back_to_the_columns_of_raw_rows(defs: dg.Definitions) -> None:
+    lineages = {
+        spec.key: getattr(
+            spec.metadata["dagster/column_lineage"], "value", spec.metadata["dagster/column_lineage"]
+        ).deps_by_column
+        for spec in defs.resolve_all_asset_specs()
+        if "dagster/column_lineage" in spec.metadata
+    }
+
+    def origins(key: dg.AssetKey, column: str) -> set[tuple[str, str]]:
+        deps = lineages.get(key, {}).get(column, [])
+        further = [origins(dep.asset_key, dep.column_name) for dep in deps]
+        return {(key.to_user_string(), column)} if not deps else set().union(*further)
+
+    found = origins(dg.AssetKey(["marts", "invoice_lines"]), "subtotal_picousd")
+    counted = {column for table, column in found if table == "router/usage_events"}
+    assert {"input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"} <= counted, found
+    assert ("control/prices", "output_picousd") in found, found

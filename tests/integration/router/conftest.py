@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from engines.catalog import load
+from tests.bench.faults.world import World, world
 from tests.factories import add_model
 from tests.integration.router.evidence import Evidence
 from tests.integration.router.reservations_world import Worker, Workers, worker
@@ -242,12 +243,20 @@ def workers(role_url: Callable[..., str], redis_url: str, tmp_path: Path, model:
     """Workers of one Redis and one database; one that is started later takes the journal of one that has ended."""
 
     @contextlib.asynccontextmanager
-    async def start(count: int = 1, *, url: str | None = redis_url, wait_s: float = 10.0) -> AsyncIterator[list[Worker]]:
+    async def start(
+        count: int = 1, *, url: str | None = redis_url, database_url: str | None = None, wait_s: float = 10.0
+    ) -> AsyncIterator[list[Worker]]:
         async with contextlib.AsyncExitStack() as stack:
-            database_url = role_url("inferhouse_router")
+            to = database_url or role_url("inferhouse_router")
             yield [
-                await stack.enter_async_context(worker(database_url, url, tmp_path / "journal", model, wait_s=wait_s))
-                for _ in range(count)
+                await stack.enter_async_context(worker(to, url, tmp_path / "journal", model, wait_s=wait_s)) for _ in range(count)
             ]
 
     return start
+
+
+@pytest.fixture
+def faulty(db: psycopg.Connection, role_url: Callable[..., str], redis_url: str, tmp_path: Path) -> Iterator[World]:
+    """Two routers, two engines, and lines to the database and to Redis that can fail."""
+    with world(db, role_url("inferhouse_router"), redis_url, tmp_path) as made:
+        yield made

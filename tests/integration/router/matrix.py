@@ -1,5 +1,6 @@
 """A small world for the matrix of route x role x tenant: two organizations, somebody in every role, one of every thing."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -62,8 +63,10 @@ class World:
     def __post_init__(self) -> None:
         self.password_hash = hash_password(PASSWORD)
         self.own, self.foreign = self._home("Own"), self._home(FOREIGN)
-        price = self.db.execute("select max(id) from control.prices").fetchone()
-        self.shared = {"engine_id": "engine-simulated", "model_id": "simulated", "price_id": f"price_{price[0] if price else 1}"}
+        self.shared = {"engine_id": "engine-simulated", "model_id": "simulated"}
+        for noun, table in (("price", "prices"), ("discount", "discounts"), ("tier", "volume_tiers")):
+            last = self.db.execute(SQL("select max(id) from control.{}").format(Identifier(table))).fetchone()
+            self.shared[f"{noun}_id"] = f"{noun}_{last[0] if last else 1}"
         self.shared["platform_alias_id"] = public_id("alias")
         stages = Jsonb([[{"model": "simulated", "weight": 1}]])
         self.insert("model_aliases", public_id=self.shared["platform_alias_id"], name="everybodys", stages=stages)
@@ -122,12 +125,13 @@ class World:
         org_id = self.insert("organizations", public_id=organization, name=name)
         self.insert("alert_recipients", org_id=org_id, roles=["owner"], emails=[])
         self._book(org_id)
+        invoice = self._invoice(org_id, name)
         _, owner, _ = self._owner(org_id, name)
         projects, things = [], []
         for part in (name, f"{name} {SIBLING}"):
             project_id, made = self._project(org_id, part)
             projects.append(project_id)
-            things.append(made | {"organization_id": organization, "org_id": organization, "owner_id": owner})
+            things.append(made | invoice | {"organization_id": organization, "org_id": organization, "owner_id": owner})
         return Home(org_id, organization, (projects[0], projects[1]), (things[0], things[1]))
 
     def _book(self, org_id: int) -> None:
@@ -138,6 +142,35 @@ class World:
         months = {"months": "[2026-01-01,)", "basis_points": 500, "reason": "of one tenant"}
         self.insert("discounts", org_id=org_id, model_id=model[0], **months)
         self.insert("volume_tiers", org_id=org_id, model_id=model[0], token_class="input", above_quantity=10**9, **months)
+
+    def _invoice(self, org_id: int, name: str) -> dict[str, str]:
+        """A final invoice with a line, and its certificate."""
+        made = {"invoice_id": public_id("inv"), "line_id": f"il_{secrets.token_hex(12)}"}
+        month = ("2026-01-01", "2026-01-01 00:00+00", "2026-02-01 00:00+00")
+        row = self.db.execute(
+            "insert into billing.invoices (public_id, org_id, kind, purpose, period_month, period_starts_at, period_ends_at,"
+            " currency, rounding_rule, drafted_by) values (%s, %s, 'invoice', 'month', %s, %s, %s, 'USD', 'half_up_to_cent', 'x')"
+            " returning id",
+            [made["invoice_id"], org_id, *month],
+        ).fetchone()
+        assert row is not None
+        self.db.execute(
+            "insert into billing.invoice_lines (public_id, invoice_id, line_key, kind, org_id, period_month, period_starts_at,"
+            " period_ends_at, usage_rows, quantity, subtotal_picousd, amount, rows_after_xid, as_of_xid, query)"
+            " values (%s, %s, %s, 'discount', %s, %s, %s, %s, 0, 1, 0, 0, '0', '1', 'select 0')",
+            [made["line_id"], row[0], f"of {name}", org_id, *month],
+        )
+        self.db.execute(
+            "insert into billing.certificates (public_id, invoice_id, invoice_digest, passed, checks, made_by)"
+            " values (%s, %s, sha256('x'), true, %s, 'x')",
+            [public_id("cert"), row[0], Jsonb([{"name": "of", "passed": True, "figures": {}, "words": name}])],
+        )
+        self.db.execute(
+            "update billing.invoices set status = 'final', number = %s, digest = sha256('x'), finalized_at = now(),"
+            " finalized_by = 'x' where id = %s",
+            [f"INV-{name}", row[0]],
+        )
+        return made
 
     def _owner(self, org_id: int, name: str) -> tuple[int, str, str]:
         user = self.user(f"{name} Keeper")
@@ -184,6 +217,10 @@ class World:
         stages = Jsonb([[{"model": "simulated", "weight": 1}]])
         self.insert("model_aliases", public_id=made["alias_id"], org_id=org_id, name=made["alias_id"], stages=stages)
         made["login_id"] = f"inferhouse_sql_{made['project_id'][5:17]}_x"
+        granted = self.db.execute(
+            "select ledger.grant_credit(%s, 10, 'prepaid', null, 'of the matrix', 'nobody', %s)", [org_id, made["project_id"]]
+        ).fetchone()
+        made["credit_id"] = granted[0] if granted else ""
         self.logins[made["login_id"]] = org_id
         self.add_login(made["login_id"])
         return project_id, made

@@ -90,7 +90,10 @@ def _text(name: str, schema: Mapping[str, Any]) -> str:
         return str(schema["examples"][0])
     if name.endswith(("usd", "usd_per_million")):
         return "1"
-    known = {"model": "simulated", "time_zone": "UTC", "currency": "USD", "base_url": "http://127.0.0.1:9", "kind": "simulated"}
+    known = {
+        "model": "simulated", "time_zone": "UTC", "currency": "USD", "base_url": "http://127.0.0.1:9", "kind": "simulated",
+        "first_month": "2999-01",
+    }  # fmt: skip
     if name in known:
         return known[name]
     return f"new-{number}".ljust(schema.get("minLength", 1), "x")[: schema.get("maxLength", 200)]

@@ -116,7 +116,7 @@ async def worker(
     database_url: str, redis_url: str | None, journal: Path, model: tuple[int, int], *, wait_s: float = 10.0
 ) -> AsyncIterator[Worker]:
     """A worker that ends as a router does. Args: model: its id and that of its price."""
-    async with AsyncConnectionPool(database_url, min_size=1, max_size=4, open=False) as pool:
+    async with AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=2, open=False) as pool:
         life = secrets.randbelow(2**31)
         sink = UsageSink(
             journal,

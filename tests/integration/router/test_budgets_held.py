@@ -400,7 +400,7 @@ async def test_a_worker_that_comes_back_after_its_death_frees_what_it_held_at_on
     (tmp_path / "journal/0/life").write_text(life)
     async with workers() as (again,):
         await again.sink.replayed.wait()
-        await again.reservations.accounts.bury(again.sink.lives_before)
+        await again.reservations.accounts.bury(again.sink.lives_before, again.sink.orgs_before)
         again.sink.buried()
         began = now()
         await again.call(tenant, most(2 * USD), cost=USD)
@@ -420,7 +420,7 @@ async def test_what_a_dead_worker_held_in_an_account_that_another_had_opened_is_
             dead.reservations.accounts.get(tenant.org_id).holds.clear()  # type: ignore[union-attr]
             dead.reservations.accounts.leave = no_farewell  # type: ignore[method-assign]
             life = int((tmp_path / "journal/1/life").read_text())
-        await one.reservations.accounts.bury([life])
+        await one.reservations.accounts.bury([life], ())
         began = now()
         await one.call(tenant, most(2 * USD), cost=USD)
         assert now() - began < timedelta(seconds=LIFE_S / 2)

@@ -208,6 +208,21 @@ def test_catalogue_and_prices(owner: Command) -> None:
     price = owner.json("price", "create", "--model", "other", *amounts, "--from", "+1d", "--reason", "first")
     assert price["input_usd_per_million"] == "0.25"
     owner("price", "delete", price["id"], "--yes")
+    seen = owner.json("price", "preview", "--model", "simulated", *amounts, "--tag", "service=batch", "--priority", "1")
+    assert (seen["closes"], seen["needs_confirmation"]) == (None, False)
+    amounts[1] = "100"
+    batch = ["--model", "simulated", *amounts, "--tag", "service=batch", "--tag", "team=a", "--priority", "1", "--reason", "x"]
+    assert "confirm" in owner("price", "create", *batch, expects=5).stderr
+    made = owner.json("price", "create", *batch, "--confirm", "--request-usd", "0")
+    assert made["tags"] == {"service": "batch", "team": "a"}
+    assert owner.json("price", "end", made["id"], "--at", "+1d", "--yes")["effective_until"] > made["effective_from"]
+    terms = ["--basis-points", "250", "--from", "2101-01", "--reason", "by contract"]
+    tier = owner.json("volume-tier", "create", "--model", "other", "--class", "output", "--above", "1_000_000", *terms)
+    assert tier["above_quantity"] == 10**6
+    owner("volume-tier", "delete", tier["id"], "--yes")
+    organization = owner.json("org", "show")["id"]
+    discount = owner.json("discount", "create", "--for", organization, "--until", "2101-06", *terms)
+    assert [row["last_month"] for row in owner.json("discount", "list")] == [discount["last_month"]] == ["2101-06"]
     url = owner.json("engine", "get", "engine-simulated")["base_url"]
     owner("engine", "create", "--id", "second", "--kind", "simulated", "--url", url, "--model", "other")
     assert owner.json("engine", "disable", "second", "--yes")["enabled"] is False

@@ -133,6 +133,23 @@ def test_weight_bound_and_name_are_kept_and_cleared(client: httpx.Client) -> Non
         assert error(client.post("/platform/engines/engine-b", json=wrong))[:2] == (400, "invalid_request")
 
 
+def test_what_gpus_cost_is_kept_to_the_pico_dollar(client: httpx.Client, stack: Stack) -> None:
+    made = client.post("/platform/engines", json=NEW | {"gpus": 8, "gpu_hour_usd": "2.499999999999"}).json()
+    assert (made["gpus"], made["gpu_hour_usd"]) == (8, "2.499999999999")
+    assert client.post("/platform/engines/engine-b", json={"weight": 5}).json()["gpu_hour_usd"] == "2.499999999999"
+    changed = client.post("/platform/engines/engine-b", json={"gpus": 4, "gpu_hour_usd": "1000"}).json()
+    assert (changed["gpus"], changed["gpu_hour_usd"]) == (4, "1000.00")
+    for wrong, param in (("1000.01", "gpu_hour_usd"), ("-1", "gpu_hour_usd"), ("2,50", "gpu_hour_usd"), ("NaN", "gpu_hour_usd")):
+        assert error(client.post("/platform/engines/engine-b", json={"gpu_hour_usd": wrong})) == (400, "invalid_request", param)
+    assert error(client.post("/platform/engines/engine-b", json={"gpus": 1025}))[2] == "gpus"
+    assert error(client.post("/platform/engines", json=NEW | {"id": "c", "gpus": -1}))[2] == "gpus"
+    assert client.get("/platform/engines/engine-simulated").json()["gpu_hour_usd"] == "0.00"
+    kept = "select after::jsonb ->> 'gpu_hour_usd' from control.audit_log where event_type = 'engine.updated' order by sequence"
+    rows = stack.db.execute(kept).fetchall()
+    stack.db.commit()
+    assert rows == [("2.499999999999",), ("1000.00",)]
+
+
 def test_a_providers_key_is_never_shown_and_is_sealed(client: httpx.Client, database_url: str) -> None:
     key = "sk-of-a-provider-0123456789"
     made = client.post("/platform/engines", json=NEW | {"kind": "openai", "api_key": key})

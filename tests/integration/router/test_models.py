@@ -81,6 +81,9 @@ def test_members_see_models_with_the_price_in_force_for_their_organization(clien
     prices = {"input_usd_per_million": "0.25", "cached_input_usd_per_million": "0.1", "output_usd_per_million": "1.000001"}
     body = {"model": "simulated", "organization": other.organization, "reason": "their own", **prices}
     assert client.post("/platform/prices", json=body).status_code == 200
+    batch = body | {"priority": 1, "tags": {"service": "batch"}, "reasoning_usd_per_million": "0.9"}
+    for condition in (batch, batch | {"organization": None}, batch | {"priority": 3, "organization": None, "tags": {"a": "b"}}):
+        assert client.post("/platform/prices", json=condition).status_code == 200
     with (
         signed_in(stack, add_user(stack, mine.org_id, "member")) as here,
         signed_in(stack, add_user(stack, other.org_id, "member")) as there,
@@ -90,6 +93,10 @@ def test_members_see_models_with_the_price_in_force_for_their_organization(clien
             for caller in (here, there)
         ]
     assert [model["price"]["source"] for model in seen] == ["list", "organization"]
+    assert [[(price["source"], price["tags"]) for price in model["conditional_prices"]] for model in seen] == [
+        [("list", {"a": "b"}), ("list", {"service": "batch"})], [("organization", {"service": "batch"})],
+    ]  # fmt: skip
+    assert seen[1]["conditional_prices"][0]["reasoning_usd_per_million"] == "0.90"
     price = seen[1]["price"]
     assert {name: price[name] for name in prices} == {
         "input_usd_per_million": "0.25", "cached_input_usd_per_million": "0.10", "output_usd_per_million": "1.000001",

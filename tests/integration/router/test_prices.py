@@ -13,6 +13,7 @@ import pytest
 from tests.factories import add_tenant
 from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
 from tests.integration.router.conftest import Stack
+from warehouse.base.money import usd
 
 PRICES = {"input_usd_per_million": "1", "cached_input_usd_per_million": "0.5", "output_usd_per_million": "2.000001"}
 BODY: dict[str, Any] = {"model": "simulated", "reason": "spring", **PRICES}
@@ -56,6 +57,26 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     ({"reason": " "}, (400, "invalid_request", "reason")),
     ({"reason": "a\0"}, (400, "invalid_request", "reason")),
     ({"effective_from": 1}, (409, "conflict", "effective_from")),
+    ({"currency": "EUR"}, (400, "invalid_request", "currency")),
+    ({"request_usd": "-1"}, (400, "invalid_request", "request_usd")),
+    ({"request_usd": "1000.000000000001"}, (400, "invalid_request", "request_usd")),
+    ({"request_usd": "0.0000000000001"}, (400, "invalid_request", "request_usd")),
+    ({"reasoning_usd_per_million": "1000000.1"}, (400, "invalid_request", "reasoning_usd_per_million")),
+    ({"endpoint": "rerank"}, (400, "invalid_request", "priority")),
+    ({"input_tokens_from": 1}, (400, "invalid_request", "priority")),
+    ({"tags": {"service": "batch"}}, (400, "invalid_request", "priority")),
+    ({"priority": 1}, (400, "invalid_request", "priority")),
+    ({"priority": 1001, "endpoint": "rerank"}, (400, "invalid_request", "priority")),
+    ({"priority": 1, "endpoint": "dance"}, (400, "invalid_request", "endpoint")),
+    ({"priority": 1, "input_tokens_from": 5, "input_tokens_until": 5}, (400, "invalid_request", "input_tokens_until")),
+    ({"priority": 1, "input_tokens_until": -1}, (400, "invalid_request", "input_tokens_until")),
+    ({"priority": 1, "tags": {"a": 1}}, (400, "invalid_request", "tags.a")),
+    ({"priority": 1, "tags": {"a": "\0"}}, (400, "invalid_request", "tags.a")),
+    ({"priority": 1, "tags": {str(n): "" for n in range(17)}}, (400, "invalid_request", "tags")),
+    ({"output_usd_per_million": "4.000001"}, (409, "confirmation_needed", "output_usd_per_million")),
+    ({"output_usd_per_million": "0.039999"}, (409, "confirmation_needed", "output_usd_per_million")),
+    ({"input_usd_per_million": "0"}, (409, "confirmation_needed", "input_usd_per_million")),
+    ({"request_usd": "0.001"}, (409, "confirmation_needed", "request_usd")),
     ({"effective_from": 10**12}, (400, "invalid_request", "effective_from")),
     ({"effective_until": 253402300799}, (400, "invalid_request", "effective_until")),
 ]
@@ -98,6 +119,7 @@ def test_a_version_closes_the_one_before_and_a_future_one_can_be_taken_back(clie
 def test_a_price_from_now_on_is_charged_from_now_on(client: httpx.Client, stack: Stack, hello: dict[str, Any]) -> None:
     stack.post(hello)
     body = BODY | {"input_usd_per_million": "7", "cached_input_usd_per_million": "7", "output_usd_per_million": "7"}
+    body["confirm_change"] = True
     assert client.post("/platform/prices", json=body).json()["effective_until"] is None
     time.sleep(0.5)
     stack.post(hello)
@@ -144,6 +166,107 @@ def test_versions_that_are_made_at_once_are_made_one_after_the_other(client: htt
     book = _book(client)
     assert len(book) == 9
     assert [row[1] for row in book] == [*(row[0] for row in book[1:]), None]
+
+
+LONG: dict[str, Any] = BODY | {"priority": 2, "input_tokens_from": 1000, "input_usd_per_million": "0.2"}
+
+
+def test_a_preview_says_what_would_be_refused_and_changes_nothing(client: httpx.Client, stack: Stack) -> None:
+    proposed = {name: value for name, value in BODY.items() if name != "reason"}
+    for change, expected in REFUSED:
+        if expected[1] != "confirmation_needed" and expected[2] != "reason":
+            assert error(client.post("/platform/prices/preview", json=proposed | change)) == expected
+    before = _book(client)
+    first = client.get("/platform/prices", params={"model": "simulated"}).json()["data"][0]
+    seen = client.post("/platform/prices/preview", json=proposed | {"output_usd_per_million": "0"}).json()
+    assert (seen["closes"], seen["compared_with"], seen["needs_confirmation"]) == (first["id"], first["id"], True)
+    assert seen["changes"][0] == {
+        "field": "input_usd_per_million", "before": "0.10", "after": "1.00", "percent": "900.00", "needs_confirmation": False,
+    }  # fmt: skip
+    assert [change["field"] for change in seen["changes"] if change["needs_confirmation"]] == ["output_usd_per_million"]
+    assert _book(client) == before
+    assert events(stack) == []
+
+
+def test_a_preview_prices_the_usage_of_thirty_days_anew(client: httpx.Client, stack: Stack, hello: dict[str, Any]) -> None:
+    """What was charged, and what it would have cost; of a condition only the rows that meet it, of an organization its own."""
+    other = add_tenant(stack.db, name="Other").organization
+    stack.db.commit()
+    stack.post(hello)
+    stack.post(hello, headers={"x-inferhouse-tags": "service=batch"})
+    rows = stack.rows(2)
+    proposed = {name: value for name, value in BODY.items() if name != "reason"} | {"request_usd": "0.5"}
+    usage = client.post("/platform/prices/preview", json=proposed).json()["usage"]
+    charged = sum(row["cost_picousd"] for row in rows)
+    then = sum(
+        (row["input_tokens"] - row["cached_input_tokens"]) * 1_000_000 + row["cached_input_tokens"] * 500_000
+        + row["output_tokens"] * 2_000_001 + 500_000_000_000
+        for row in rows
+    )  # fmt: skip
+    assert (usage["usage_rows"], usage["cost_usd"], usage["cost_usd_then"]) == (2, usd(charged), usd(then))
+    assert usage["percent"] == f"{round((then - charged) * 100 / charged, 2):.2f}"
+    assert client.post("/platform/prices/preview", json=proposed | {"organization": other}).json()["usage"]["usage_rows"] == 0
+    batch = proposed | {"priority": 1, "tags": {"service": "batch"}}
+    assert client.post("/platform/prices/preview", json=batch).json()["usage"]["cost_usd"] == usd(rows[1]["cost_picousd"])
+    long = proposed | {"priority": 2, "input_tokens_from": 100_000}
+    assert client.post("/platform/prices/preview", json=long).json()["usage"]["percent"] is None
+
+
+def test_a_large_change_is_made_when_it_is_meant(client: httpx.Client, stack: Stack) -> None:
+    change = BODY | {"input_usd_per_million": "0", "request_usd": "0.000000000001", "effective_from": _from(1)}
+    refused = client.post("/platform/prices", json=change)
+    assert error(refused)[:2] == (409, "confirmation_needed")
+    assert "confirm_change" in refused.json()["error"]["message"]
+    made = client.post("/platform/prices", json=change | {"confirm_change": True}).json()
+    assert (made["input_usd_per_million"], made["request_usd"]) == ("0.00", "0.000000000001")
+    first_of_a_model = {"id": "new", "context_tokens_max": 10, "output_tokens_max": 10}
+    assert client.post("/platform/models", json=first_of_a_model).status_code == 200
+    free = BODY | {"model": "new", "output_usd_per_million": "0"}
+    assert error(client.post("/platform/prices", json=free)) == (409, "confirmation_needed", "output_usd_per_million")
+    assert client.post("/platform/prices", json=free | {"confirm_change": True}).json()["currency"] == "USD"
+
+
+def test_prices_with_conditions_follow_each_other_in_places_of_their_own(client: httpx.Client, stack: Stack) -> None:
+    listed = client.get("/platform/prices", params={"model": "simulated"}).json()["data"][0]
+    long = client.post("/platform/prices", json=LONG).json()
+    assert (long["input_tokens_from"], long["input_tokens_until"], long["tags"], long["priority"]) == (1000, None, {}, 2)
+    batch = client.post("/platform/prices", json=BODY | {"priority": 1, "tags": {"service": "batch"}}).json()
+    assert client.get(f"/platform/prices/{listed['id']}").json()["effective_until"] is None
+    dearer = client.post("/platform/prices", json=LONG | {"effective_from": _from(2), "effective_until": _from(9)}).json()
+    assert client.get(f"/platform/prices/{long['id']}").json()["effective_until"] == dearer["effective_from"]
+    undecided = client.post("/platform/prices", json=LONG | {"endpoint": "embeddings", "input_tokens_from": 2000})
+    assert error(undecided) == (409, "conflict", "priority")
+    assert long["id"] in undecided.json()["error"]["message"]
+    assert client.post("/platform/prices", json=LONG | {"input_tokens_from": 10, "input_tokens_until": 1000}).status_code == 200
+    client.delete(f"/platform/prices/{dearer['id']}")
+    assert client.get(f"/platform/prices/{long['id']}").json()["effective_until"] == dearer["effective_until"]
+    ended = client.post(f"/platform/prices/{batch['id']}/end", json={"effective_until": _from(3)}).json()
+    assert client.post(f"/platform/prices/{long['id']}/end", json={}).json()["effective_until"] <= _from(0) + 1
+    for price_id, until, expected in (
+        (listed["id"], None, (409, "conflict", "price_id")), (batch["id"], _from(-1), (409, "conflict", "effective_until")),
+        (batch["id"], ended["effective_until"] + 1, (409, "conflict", "effective_until")),
+        ("price_99999", None, (404, "not_found", "price_id")),
+    ):  # fmt: skip
+        assert error(client.post(f"/platform/prices/{price_id}/end", json={"effective_until": until})) == expected
+    assert error(client.delete(f"/platform/prices/{batch['id']}")) == (409, "conflict", "price_id")
+    assert events(stack) == [*["price.created"] * 4, "price.deleted", "price.ended", "price.ended"]
+
+
+def test_what_was_in_force_by_the_databases_clock_stays(client: httpx.Client, stack: Stack) -> None:
+    """Also where a clock jumps: an instant that the database has passed is past, whatever the caller's clock says."""
+    first = client.post("/platform/prices", json=BODY).json()
+    passed = stack.db.execute("select extract(epoch from now())::bigint - 1").fetchone()
+    stack.db.commit()
+    assert passed is not None
+    book = _book(client)
+    for instant in (passed[0], first["effective_from"] - 1, 0):
+        assert error(client.post("/platform/prices", json=BODY | {"effective_from": instant})) == (
+            409,
+            "conflict",
+            "effective_from",
+        )
+    assert error(client.delete(f"/platform/prices/{first['id']}"))[:2] == (409, "conflict")
+    assert _book(client) == book
 
 
 def test_pages_and_filters(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tests.integration.router.matrix import World
 
 ALL = "siud"
-SCHEMAS = ["control", "raw", "marts", "migrations", "archive"]
+SCHEMAS = ["archive", "billing", "control", "raw", "findings", "ledger", "marts", "migrations"]
 LOGINS = ("router", "management", "transform", "portal", "platform", "dagster", "read-only login")
 _READ_BY_SERVICES = {"management": ALL, "router": "s", "transform": "s"}
 _MARTS = {"transform": ALL, "portal": "s", "platform": "s", "read-only login": "s"}
@@ -26,14 +26,14 @@ MAY: dict[str, dict[str, str]] = {
     "control.volume_tiers": {"management": ALL, "transform": "s"},
     "control.users": _READ_BY_SERVICES,
     "control.service_accounts": _READ_BY_SERVICES,
-    "control.org_members": {"management": ALL, "router": "s"},
+    "control.org_members": {"management": ALL, "router": "s", "transform": "s"},
     "control.project_members": {"management": ALL},
     "control.sessions": {"management": ALL},
     "control.login_failures": {"management": ALL},
     "control.device_logins": {"management": ALL},
     "control.oidc_logins": {"management": ALL},
     "control.invites": {"management": ALL},
-    "control.budgets": {"management": ALL, "router": "s"},
+    "control.budgets": _READ_BY_SERVICES,
     "control.limits": {"management": ALL, "router": "s"},
     "control.shadow_refusals": {"management": ALL, "router": "siu"},
     "control.model_aliases": {"management": ALL, "router": "s"},
@@ -46,9 +46,26 @@ MAY: dict[str, dict[str, str]] = {
     "control.audit_log": {"management": "si"},
     "control.audit_head": {"management": "su"},
     "control.sql_logins": {"management": "s"},
+    "billing.invoices": {"management": "s", "transform": "s"},
+    "billing.invoice_lines": {"management": "s", "transform": "s"},
+    "billing.tax_lines": {"management": "s", "transform": "s"},
+    "billing.certificates": {"management": "s", "transform": "s"},
+    "billing.tax_rates": {"management": "si", "transform": "s"},
+    "billing.tax_regions": {"management": ALL, "transform": "s"},
+    "billing.numbers": {},
     "raw.idempotent_answers": {"router": ALL},
     "raw.usage_events": {"router": "si", "transform": "s"},
+    "raw.engine_samples": {"transform": "si"},
     "raw.journal_positions": {"router": ALL, "transform": "s", "management": "s"},
+    "findings.anomalies": {"transform": "siu"},
+    "findings.forecast_backtests": {"transform": "sid"},
+    "findings.repricing_runs": {"transform": "si"},
+    "findings.adjustments": {"transform": "si"},
+    "ledger.accounts": {"management": "s", "transform": "s"},
+    "ledger.allocations": {"management": "s", "transform": "s"},
+    "ledger.credits": {"management": "s", "transform": "s"},
+    "ledger.entries": {"management": "s", "transform": "s"},
+    "ledger.transactions": {"management": "s", "transform": "s"},
     "marts.spend_forecast": _MARTS,
     "archive.files": {"transform": "si", "management": "s"},  # what it holds; that it was dropped is said by a function
     "archive.daily_digests": {"transform": "s", "management": "s"},

@@ -40,8 +40,8 @@ def _price(role_url: Callable[..., str], control: Control, org_id: int, at: date
 
     async def read() -> int | None:
         async with await AsyncConnection.connect(role_url("inferhouse_router")) as conn:
-            price = (await Catalogue.load(conn)).price(control.model_id, org_id, at)
-            return price.output_picousd if price else None
+            prices = (await Catalogue.load(conn)).prices_for(control.model_id, org_id, at, "chat.completions", None)
+            return prices[0].output_picousd if prices else None
 
     return asyncio.run(read())
 
@@ -106,7 +106,8 @@ def test_of_conditions_of_one_priority_at_most_one_holds(db: psycopg.Connection,
     "columns",
     ["priority = 1", "endpoint = 'rerank'", "input_tokens_range = '[1,)'", "tags = '{\"batch\": \"true\"}'",
      "priority = -1, endpoint = 'rerank'", "priority = 1, input_tokens_range = 'empty'",
-     "priority = 1, input_tokens_range = '[-1,5)'", "priority = 1, tags = '[]'", "request_picousd = -1",
+     "priority = 1, input_tokens_range = '[-1,5)'", "priority = 1, tags = '[]'",
+     "priority = 1, tags = '{\"a\": {\"b\": \"c\"}}'", "request_picousd = -1",
      "reasoning_picousd = -1", "request_picousd = 1000000000000001", "reasoning_picousd = 1000000000001"],
 )  # fmt: skip
 def test_conditions_and_priority_go_together_and_have_bounds(db: psycopg.Connection, control: Control, columns: str) -> None:

@@ -9,8 +9,11 @@ from tests.bench.router.__main__ import DOCUMENT, PARTS, parser
 from tests.bench.router.install import PORTKEY
 from tests.bench.router.ours import Rows, unexplained
 from tests.bench.router.peers import PEERS
-from tests.bench.router.report import BEGIN, END, Bar, Section, put_between_marks, table, written
+from tests.bench.router.report import MARK, Bar, Section, marks, put_between_marks, table, written
+from tests.bench.vllm_parity.__main__ import MARK as PARITY
 from tests.services import ROOT
+
+BEGIN, END = marks()
 
 
 def test_columns_line_up() -> None:
@@ -65,9 +68,10 @@ def test_document_without_both_marks_is_left_alone(tmp_path: Path, text: str) ->
     assert document.read_text() == text
 
 
-def test_document_of_the_benchmarks_has_the_marks() -> None:
+@pytest.mark.parametrize("name", [MARK, PARITY])
+def test_document_of_the_benchmarks_has_the_marks(name: str) -> None:
     text = DOCUMENT.read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
+    assert [text.count(mark) for mark in marks(name)] == [1, 1]
 
 
 def test_everything_is_run_unless_told_otherwise() -> None:

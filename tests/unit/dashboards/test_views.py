@@ -51,6 +51,7 @@ def said(**changed: object) -> dict[str, str]:
         (12_300_000, "$0.0000123"),
         (1_204_500_000_000_000, "$1,204.50"),
         (Decimal("86000000"), "$0.000086"),
+        (Decimal(-1_500_000), "-$0.0000015"),
         (None, "—"),
         (float("nan"), "—"),
     ],
@@ -126,22 +127,45 @@ def test_a_table_of_requests_has_whole_numbers_and_exact_money() -> None:
     assert (row["Input tokens"], row["Cost (USD)"], row["First token"]) == (10, "$0.000000002", "—")
 
 
+MARCH = date(2026, 3, 1)
+
+
 def test_the_invoice_is_the_sum_of_its_lines() -> None:
     lines = pd.DataFrame(
         [
-            ("il_1", "p", "m", "input", Decimal(10), 100, Decimal(1_100_000_000_001), Decimal("1.10")),
-            ("il_2", "p", "m", "output", Decimal(1234), 100, Decimal(2_250_000_000_000), Decimal("2.25")),
+            ("il_1", MARCH, "usage", "p", "m", "input", Decimal(10), 100, Decimal(1_100_000_000_001), Decimal("1.10")),
+            ("il_2", MARCH, "usage", "p", "m", "output", Decimal(1234), 100, Decimal(2_250_000_000_000), Decimal("2.25")),
+            ("il_3", MARCH, "discount", None, "m", None, Decimal(1), None, Decimal(-(10**12)), Decimal("-1.00")),
         ],
-        columns=["line_id", "project", "model", "token_class", "quantity", "unit_price_picousd", "subtotal_picousd", "amount"],
+        columns=[
+            "line_id",
+            "period_month",
+            "kind",
+            "project",
+            "model",
+            "token_class",
+            "quantity",
+            "unit_price_picousd",
+            "subtotal_picousd",
+            "amount",
+        ],
         dtype=object,
     )
-    assert words.dollars(invoice.total(lines)) == "$3.35"
-    assert words.money(invoice.exact_total(lines)) == "$3.350000000001"
+    assert words.dollars(invoice.total(lines)) == "$2.35"
+    assert words.money(invoice.exact_total(lines)) == "$2.350000000001"
     table = invoice.invoice_table(lines)
-    assert list(table["What"]) == ["Input tokens", "Output tokens"]
-    assert list(table["Tokens"]) == [10, 1234]
-    assert list(table["Price per million"]) == ["$0.0001", "$0.0001"]
+    assert list(table["What"]) == ["Input tokens", "Output tokens", "Discount"]
+    assert list(table["Quantity"]) == [10, 1234, 1]
+    assert list(table["Price per million"]) == ["$0.0001", "$0.0001", "—"]
     assert invoice.line_label(lines.iloc[1]) == "m · Output tokens · $2.25 · il_2"
+
+
+def test_a_certificate_says_of_each_check_whether_it_held() -> None:
+    checks = [{"name": "parity", "passed": True, "figures": {"parity_lines": "0"}}, {"name": "x", "passed": False, "figures": {}}]
+    table = invoice.certificate_table(checks)
+    assert list(table["Check"]) == ["Two pricing engines agree", "x"]
+    assert list(table["Held"]) == ["yes", "no"]
+    assert list(table["Figures"]) == ["parity_lines = 0", ""]
 
 
 def test_figures_show_each_model_that_had_tokens_in_its_own_colour() -> None:
@@ -202,6 +226,21 @@ def test_engines_that_do_not_answer_come_first() -> None:
     assert list(table["Engine"]) == ["b", "a"]
     assert list(table["Health"]) == ["does not answer", "answers"]
     assert list(table["Since"]) == ["—", "2026-01-01 01:00:00"]
+
+
+def test_an_engines_hour_says_whether_its_rows_agree() -> None:
+    hour = {
+        "engine": "a", "model": "m", "hour_utc": datetime(2026, 1, 1, tzinfo=UTC), "output_tokens_per_second": Decimal("41.27"),
+        "kv_cache_usage_avg": Decimal("0.421"), "kv_cache_usage_max": Decimal(1), "waiting_avg": Decimal("0.5"), "restarts": 1,
+        "cost_picousd": Decimal(10**12), "margin_picousd": Decimal(-(10**11)), "day_utc": date(2026, 1, 1), "status": "drift",
+        "drift_share": Decimal("0.0123"),
+    }  # fmt: skip
+    unseen = dict.fromkeys(hour, None) | {"engine": "b", "hour_utc": hour["hour_utc"], "restarts": 0}
+    table = engines.counters_table(pd.DataFrame([hour, unseen, hour | {"status": "ok"}], dtype=object), BERLIN)
+    assert list(table["Rows"]) == ["differs by 1.23% on 2026-01-01", "—", "agrees"]
+    assert list(table["Tokens/s"])[:2] == ["41.3", "—"]
+    assert list(table["KV cache"])[:2] == ["42%, at most 100%", "—, at most —"]
+    assert list(table["Margin"])[:2] == ["-$0.10", "—"]
 
 
 def test_organizations_are_named_and_those_without_a_name_shown_by_id() -> None:

@@ -1,12 +1,13 @@
 """Expected spend: what holds whatever the history is."""
 
+import random
 from datetime import date, timedelta
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.jobs.forecast import DAYS_AHEAD, spend_forecast
+from orchestration.jobs.forecast import DAYS_AHEAD, INTERVAL_SHARE, TESTED_DAYS_AHEAD, backtest, spend_forecast
 
 TODAY = date(2026, 3, 30)  # a Monday
 
@@ -65,3 +66,38 @@ def test_organizations_do_not_mix() -> None:
 
 def test_no_history_is_no_forecast() -> None:
     assert spend_forecast(_daily({TODAY: 5}), TODAY).collect().height == 0
+
+
+def _tested(costs: list[int]) -> list[dict[str, float]]:
+    return backtest(_daily(_history(costs)), TODAY).collect().to_dicts()
+
+
+def test_a_week_that_repeats_itself_is_forecast_without_error() -> None:
+    tested = _tested([1000, 900, 800, 700, 600, 50, 40] * 10)
+    assert [row["days_ahead"] for row in tested] == list(range(1, TESTED_DAYS_AHEAD + 1))
+    assert {(row["error_share"], row["coverage"]) for row in tested} == {(0.0, 1.0)}
+
+
+def test_an_origin_knows_only_its_own_past() -> None:
+    """Spend that doubles for good: the day of the change is missed, whatever came later."""
+    (first, *_) = _tested([100] * 60 + [200] * 10)
+    assert first["forecasts"] == 56
+    assert first["error_share"] > 0
+    assert first["coverage"] < 1
+
+
+def test_days_of_less_than_two_weeks_are_not_tested() -> None:
+    assert _tested([100] * 14) == []
+    assert [row["forecasts"] for row in _tested([100] * 16)][:2] == [2, 1]
+
+
+def test_the_forecast_is_nearer_than_last_week_and_its_interval_holds_about_its_share() -> None:
+    chance = random.Random(4)
+    days = [
+        (org, TODAY - timedelta(days=back), int(10**12 * (0.3 if back % 7 in (1, 2) else 1) * chance.lognormvariate(0, 0.25)))
+        for org in range(20) for back in range(1, 121)
+    ]  # fmt: skip
+    daily = pl.LazyFrame(days, schema={"org_id": pl.Int64, "day_utc": pl.Date, "cost_picousd": pl.Int128}, orient="row")
+    tested = backtest(daily, TODAY).collect()
+    assert tested["error_share"].mean() < 0.9 * tested["naive_error_share"].mean()  # type: ignore[operator]
+    assert abs(tested["coverage"].mean() - INTERVAL_SHARE) < 0.05  # type: ignore[operator]

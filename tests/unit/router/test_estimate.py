@@ -31,7 +31,7 @@ def price(input_picousd: int, output_picousd: int) -> Price:
 def test_the_cost_is_that_of_the_dearest_way_to_use_it(
     context: int, body: int, cap: int | None, choices: int, prices: tuple[int, int]
 ) -> None:
-    most = bounds(Call("model", choices=choices), body, model(context), price(*prices), cap)
+    most = bounds(Call("model", choices=choices), body, model(context), [price(*prices)], cap)
     each_max = context if cap is None else min(cap, context)
     dearest = max(
         tokens_in * prices[0] + choices * tokens_out * prices[1]
@@ -43,15 +43,50 @@ def test_the_cost_is_that_of_the_dearest_way_to_use_it(
     assert (most.input_tokens, most.output_tokens) == (min(body, context), choices * each_max)
 
 
+TIERS = st.lists(
+    st.tuples(st.integers(0, 50), st.none() | st.integers(1, 20), *[st.integers(0, 9)] * 4, st.none() | st.integers(0, 9)),
+    max_size=3,
+)
+
+
+@given(
+    context=st.integers(1, 30), body=st.integers(1, 50), cap=st.none() | st.integers(0, 40), choices=st.integers(1, 3),
+    tiers=TIERS,
+)  # fmt: skip
+def test_no_tier_that_the_request_may_turn_out_to_be_in_costs_more(
+    context: int, body: int, cap: int | None, choices: int, tiers: list[tuple[int, int | None, int, int, int, int, int | None]]
+) -> None:
+    prices = [
+        Price(
+            n, 1, None, tokens_in, cached, tokens_out, AT, None, reasoning, request, 1, None, start,
+            None if width is None else start + width,
+        )
+        for n, (start, width, tokens_in, cached, tokens_out, request, reasoning) in enumerate(tiers)
+    ]  # fmt: skip
+    prices.append(price(2, 3))
+    most = bounds(Call("model", choices=choices), body, model(context), prices, cap)
+    each_max = context if cap is None else min(cap, context)
+    costs = [
+        one.cost_picousd(tokens_in, cached, choices * tokens_out, reasoning)
+        for tokens_in in range(min(body, context) + 1)
+        for tokens_out in {0, min(each_max, context - tokens_in)}
+        for cached in (0, tokens_in)
+        for reasoning in (0, choices * tokens_out)
+        for one in prices
+        if one.is_for(tokens_in)
+    ]
+    assert most.cost_picousd == max(costs)
+
+
 def test_the_most_absurd_request_still_is_a_number_for_redis() -> None:
     prompts = 3_000_000
     call = Call("model", choices=prompts * (2**31 - 1), prompts=prompts, messages=prompts)
-    most = bounds(call, 8_000_000, model(1_000_000), price(10**12, 10**12), None)
+    most = bounds(call, 8_000_000, model(1_000_000), [price(10**12, 10**12)], None)
     assert msgspec.msgpack.encode((most.input_tokens, most.output_tokens, most.cost_picousd // 10**12))
 
 
 def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
-    most = bounds(Call("model"), 10, model(100), None, 5)
+    most = bounds(Call("model"), 10, model(100), [], 5)
     assert not most.is_priced
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (10, 5, 0)
 
@@ -59,9 +94,9 @@ def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
 def test_what_the_template_adds_is_bounded_by_the_catalogue() -> None:
     call = Call("model", messages=3, tools=True, media=2)
     assert (
-        bounds(call, 100, model(10**6, call=7, message=5, tools=11, media=1000), None, 0).input_tokens == 200 + 7 + 15 + 11 + 2000
+        bounds(call, 100, model(10**6, call=7, message=5, tools=11, media=1000), [], 0).input_tokens == 200 + 7 + 15 + 11 + 2000
     )
-    assert bounds(call, 100, model(5000), None, 0).input_tokens == 5000  # media of no known size: the context
+    assert bounds(call, 100, model(5000), [], 0).input_tokens == 5000  # media of no known size: the context
 
 
 @pytest.mark.parametrize(
@@ -75,10 +110,10 @@ def test_what_the_template_adds_is_bounded_by_the_catalogue() -> None:
 )
 def test_every_endpoint_bounds_its_input(path: str, body: bytes, tokens: int) -> None:
     call = SHAPES[path].parse(body)
-    assert bounds(call, len(body), model(8000), None, call.output_tokens_max).input_tokens == tokens
+    assert bounds(call, len(body), model(8000), [], call.output_tokens_max).input_tokens == tokens
 
 
 def test_each_of_several_prompts_has_the_context_to_itself() -> None:
     call = SHAPES["/v1/completions"].parse(b'{"model":"model","prompt":["a","b","c"],"n":2,"max_tokens":50}')
-    most = bounds(call, 10_000, model(100), price(1, 2), call.output_tokens_max)
+    most = bounds(call, 10_000, model(100), [price(1, 2)], call.output_tokens_max)
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (300, 300, 300 + 600)

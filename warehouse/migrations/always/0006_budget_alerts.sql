@@ -60,3 +60,5 @@ select control.note_budget_alerts_as_of(now())
 $$;
 revoke all on function control.note_budget_alerts() from public;
 grant execute on function control.note_budget_alerts() to inferhouse_transform;
+-- The mart of budgets is built from them.
+grant select on control.budgets to inferhouse_transform;

@@ -1,1 +1,6 @@
-select 1;
+-- Jobs write what they find. Nobody else may read here: tenants see their own through the marts.
+grant usage on schema findings to inferhouse_transform;
+revoke all on all tables in schema findings from inferhouse_transform;
+grant select, insert on findings.repricing_runs, findings.adjustments to inferhouse_transform;
+grant select, insert, update on findings.anomalies to inferhouse_transform;
+grant select, insert, delete on findings.forecast_backtests to inferhouse_transform;

@@ -8,7 +8,10 @@ add column priority smallint not null default 0 check (priority between 0 and 10
 add column endpoint raw.endpoint,
 add column input_tokens_range int4range not null default '[0,)'
 check (not isempty(input_tokens_range) and lower(input_tokens_range) >= 0),
-add column tags jsonb not null default '{}' check (jsonb_typeof(tags) = 'object' and pg_column_size(tags) <= 2048),
+add column tags jsonb not null default '{}' check (
+    jsonb_typeof(tags) = 'object' and pg_column_size(tags) <= 2048
+    and not jsonb_path_exists(tags, '$.* ? (@.type() != "string")')
+),
 add constraint prices_conditions_have_priority check (
     (priority = 0) = (endpoint is null and input_tokens_range = '[0,)' and tags = '{}')
 ),

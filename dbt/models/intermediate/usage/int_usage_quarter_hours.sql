@@ -3,6 +3,7 @@
         materialized='incremental',
         incremental_strategy='delete+insert',
         unique_key='quarter_hour_at',
+        pre_hook="{{ note_touched_from(ref('int_usage_horizon')) }}",
         indexes=[{'columns': ['quarter_hour_at']}, {'columns': ['as_of_xid']}, {'columns': ['org_id', 'quarter_hour_at']}]
     )
 }}
@@ -13,56 +14,97 @@ with horizon as (
     select as_of_xid from {{ ref('int_usage_horizon') }}
 ),
 
+{% if is_incremental() %}
 touched as materialized (
     select distinct time_bucket('15 minutes', event.started_at) as quarter_hour_at
     from {{ ref('stg_router__usage_events') }} as event
     where
         event.recorded_xid >= {{ watermark() }}
         and event.recorded_xid < (select horizon.as_of_xid from horizon)
-)
+),
 
-select
-    touched.quarter_hour_at,
-    sums.*,
-    (select horizon.as_of_xid from horizon) as as_of_xid
-from touched
--- Lateral, so that each quarter of an hour is an index range of the raw rows and not a pass over them.
-cross join lateral (
+events as (
+    select event.*
+    from touched
+    -- Lateral and with an offset, which the planner does not look through: each quarter of an hour is an index range of the raw
+    -- rows. It cannot know how few are touched, and would go over the history for each.
+    cross join lateral (
+        select every_event.*
+        from {{ ref('stg_router__usage_events') }} as every_event
+        where
+            every_event.started_at >= touched.quarter_hour_at
+            and every_event.started_at < touched.quarter_hour_at + interval '15 minutes'
+            and every_event.started_at >= {{ touched_from() }}
+        offset 0  -- noqa: AM09
+    ) as event
+),
+{% else %}
+events as (
+    select * from {{ ref('stg_router__usage_events') }}
+),
+{% endif %}
+
+sums as (
     select
+        time_bucket('15 minutes', event.started_at) as quarter_hour_at,
         event.org_id,
         event.project_id,
         event.api_key_id,
         event.user_id,
         event.service_account_id,
         event.model_id,
-        event.endpoint,
+        event.endpoint_enum,
         event.price_id,
-        event.charge_class,
+        event.charge_class_enum,
         count(*) filter (where event.attempt <= 1) as requests,
         count(*) as usage_rows,
         count(*) filter (where event.attempt > 0) as attempts,
-        count(*) filter (where event.status <> 'completed') as rows_not_completed,
-        count(*) filter (where event.charge_class = 'charged' and event.cost_picousd is null) as rows_unpriced,
-        count(*) filter (where event.token_source = 'estimate') as rows_estimated,
+        count(*) filter (where event.status_enum <> 'completed') as rows_not_completed,
+        count(*) filter (where event.charge_class_enum = 'charged' and event.cost_picousd is null) as rows_unpriced,
+        count(*) filter (where event.token_source_enum = 'estimate') as rows_estimated,
         sum(event.input_tokens)::bigint as input_tokens,
         sum(event.cached_input_tokens)::bigint as cached_input_tokens,
         sum(event.output_tokens)::bigint as output_tokens,
         sum(event.reasoning_tokens)::bigint as reasoning_tokens,
         coalesce(sum(event.cost_picousd), 0)::numeric as cost_picousd,
         max(event.started_at) as last_started_at
-    from {{ ref('stg_router__usage_events') }} as event
-    where
-        event.started_at >= touched.quarter_hour_at
-        and event.started_at < touched.quarter_hour_at + interval '15 minutes'
-        and event.recorded_xid < (select horizon.as_of_xid from horizon)
+    from events as event
+    where event.recorded_xid < (select horizon.as_of_xid from horizon)
     group by
+        time_bucket('15 minutes', event.started_at),
         event.org_id,
         event.project_id,
         event.api_key_id,
         event.user_id,
         event.service_account_id,
         event.model_id,
-        event.endpoint,
+        event.endpoint_enum,
         event.price_id,
-        event.charge_class
-) as sums
+        event.charge_class_enum
+)
+
+select
+    sums.quarter_hour_at,
+    sums.org_id,
+    sums.project_id,
+    sums.api_key_id,
+    sums.user_id,
+    sums.service_account_id,
+    sums.model_id,
+    sums.endpoint_enum::text as endpoint,
+    sums.price_id,
+    sums.charge_class_enum::text as charge_class,
+    sums.requests,
+    sums.usage_rows,
+    sums.attempts,
+    sums.rows_not_completed,
+    sums.rows_unpriced,
+    sums.rows_estimated,
+    sums.input_tokens,
+    sums.cached_input_tokens,
+    sums.output_tokens,
+    sums.reasoning_tokens,
+    sums.cost_picousd,
+    sums.last_started_at,
+    (select horizon.as_of_xid from horizon) as as_of_xid
+from sums

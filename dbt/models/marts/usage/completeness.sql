@@ -8,8 +8,8 @@
 }}
 
 -- Last of a run, so that it never promises what a mart does not hold yet.
--- depends_on: {{ ref('invoice_lines') }}
--- Sums of days, of which a year has few: sums of quarter hours would make every run read the whole history.
+-- depends_on: {{ ref('int_invoice_lines') }}
+-- Sums of an organization's days, of which a year has few: anything finer would make every run read the whole history.
 select
     organization.org_id,
     organization.organization,
@@ -22,5 +22,5 @@ select
     max(daily.last_started_at) as last_started_at
 from {{ ref('stg_control__organizations') }} as organization
 cross join {{ ref('int_usage_horizon') }} as horizon
-left join {{ ref('usage_daily') }} as daily on organization.org_id = daily.org_id
+left join {{ ref('int_usage_days') }} as daily on organization.org_id = daily.org_id
 group by organization.org_id, organization.organization, horizon.complete_to, horizon.taken_at

@@ -29,8 +29,11 @@ select
     price.input_picousd,
     price.cached_input_picousd,
     price.output_picousd,
+    coalesce(price.reasoning_picousd, price.output_picousd) as reasoning_picousd,
+    price.request_picousd,
     event.cost_picousd,
-    event.charge_class
+    event.charge_class,
+    event.tags
 from {{ ref('stg_router__usage_events') }} as event
 inner join {{ ref('stg_control__projects') }} as project on event.project_id = project.project_id
 inner join {{ ref('stg_control__api_keys') }} as api_key on event.api_key_id = api_key.api_key_id

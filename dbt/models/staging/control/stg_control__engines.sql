@@ -5,7 +5,10 @@ with source as (
         name,
         kind,
         model_id,
-        enabled
+        enabled,
+        gpus,
+        gpu_hour_picousd,
+        created_at
     from {{ source('control', 'engines') }}
 )
 
@@ -14,5 +17,8 @@ select
     name as engine,
     kind,
     model_id,
-    enabled
+    enabled,
+    gpus,
+    gpu_hour_picousd,
+    created_at
 from source

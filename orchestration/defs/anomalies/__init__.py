@@ -1,0 +1,1 @@
+"""Runaway keys, found and told of."""

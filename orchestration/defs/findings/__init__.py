@@ -1,0 +1,1 @@
+"""What jobs find out and nobody asked: forecasts with their errors, runaways, marts that are late."""

@@ -1,0 +1,204 @@
+"""`python -m orchestration.pricing.reprice`: past months under a corrected price book. `inferhouse reprice` starts it.
+
+The differences go to stdout as CSV, one a line of an organization's month, everything else to stderr. Nothing is written
+without --apply; with it, each becomes an adjustment in the month of its usage, with reason and author. Raw rows and final
+invoices stay as they are. What earlier runs have adjusted is counted, so that a second run finds nothing left to do.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TextIO
+
+import polars as pl
+import psycopg
+
+from orchestration.jobs import pricing, repricing
+from orchestration.pricing.books import read_book
+from orchestration.pricing.month import Terms, read_rows, read_terms, snapshot_xid
+from warehouse.access.queries import load_queries
+from warehouse.base.errors import InferhouseError
+from warehouse.settings import WarehouseSettings
+
+QUERIES = load_queries(__file__)
+MONTHS_MAX = 36
+AS_OF_NOW = "as of now"
+USD = Decimal("1e-12")
+COLUMNS = (
+    "organization", "month", "adjusts", "project", "model", "token_class", "above_quantity", "price_id", "corrected_price_id",
+    "quantity", "difference_usd",
+)  # fmt: skip
+
+
+class RepricingRefused(InferhouseError):
+    """The months cannot be priced anew: a month is not over, or the corrected book has no price for a charged row."""
+
+    code = "repricing_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Public names of numbers, for people."""
+
+    organizations: dict[int, str]
+    projects: dict[int, str]
+    models: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. `book`: None: the price book as it is now."""
+
+    months: Sequence[date]
+    book: Path | None = None
+    reason: str | None = None
+    author: str | None = None
+
+
+def months_between(first: date, last: date, today: date) -> list[date]:
+    """First days of the months from one to the other, both included.
+
+    Raises: RepricingRefused: none, too many, or one that is not over in every zone.
+    """
+    months = [_first_day(month) for month in range(_count(first), _count(last) + 1)]
+    if not months or len(months) > MONTHS_MAX:
+        raise RepricingRefused(f"from {first:%Y-%m} to {last:%Y-%m} are not 1 to {MONTHS_MAX} months")
+    if today <= _first_day(_count(last) + 1):  # the last zone is half a day behind UTC
+        raise RepricingRefused(f"{last:%Y-%m} is not over in every zone: its prices can still be changed")
+    return months
+
+
+def reprice(conn: psycopg.Connection, wish: Wish, *, apply: bool = False) -> tuple[pl.DataFrame, Names]:
+    """What is left to adjust, as repricing.ADJUSTMENT_SCHEMA; with `apply` it is written, in the transaction of the reading.
+
+    Args: conn: in autocommit.
+    Raises: RepricingRefused, books.BookUnreadable.
+    """
+    conn.execute(QUERIES["lock"])  # before the snapshot, so that it sees what another run has just written
+    conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    with conn.transaction():
+        names, terms = _names(conn), read_terms(conn)
+        corrected, said = terms.book, AS_OF_NOW
+        if wish.book is not None:
+            models = {name: number for number, name in names.models.items()}
+            corrected, said = read_book(wish.book, models, {name: number for number, name in names.organizations.items()})
+        horizon = snapshot_xid(conn)
+        parts = [_month(conn, month, terms, corrected, horizon) for month in wish.months]
+        left = pl.concat([pl.DataFrame(schema=repricing.ADJUSTMENT_SCHEMA), *parts])
+        if apply and left.height:
+            _write(conn, left, wish, said)
+    return left, names
+
+
+def _month(conn: psycopg.Connection, month: date, terms: Terms, corrected: pl.DataFrame, horizon: str) -> pl.DataFrame:
+    spans = pricing.month_spans(terms.organizations["time_zone"], month)
+    schema = {name: repricing.ADJUSTMENT_SCHEMA[name] for name in repricing.PAIR_KEY}
+    paired = pl.DataFrame(schema=schema | dict.fromkeys(pricing.CLASSES, pl.Int128))
+    first, before = spans["month_starts_at"].min(), spans["month_ends_at"].max()
+    if isinstance(first, datetime) and isinstance(before, datetime):
+        for rows in read_rows(conn, first, before, horizon):
+            counted = repricing.pairs(rows.lazy(), corrected, terms.organizations, month).collect()
+            paired = pricing.add_up([paired, counted], repricing.PAIR_KEY)
+    priceless = paired.filter(pl.col("corrected_price_id").is_null())["request"].sum()
+    if priceless:
+        raise RepricingRefused(f"the corrected book has no price for {priceless} charged rows of {month:%Y-%m}")
+    wanted = repricing.differences(paired, terms.book, corrected, (terms.discounts, terms.tiers), month)
+    if wanted["corrected_price_id"].min() is not None:  # versions of a file have no ids
+        numbered = pl.col("corrected_price_id")
+        wanted = wanted.with_columns(corrected_price_id=pl.when(numbered > 0).then(numbered))
+        wanted = wanted.group_by(repricing.KEY).agg(pl.col("quantity", "subtotal_picousd").sum())
+    return repricing.still_to_adjust(wanted.select(*repricing.ADJUSTMENT_SCHEMA), _earlier(conn, month))
+
+
+def _earlier(conn: psycopg.Connection, month: date) -> pl.DataFrame:
+    rows = conn.execute(QUERIES["earlier"], {"month": month}).fetchall()
+    whole = [(*row[:-2], int(row[-2]), int(row[-1])) for row in rows]
+    return pl.DataFrame(whole, schema=repricing.ADJUSTMENT_SCHEMA, orient="row")
+
+
+def _names(conn: psycopg.Connection) -> Names:
+    rows = conn.execute(QUERIES["names"]).fetchall()
+    models = dict(conn.execute(QUERIES["models"]).fetchall())
+    return Names({row[0]: row[1] for row in rows}, {row[2]: row[3] for row in rows if row[2]}, models)
+
+
+def _write(conn: psycopg.Connection, left: pl.DataFrame, wish: Wish, book: str) -> None:
+    why = {"reason": wish.reason, "author": wish.author}
+    run = conn.execute(
+        QUERIES["insert_run"], {"first_month": wish.months[0], "last_month": wish.months[-1], "book": book, **why}
+    ).fetchone()
+    assert run is not None
+    with conn.cursor() as cur:
+        cur.executemany(QUERIES["insert_adjustment"], [row | why | {"run_id": run[0]} for row in left.iter_rows(named=True)])
+
+
+def told(left: pl.DataFrame, names: Names) -> Iterator[dict[str, Any]]:
+    """Rows of the CSV, as COLUMNS; dollars exact."""
+    as_they_are = ("adjusts", "token_class", "above_quantity", "price_id", "corrected_price_id", "quantity")
+    for row in left.iter_rows(named=True):
+        yield {
+            "organization": names.organizations[row["org_id"]],
+            "month": f"{row['period_month']:%Y-%m}",
+            "project": names.projects.get(row["project_id"], ""),
+            "model": names.models[row["model_id"]],
+            "difference_usd": f"{(row['subtotal_picousd'] * USD).normalize():f}",
+            **{name: row[name] for name in as_they_are},
+        }
+
+
+def main(argv: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
+    """Compare, and apply if asked to; the exit code."""
+    said = parser().parse_args(argv)
+    if said.apply and not (said.reason and said.author):
+        parser().error("--apply needs --reason and --author")
+    try:
+        months = months_between(said.first, said.last or said.first, datetime.now(UTC).date())
+        url = said.database_url or WarehouseSettings.from_env(os.environ).database_url.get_secret_value()
+        with psycopg.connect(url, autocommit=True) as conn:
+            left, names = reprice(conn, Wish(months, said.book, said.reason, said.author), apply=said.apply)
+    except InferhouseError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    writer = csv.DictWriter(out, COLUMNS)
+    writer.writeheader()
+    writer.writerows(told(left, names))
+    total = left["subtotal_picousd"].sum() * USD
+    done = "written" if said.apply else "nothing was written; --apply writes them"
+    print(f"{left.height} differences, {total:f} USD in all: {done}", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(prog="inferhouse reprice", description="Price past months by a corrected price book.")
+    made.add_argument("--from", dest="first", type=_month_of, required=True, metavar="YYYY-MM", help="the first month")
+    made.add_argument("--to", dest="last", type=_month_of, metavar="YYYY-MM", help="the last month (default: the first)")
+    made.add_argument("--book", type=Path, metavar="FILE", help="a corrected book as JSON (default: the price book as of now)")
+    made.add_argument("--apply", action="store_true", help="write the differences as adjustments")
+    made.add_argument("--reason", help="why, for who reads the invoice")
+    made.add_argument("--author", help="who answers for it")
+    made.add_argument("--database-url", help="of the database's owner; default: WAREHOUSE_DATABASE_URL")
+    return made
+
+
+def _month_of(text: str) -> date:
+    return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+
+
+def _first_day(count: int) -> date:
+    return date(count // 12, count % 12 + 1, 1)
+
+
+def _count(month: date) -> int:
+    """Months since year 0."""
+    return month.year * 12 + month.month - 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

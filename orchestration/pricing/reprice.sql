@@ -1,0 +1,47 @@
+-- name: lock
+select pg_advisory_lock(hashtextextended('inferhouse.reprice', 0))
+
+-- name: earlier
+select
+    org_id,
+    period_month,
+    adjusts,
+    project_id,
+    model_id,
+    price_id,
+    corrected_price_id,
+    token_class,
+    above_quantity,
+    quantity::text as quantity,
+    subtotal_picousd::text as subtotal_picousd
+from findings.adjustments
+where period_month = %(month)s
+
+-- name: names
+select
+    organization.id as org_id,
+    organization.public_id as organization,
+    project.id as project_id,
+    project.public_id as project
+from control.organizations as organization
+left join control.projects as project on organization.id = project.org_id
+
+-- name: models
+select id as model_id, name as model from control.models
+
+-- name: insert_run
+insert into findings.repricing_runs (public_id, first_month, last_month, book, reason, author)
+values (
+    'reprice_' || replace(gen_random_uuid()::text, '-', ''), %(first_month)s, %(last_month)s, %(book)s, %(reason)s, %(author)s
+)
+returning id, public_id
+
+-- name: insert_adjustment
+insert into findings.adjustments (
+    public_id, run_id, org_id, period_month, adjusts, project_id, model_id, price_id, corrected_price_id, token_class,
+    above_quantity, quantity, subtotal_picousd, reason, author
+) values (
+    'adj_' || replace(gen_random_uuid()::text, '-', ''), %(run_id)s, %(org_id)s, %(period_month)s, %(adjusts)s, %(project_id)s,
+    %(model_id)s, %(price_id)s, %(corrected_price_id)s, %(token_class)s, %(above_quantity)s, %(quantity)s, %(subtotal_picousd)s,
+    %(reason)s, %(author)s
+)

@@ -1,0 +1,170 @@
+"""The past under a corrected price book: a difference for each line, written only when asked, and once."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import RestrictViolation
+
+from orchestration.pricing.books import BookUnreadable
+from orchestration.pricing.reprice import RepricingRefused, Wish, main, months_between, reprice
+from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
+
+MARCH = date(2026, 3, 1)
+
+
+@pytest.fixture
+def world(db: psycopg.Connection) -> list[Tenant]:
+    """A month of rows at 100, 50 and 400 pico-dollars, with a volume tier and a discount."""
+    tenants = [add_tenant(db, zone) for zone in ("UTC", "Asia/Kathmandu")]
+    model = add_model(db, "m")
+    copy_events(db, month_of_events(tenants, model, 500, seed=3))
+    db.execute(
+        "insert into control.volume_tiers (model_id, token_class, above_quantity, basis_points, months, reason)"
+        " values (%s, 'output', 1000, 1234, '[2026-01-01,)', 'test')",
+        [model[0]],
+    )
+    db.execute(
+        "insert into control.discounts (org_id, basis_points, months, reason) values (%s, 500, '[2026-01-01,)', 'test')",
+        [tenants[0].org_id],
+    )
+    db.commit()
+    return tenants
+
+
+@pytest.fixture
+def conn(role_url: Callable[..., str]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(role_url("inferhouse_transform"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def again(role_url: Callable[..., str]) -> Callable[..., int]:
+    """A run of its own connection; pico-dollars that were left to adjust."""
+
+    def run(book: Path | None, *, apply: bool = False) -> int:
+        with psycopg.connect(role_url("inferhouse_transform"), autocommit=True) as connection:
+            left, _ = reprice(connection, Wish([MARCH], book, "a wrong price", "ann@example.org"), apply=apply)
+            return int(left["subtotal_picousd"].sum())
+
+    return run
+
+
+def _book(folder: Path, **prices: Any) -> Path:
+    path = folder / f"book-{len(list(folder.iterdir()))}.json"
+    path.write_text(
+        json.dumps([{"model": "m", "input_picousd": 100, "cached_input_picousd": 50, "output_picousd": 400} | prices])
+    )
+    return path
+
+
+def test_the_book_that_rows_were_billed_by_changes_nothing(
+    world: list[Tenant], again: Callable[..., int], tmp_path: Path, db: psycopg.Connection
+) -> None:
+    assert again(None, apply=True) == 0
+    assert again(_book(tmp_path), apply=True) == 0
+    assert db.execute("select count(*) from findings.repricing_runs").fetchone() == (0,)
+
+
+def test_differences_are_exact_applied_once_and_taken_back_by_the_next_correction(
+    world: list[Tenant], again: Callable[..., int], tmp_path: Path, db: psycopg.Connection
+) -> None:
+    raw = "select sha256(string_agg(raw.row_digest(e), ''::bytea order by started_at, request_id)) from raw.usage_events as e"
+    before = db.execute(raw).fetchone()
+    db.commit()
+    dearer = _book(tmp_path, output_picousd=410)
+    expected = 0
+    for tenant in world:
+        row = db.execute(
+            "select sum(output_tokens), round((sum(output_tokens) - 1000) * 400 * 0.1234),"
+            " round((sum(output_tokens) - 1000) * 410 * 0.1234), sum(cost_picousd)"
+            " from raw.usage_events as e inner join control.organizations as o on o.id = e.org_id"
+            " where org_id = %s and date_trunc('month', started_at at time zone time_zone) = '2026-03-01'",
+            [tenant.org_id],
+        ).fetchone()
+        assert row is not None
+        tokens, off, more_off, cost = (int(value) for value in row)
+        share = 500 if tenant is world[0] else 0
+        old, new = cost - off, cost + 10 * tokens - more_off
+        expected += (new - (new * share + 5000) // 10000) - (old - (old * share + 5000) // 10000)
+    db.commit()
+    assert again(dearer) == expected
+    assert db.execute("select count(*) from findings.adjustments").fetchone() == (0,), "a look writes nothing"
+    db.commit()
+    assert again(dearer, apply=True) == expected
+    assert again(dearer, apply=True) == 0
+    kinds = db.execute("select distinct adjusts, period_month, reason, author from findings.adjustments order by 1").fetchall()
+    assert kinds == [(kind, MARCH, "a wrong price", "ann@example.org") for kind in ("discount", "usage", "volume_discount")]
+    assert db.execute(raw).fetchone() == before
+    db.commit()
+    assert again(None, apply=True) == -expected, "the correction was wrong: it is compensated, not removed"
+    assert again(None) == 0
+    with pytest.raises(RestrictViolation):
+        db.execute("delete from findings.adjustments")
+    db.rollback()
+
+
+def test_a_row_without_a_price_is_billed_by_the_corrected_book(
+    world: list[Tenant], again: Callable[..., int], db: psycopg.Connection
+) -> None:
+    model_id = db.execute("select id from control.models").fetchone()
+    assert model_id is not None
+    late = usage_event(world[1], 10**6, START + timedelta(days=2), model_id=model_id[0], input_tokens=7)
+    copy_events(db, [late])
+    assert again(None) == 700
+
+
+def test_a_book_without_a_price_for_a_row_is_refused(world: list[Tenant], conn: psycopg.Connection, tmp_path: Path) -> None:
+    book = _book(tmp_path, effective_from="2026-03-10T00:00:00Z")
+    with pytest.raises(RepricingRefused, match="no price for"):
+        reprice(conn, Wish([MARCH], book))
+
+
+ABSURD: list[dict[str, Any]] = [
+    {"model": "another"}, {"organization": "org_none"}, {"output_picousd": -1}, {"output_picousd": 10**13},
+    {"effective_from": "2026-03-10T00:00:00"}, {"x": 1},
+]  # fmt: skip
+
+
+def test_an_absurd_book_is_refused(db: psycopg.Connection, conn: psycopg.Connection, tmp_path: Path) -> None:
+    add_model(db, "m")
+    db.commit()
+    for prices in ABSURD:
+        with pytest.raises(BookUnreadable):
+            reprice(conn, Wish([MARCH], _book(tmp_path, **prices)))
+
+
+def test_only_months_that_are_over_everywhere_are_priced_anew() -> None:
+    today = date(2026, 4, 2)
+    assert months_between(date(2025, 12, 1), MARCH, today) == [date(2025, 12, 1), date(2026, 1, 1), date(2026, 2, 1), MARCH]
+    for first, last, day in (
+        (MARCH, MARCH, date(2026, 4, 1)),
+        (MARCH, date(2026, 4, 1), today),
+        (MARCH, date(2026, 2, 1), today),
+    ):
+        with pytest.raises(RepricingRefused):
+            months_between(first, last, day)
+
+
+def test_the_command_prints_differences_in_exact_dollars(
+    world: list[Tenant], role_url: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = io.StringIO()
+    url = role_url("inferhouse_transform")
+    options = ["--from", "2026-03", "--book", str(_book(tmp_path, input_picousd=101)), "--database-url", url]
+    assert main(options, out) == 0
+    lines = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert {line["organization"] for line in lines} == {tenant.organization for tenant in world}
+    usage = [line for line in lines if line["adjusts"] == "usage"]
+    assert [line["difference_usd"] for line in usage] == [f"{int(line['quantity']) / 10**12:.12f}" for line in usage]
+    assert "nothing was written" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*options, "--apply"], out)
+    assert main(["--from", f"{datetime.now(UTC):%Y-%m}", "--database-url", url], out) == 1
+    assert "repricing_refused" in capsys.readouterr().err
