@@ -121,8 +121,9 @@ begin
     if for_day + 45 > current_date then
         raise exception '% is not 45 days old: rows of it may still come', for_day using errcode = 'IH001';
     end if;
-    -- The lock of whoever writes the marts: no model of a run sees one half of a day.
+    -- The locks of whoever writes the marts: no model of a run sees one half of a day.
     perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts.service', 0));
     select * into file from archive.files as written
     where written.day = for_day and written.superseded_at is null and written.verified_at is not null
     order by written.version desc limit 1
@@ -161,6 +162,7 @@ begin
     ) then
         raise exception 'the marts do not have all rows of %: refresh them first', for_day using errcode = 'IH001';
     end if;
+    perform archive.require_service_marts(for_day);
     if not exists (
         select from archive.daily_digests as entry
         where
@@ -203,6 +205,36 @@ begin
 end
 $$;
 
+CREATE FUNCTION archive.require_service_marts(for_day date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET "TimeZone" TO 'UTC'
+    AS $$
+begin
+    if to_regclass('intermediate.int_service_horizon') is null then
+        return;
+    end if;
+    if exists (
+        select from raw.usage_events as event
+        where
+            event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz
+            and (
+                event.recorded_xid >= (select last.as_of_xid from intermediate.int_service_horizon as last)
+                or (
+                    event.attempt > 0 and event.status = 'completed'
+                    and event.recorded_xid >= (select coalesce(max(mart.as_of_xid), '0') from marts.latency_hourly as mart)
+                )
+                or (
+                    event.attempt > 0 and event.engine_id is not null
+                    and event.recorded_xid
+                    >= (select coalesce(max(mart.as_of_xid), '0') from intermediate.int_engine_usage_quarter_hours as mart)
+                )
+            )
+    ) then
+        raise exception 'the marts of service do not have all rows of %: refresh them first', for_day using errcode = 'IH001';
+    end if;
+end
+$$;
+
 CREATE FUNCTION archive.restore_day(for_day date) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -215,6 +247,7 @@ declare
     columns text;
 begin
     perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts.service', 0));
     select * into file from archive.files as written
     where written.day = for_day and written.dropped_at is not null
     for update;
@@ -557,6 +590,16 @@ declare
 begin
     select min(l.period_starts_at), max(l.period_ends_at) into first_at, last_at
     from billing.invoice_lines as l where l.invoice_id = any(of_invoices);
+    -- A digest of the rows that are left would say that the others never were.
+    if exists (
+        select from billing.invoice_lines as l
+        inner join archive.absent_days as a
+            on a.day >= (l.period_starts_at at time zone 'UTC')::date and a.day <= (l.period_ends_at at time zone 'UTC')::date
+        where l.invoice_id = any(of_invoices) and l.price_id is not null and l.rows_after_xid = '0'
+    ) then
+        raise exception 'rows of this month are only in the archive: restore its days first'
+            using errcode = 'object_not_in_prerequisite_state', hint = 'inferhouse archive restore';
+    end if;
     with wanted as materialized (
         select distinct l.invoice_id, l.org_id, l.period_month, l.period_starts_at, l.period_ends_at, l.rows_after_xid, l.as_of_xid
         from billing.invoice_lines as l
@@ -3987,6 +4030,7 @@ REVOKE ALL ON FUNCTION archive.require_all_days() FROM PUBLIC;
 
 GRANT ALL ON FUNCTION archive.require_all_days() TO inferhouse_transform;
 
+REVOKE ALL ON FUNCTION archive.require_service_marts(for_day date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION archive.restore_day(for_day date) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION archive.restore_day(for_day date) TO inferhouse_transform;

@@ -22,6 +22,7 @@ NOT_COMPARED: Mapping[str, str] = {
     "completeness": "how far the tables are complete now",
     "budget_status": "what of a budget is left now",
     "spend_forecast": "written by a job, about days to come",
+    "anomalies": "what was noticed when", "forecast_errors": "how good forecasts were, which a replay does not make",
     "requests": "the raw rows themselves, which are copied",
     "organizations": "who there is now", "projects": "who there is now", "users": "who there is now",
     "api_keys": "who there is now", "models": "what there is now", "engines": "what there is now", "prices": "what there is now",

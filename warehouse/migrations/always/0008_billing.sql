@@ -163,6 +163,16 @@ declare
 begin
     select min(l.period_starts_at), max(l.period_ends_at) into first_at, last_at
     from billing.invoice_lines as l where l.invoice_id = any(of_invoices);
+    -- A digest of the rows that are left would say that the others never were.
+    if exists (
+        select from billing.invoice_lines as l
+        inner join archive.absent_days as a
+            on a.day >= (l.period_starts_at at time zone 'UTC')::date and a.day <= (l.period_ends_at at time zone 'UTC')::date
+        where l.invoice_id = any(of_invoices) and l.price_id is not null and l.rows_after_xid = '0'
+    ) then
+        raise exception 'rows of this month are only in the archive: restore its days first'
+            using errcode = 'object_not_in_prerequisite_state', hint = 'inferhouse archive restore';
+    end if;
     with wanted as materialized (
         select distinct l.invoice_id, l.org_id, l.period_month, l.period_starts_at, l.period_ends_at, l.rows_after_xid, l.as_of_xid
         from billing.invoice_lines as l

@@ -24,6 +24,37 @@ as $$
     where event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz
 $$;
 
+-- The marts of service have a horizon of their own, and no model that ends each of their runs: what a table has read shows in
+-- the newest horizon in it.
+create or replace function archive.require_service_marts(for_day date) returns void
+language plpgsql stable set timezone = 'UTC'
+as $$
+begin
+    if to_regclass('intermediate.int_service_horizon') is null then
+        return;
+    end if;
+    if exists (
+        select from raw.usage_events as event
+        where
+            event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz
+            and (
+                event.recorded_xid >= (select last.as_of_xid from intermediate.int_service_horizon as last)
+                or (
+                    event.attempt > 0 and event.status = 'completed'
+                    and event.recorded_xid >= (select coalesce(max(mart.as_of_xid), '0') from marts.latency_hourly as mart)
+                )
+                or (
+                    event.attempt > 0 and event.engine_id is not null
+                    and event.recorded_xid
+                    >= (select coalesce(max(mart.as_of_xid), '0') from intermediate.int_engine_usage_quarter_hours as mart)
+                )
+            )
+    ) then
+        raise exception 'the marts of service do not have all rows of %: refresh them first', for_day using errcode = 'IH001';
+    end if;
+end
+$$;
+
 create or replace function archive.drop_day(for_day date, for_version integer) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '5s'
 as $$
@@ -40,8 +71,9 @@ begin
     if for_day + 45 > current_date then
         raise exception '% is not 45 days old: rows of it may still come', for_day using errcode = 'IH001';
     end if;
-    -- The lock of whoever writes the marts: no model of a run sees one half of a day.
+    -- The locks of whoever writes the marts: no model of a run sees one half of a day.
     perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts.service', 0));
     select * into file from archive.files as written
     where written.day = for_day and written.superseded_at is null and written.verified_at is not null
     order by written.version desc limit 1
@@ -80,6 +112,7 @@ begin
     ) then
         raise exception 'the marts do not have all rows of %: refresh them first', for_day using errcode = 'IH001';
     end if;
+    perform archive.require_service_marts(for_day);
     if not exists (
         select from archive.daily_digests as entry
         where
@@ -108,6 +141,7 @@ declare
     columns text;
 begin
     perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts.service', 0));
     select * into file from archive.files as written
     where written.day = for_day and written.dropped_at is not null
     for update;
@@ -196,6 +230,7 @@ create or replace trigger only_added_to before update or delete or truncate on a
 for each statement execute function archive.refuse_change();
 
 revoke execute on function archive.drop_day(date, integer), archive.restore_day(date),
-archive.add_daily_digest(date, bigint, bytea, xid8), archive.count_and_digest(date), archive.require_all_days() from public;
+archive.add_daily_digest(date, bigint, bytea, xid8), archive.count_and_digest(date), archive.require_all_days(),
+archive.require_service_marts(date) from public;
 grant execute on function archive.drop_day(date, integer), archive.restore_day(date),
 archive.add_daily_digest(date, bigint, bytea, xid8), archive.count_and_digest(date), archive.require_all_days() to inferhouse_transform;
