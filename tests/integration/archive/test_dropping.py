@@ -19,7 +19,7 @@ RAW = "select count(*) from raw.usage_events where started_at >= '2026-03-01+00'
 
 
 def _marts(db: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    return {mart: table(db, mart) for mart in MARTS}
+    return {mart: table(db, mart, ("as_of_xid", "computed_at")) for mart in MARTS}
 
 
 def _refresh(dbt: Dbt) -> None:

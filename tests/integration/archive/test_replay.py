@@ -39,16 +39,28 @@ def _replay(source: str, into: str, *arguments: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
+def _finalize(db: psycopg.Connection) -> None:
+    """Invoices of March, final, behind a gate that finds nothing."""
+    db.execute("select billing.draft_invoices('2026-03-01', 'test')")
+    db.execute(
+        'select billing.certify(public_id, digest, true, \'[{"name": "all", "passed": true}]\', \'test\') from billing.invoices'
+    )
+    db.execute("select billing.finalize_invoice(public_id, 'test') from billing.invoices")
+    db.commit()
+
+
 def test_a_replayed_month_has_the_same_digests_from_raw_and_from_the_archive(
     db: psycopg.Connection, dbt: Dbt, transform: psycopg.Connection, files: ArchiveFiles, empty: Callable[[], str],
     database_url: str, server_dsn: str, tmp_path: Path,
 ) -> None:  # fmt: skip
     report = tmp_path / "report.json"
+    _finalize(db)
     done = _replay(database_url, empty(), "--from", "raw", "--report", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(report.read_text())
     tables = {table["table"]: table for table in said["tables"]}
-    assert {"usage_hourly", "usage_daily", "invoice_lines"} <= set(tables)
+    assert {"usage_hourly", "usage_daily", "latency_hourly", "invoices", "invoice_lines", "focus_costs"} <= set(tables)
+    assert sum(name.startswith("invoice of org_") for name in tables) == 3
     assert all(table["source"]["rows"] > 0 for name, table in tables.items() if name.startswith(("usage", "invoice_lines")))
     # The first day is dropped; the archive is now the only place that has the month whole.
     chain.extend(transform)
