@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+from orchestration.defs.archive.jobs import archive_definitions
 from orchestration.defs.billing.credits import expire_credits
 from orchestration.defs.billing.definitions import billing_definitions
 from orchestration.defs.findings.definitions import findings_definitions
@@ -76,4 +77,9 @@ def build(settings: OrchestrationSettings) -> dg.Definitions:
             "dbt": QuickDbt(project_dir=project, profiles_dir=str(DBT_PROJECT), dbt_executable=str(DBT)),
         },
     )
-    return dg.Definitions.merge(own, billing_definitions(settings), findings_definitions(settings))
+    return dg.Definitions.merge(
+        own,
+        billing_definitions(settings),
+        findings_definitions(settings),
+        archive_definitions(settings.archive_url, settings.archive_options, settings.raw_days_kept),
+    )

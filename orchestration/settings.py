@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from warehouse.base.settings import Settings
 from warehouse.identity.networks import parse_networks
 
+RAW_DAYS_KEPT_MIN = 45  # archive.drop_day refuses younger days, whatever is set
 DBT_PROJECT = Path(__file__).resolve().parents[1] / "dbt"
 
 
@@ -31,6 +32,12 @@ class OrchestrationSettings(Settings):
 
     operator_organization: str | None = Field(default=None, pattern=r"^org_[0-9a-z]+$")
     """Public id of the organization of whoever runs the platform: it is told of what concerns all, such as engines that drift."""
+    archive_url: str = ""
+    """Folder or bucket of the archive, as `/srv/archive` or `s3://bucket/archive`; without it nothing is archived or dropped."""
+    archive_options: str = "{}"
+    """JSON for the archive's fsspec driver, as `{"anon": false}`; credentials are better left to the driver's own places."""
+    raw_days_kept: int = Field(default=0, ge=0)
+    """Days after which archived days are dropped from the database, at least 45; 0 keeps all."""
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
     webhook_networks: str = ""
@@ -62,6 +69,13 @@ class OrchestrationSettings(Settings):
         if key is not None and len(bytes.fromhex(key.get_secret_value())) != 32:
             raise ValueError("it has 64 hexadecimal digits")
         return key
+
+    @field_validator("raw_days_kept")
+    @classmethod
+    def _keeps_late_days(cls, count: int) -> int:
+        if 0 < count < RAW_DAYS_KEPT_MIN:
+            raise ValueError(f"rows come up to 40 days late: 0, or at least {RAW_DAYS_KEPT_MIN}")
+        return count
 
     @field_validator("webhook_networks")
     @classmethod

@@ -67,6 +67,197 @@ CREATE TYPE raw.token_source AS ENUM (
     'none'
 );
 
+CREATE FUNCTION archive.add_daily_digest(for_day date, its_rows bigint, its_digest bytea, horizon xid8) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    last archive.daily_digests;
+    entry bigint;
+    before bytea;
+begin
+    lock table archive.daily_digests in share row exclusive mode;
+    select * into last from archive.daily_digests as written order by written.sequence desc limit 1;
+    entry := coalesce(last.sequence, 0) + 1;
+    before := coalesce(last.chain_hash, decode(repeat('00', 32), 'hex'));
+    insert into archive.daily_digests (sequence, day, usage_rows, row_set_digest, previous, chain_hash, as_of_xid)
+    values (
+        entry, for_day, its_rows, its_digest, before,
+        sha256(before || convert_to(concat_ws('|', entry, for_day, its_rows, encode(its_digest, 'hex')), 'UTF8')), horizon
+    );
+    return entry;
+end
+$$;
+
+CREATE FUNCTION archive.count_and_digest(for_day date, OUT usage_rows bigint, OUT row_set_digest bytea) RETURNS record
+    LANGUAGE sql STABLE
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    select
+        count(*),
+        sha256(coalesce(
+            string_agg(raw.row_digest(event), ''::bytea order by event.started_at, event.request_id, event.attempt), ''::bytea
+        ))
+    from raw.usage_events as event
+    where event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz
+$$;
+
+CREATE FUNCTION archive.drop_day(for_day date, for_version integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '5s'
+    AS $$
+declare
+    file archive.files;
+    chunk regclass;
+    held record;
+    horizon record;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a day is dropped by what is committed, not by an older snapshot' using errcode = 'IH001';
+    end if;
+    -- Rows may be up to 40 days late; 45 leaves time to archive them.
+    if for_day + 45 > current_date then
+        raise exception '% is not 45 days old: rows of it may still come', for_day using errcode = 'IH001';
+    end if;
+    -- The lock of whoever writes the marts: no model of a run sees one half of a day.
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    select * into file from archive.files as written
+    where written.day = for_day and written.superseded_at is null and written.verified_at is not null
+    order by written.version desc limit 1
+    for update;
+    if file.version is distinct from for_version then
+        raise exception '% has no verified file of version %', for_day, for_version using errcode = 'IH001';
+    end if;
+    if file.dropped_at is not null then
+        raise exception '% was dropped already', for_day using errcode = 'IH001';
+    end if;
+    if file.verified_at < now() - interval '1 hour' then
+        raise exception 'the file of % was verified more than an hour ago', for_day using errcode = 'IH001';
+    end if;
+    select format('%I.%I', part.chunk_schema, part.chunk_name)::regclass into chunk
+    from timescaledb_information.chunks as part
+    where
+        part.hypertable_schema = 'raw' and part.hypertable_name = 'usage_events'
+        and part.range_start = for_day::timestamptz and part.range_end = (for_day + 1)::timestamptz;
+    if chunk is null then
+        raise exception '% has no rows in the database', for_day using errcode = 'IH001';
+    end if;
+    -- From here nobody adds a row to the day, and whoever was about to has committed.
+    execute format('lock table %s in share mode', chunk);
+    select * into held from archive.count_and_digest(for_day);
+    if held.usage_rows <> file.usage_rows or held.row_set_digest <> file.row_set_digest then
+        raise exception '% has % rows that are not those of its file, which has %: archive it again',
+        for_day, held.usage_rows, file.usage_rows using errcode = 'IH001';
+    end if;
+    select last.as_of_xid into horizon from intermediate.int_usage_horizon as last
+    where exists (select from marts.completeness as done where done.computed_at = last.taken_at);
+    if horizon.as_of_xid is null or exists (
+        select from raw.usage_events as event
+        where
+            event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz
+            and event.recorded_xid >= horizon.as_of_xid
+    ) then
+        raise exception 'the marts do not have all rows of %: refresh them first', for_day using errcode = 'IH001';
+    end if;
+    if not exists (
+        select from archive.daily_digests as entry
+        where
+            entry.sequence = (select max(other.sequence) from archive.daily_digests as other where other.day = for_day)
+            and entry.row_set_digest = file.row_set_digest
+    ) then
+        raise exception 'the chain of daily digests does not have % as it is', for_day using errcode = 'IH001';
+    end if;
+    perform public.drop_chunks(
+        'raw.usage_events'::regclass,
+        older_than => (for_day + 1)::timestamptz, newer_than => for_day::timestamptz
+    );
+    update archive.files as written set dropped_at = now() where written.day = for_day and written.version = for_version;
+end
+$$;
+
+COMMENT ON FUNCTION archive.drop_day(for_day date, for_version integer) IS 'Drops the chunk of a day whose file was read back within the hour, if the chunk holds exactly the rows of the file, the marts
+have them all, and the chain of daily digests has them. Anything else is refused with IH001.';
+
+CREATE FUNCTION archive.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'the chain of daily digests is only added to';
+end
+$$;
+
+CREATE FUNCTION archive.require_all_days() RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    absent record;
+begin
+    select count(*) as days, min(day) as first_day, max(day) as last_day into absent from archive.absent_days;
+    if absent.days > 0 then
+        raise exception '% days from % to % are only in the archive: a table built anew would lose them',
+        absent.days, absent.first_day, absent.last_day
+        using errcode = 'IH001', hint = 'Restore them first: inferhouse archive restore';
+    end if;
+end
+$$;
+
+CREATE FUNCTION archive.restore_day(for_day date) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '5s'
+    AS $_$
+declare
+    file archive.files;
+    held record;
+    columns text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('inferhouse.marts', 0));
+    select * into file from archive.files as written
+    where written.day = for_day and written.dropped_at is not null
+    for update;
+    if not found then
+        raise exception '% was not dropped: its rows are in the database', for_day using errcode = 'IH001';
+    end if;
+    -- Rows of the file keep their place in the order of commits: the marts have them, and lines of invoices name them by it.
+    -- Those that came since get a new one, so that the marts compute what they touch again, from the whole day.
+    select string_agg(quote_ident(attribute.attname), ', ' order by attribute.attnum) into columns
+    from pg_attribute as attribute
+    where
+        attribute.attrelid = 'raw.usage_events'::regclass and attribute.attnum > 0 and not attribute.attisdropped
+        and attribute.attname <> 'recorded_xid';
+    create temporary table late_rows on commit drop as
+    select * from raw.usage_events as event
+    where event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz;
+    delete from raw.usage_events as event
+    where event.started_at >= for_day::timestamptz and event.started_at < (for_day + 1)::timestamptz;
+    execute format(
+        'insert into raw.usage_events (%1$s, recorded_xid) select %1$s,'
+        -- A file of another server has an order that means nothing here.
+        || ' case when recorded_xid < pg_snapshot_xmin(pg_current_snapshot()) then recorded_xid else pg_current_xact_id() end'
+        || ' from archive.incoming_rows where started_at >= $1 and started_at < $2',
+        columns
+    ) using for_day::timestamptz, (for_day + 1)::timestamptz;
+    select * into held from archive.count_and_digest(for_day);
+    if held.usage_rows <> file.usage_rows or held.row_set_digest <> file.row_set_digest then
+        raise exception 'these are not the rows that were dropped of %', for_day using errcode = 'IH001';
+    end if;
+    -- A row that came after the drop and is in the file too was sent twice.
+    execute format(
+        'insert into raw.usage_events (%1$s) select %1$s from late_rows on conflict do nothing', columns
+    );
+    drop table late_rows;
+    delete from archive.incoming_rows;
+    update archive.files as written set dropped_at = null
+    where written.day = for_day and written.version = file.version;
+    return file.usage_rows;
+end
+$_$;
+
+COMMENT ON FUNCTION archive.restore_day(for_day date) IS 'Puts the rows in archive.incoming_rows back, if they are exactly those that were dropped, beside rows of the day that came since.';
+
 CREATE FUNCTION billing.add_adjustments(to_invoices bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1682,6 +1873,95 @@ CREATE AGGREGATE marts.merge_buckets(buckets smallint[], bucket_requests bigint[
     PARALLEL = safe
 );
 
+CREATE TABLE archive.files (
+    day date NOT NULL,
+    version integer NOT NULL,
+    path text NOT NULL,
+    usage_rows bigint NOT NULL,
+    bytes bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    row_set_digest bytea NOT NULL,
+    written_at timestamp with time zone DEFAULT now() NOT NULL,
+    verified_at timestamp with time zone,
+    superseded_at timestamp with time zone,
+    dropped_at timestamp with time zone,
+    CONSTRAINT files_bytes_check CHECK ((bytes > 0)),
+    CONSTRAINT files_check CHECK (((dropped_at IS NULL) OR ((verified_at IS NOT NULL) AND (superseded_at IS NULL)))),
+    CONSTRAINT files_path_check CHECK ((length(path) <= 200)),
+    CONSTRAINT files_row_set_digest_check CHECK ((length(row_set_digest) = 32)),
+    CONSTRAINT files_sha256_check CHECK ((length(sha256) = 32)),
+    CONSTRAINT files_usage_rows_check CHECK ((usage_rows > 0)),
+    CONSTRAINT files_version_check CHECK ((version > 0))
+);
+
+COMMENT ON TABLE archive.files IS 'One row per file written: a UTC day, and a version each time rows of it came late. The one in force is the last verified one.';
+COMMENT ON COLUMN archive.files.row_set_digest IS 'Of its rows, as raw.row_digest has it: equal digests are equal rows.';
+COMMENT ON COLUMN archive.files.superseded_at IS 'A later version has taken its place and the file was removed.';
+COMMENT ON COLUMN archive.files.dropped_at IS 'Since when the day''s rows are only here. Rows that come for such a day wait in raw.usage_events until the day is restored.';
+
+CREATE VIEW archive.absent_days WITH (security_barrier='true') AS
+ SELECT day
+   FROM archive.files
+  WHERE (dropped_at IS NOT NULL);
+
+CREATE TABLE archive.daily_digests (
+    sequence bigint NOT NULL,
+    day date NOT NULL,
+    usage_rows bigint NOT NULL,
+    row_set_digest bytea NOT NULL,
+    previous bytea NOT NULL,
+    chain_hash bytea NOT NULL,
+    as_of_xid xid8 NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT daily_digests_chain_hash_check CHECK ((length(chain_hash) = 32)),
+    CONSTRAINT daily_digests_previous_check CHECK ((length(previous) = 32)),
+    CONSTRAINT daily_digests_row_set_digest_check CHECK ((length(row_set_digest) = 32)),
+    CONSTRAINT daily_digests_sequence_check CHECK ((sequence > 0)),
+    CONSTRAINT daily_digests_usage_rows_check CHECK ((usage_rows >= 0))
+);
+
+COMMENT ON TABLE archive.daily_digests IS 'A chain of what the raw rows of each UTC day were. The last entry of a day is in force; an earlier one was before rows came late.';
+COMMENT ON COLUMN archive.daily_digests.chain_hash IS 'SHA-256 of previous, then ''sequence|day|usage_rows|row_set_digest in hex'' as text.';
+
+CREATE UNLOGGED TABLE archive.incoming_rows (
+    request_id uuid NOT NULL,
+    trace_id uuid,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    recorded_xid xid8 NOT NULL,
+    org_id bigint NOT NULL,
+    project_id bigint NOT NULL,
+    api_key_id bigint NOT NULL,
+    user_id bigint,
+    service_account_id bigint,
+    cost_picousd bigint,
+    endpoint raw.endpoint NOT NULL,
+    status raw.request_status NOT NULL,
+    finish_reason raw.finish_reason,
+    token_source raw.token_source NOT NULL,
+    charge_class raw.charge_class NOT NULL,
+    model_id integer,
+    engine_id integer,
+    price_id integer,
+    input_tokens integer NOT NULL,
+    cached_input_tokens integer NOT NULL,
+    output_tokens integer NOT NULL,
+    reasoning_tokens integer NOT NULL,
+    queue_us integer,
+    ttft_us integer,
+    duration_us integer NOT NULL,
+    overhead_us integer,
+    attempt smallint NOT NULL,
+    http_status smallint NOT NULL,
+    stream boolean NOT NULL,
+    model_asked text,
+    error_code text,
+    end_user text,
+    tags jsonb,
+    router_life integer
+);
+
 CREATE TABLE billing.certificates (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -2916,6 +3196,12 @@ CREATE TABLE raw.journal_positions (
 
 COMMENT ON TABLE raw.journal_positions IS 'Per router worker: every row started before complete_to is in raw.usage_events. A worker that is cleanly gone has none.';
 
+ALTER TABLE ONLY archive.daily_digests
+    ADD CONSTRAINT daily_digests_pkey PRIMARY KEY (sequence);
+
+ALTER TABLE ONLY archive.files
+    ADD CONSTRAINT files_pkey PRIMARY KEY (day, version);
+
 ALTER TABLE ONLY billing.certificates
     ADD CONSTRAINT certificates_pkey PRIMARY KEY (id);
 
@@ -3222,6 +3508,8 @@ ALTER TABLE ONLY raw.idempotent_answers
 ALTER TABLE ONLY raw.journal_positions
     ADD CONSTRAINT journal_positions_pkey PRIMARY KEY (worker);
 
+CREATE INDEX daily_digests_day ON archive.daily_digests USING btree (day, sequence DESC);
+CREATE UNIQUE INDEX files_dropped ON archive.files USING btree (day) WHERE (dropped_at IS NOT NULL);
 CREATE INDEX certificates_invoice_id_idx ON billing.certificates USING btree (invoice_id, id);
 CREATE INDEX invoice_lines_month_idx ON billing.invoice_lines USING btree (org_id, period_month);
 CREATE UNIQUE INDEX invoices_one_draft ON billing.invoices USING btree (org_id, period_month) WHERE ((status = 'draft'::text) AND (purpose = ANY (ARRAY['month'::text, 'adjustments'::text])));
@@ -3274,6 +3562,7 @@ CREATE INDEX engine_samples_sampled_at_idx ON raw.engine_samples USING btree (sa
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
+CREATE TRIGGER only_added_to BEFORE DELETE OR UPDATE OR TRUNCATE ON archive.daily_digests FOR EACH STATEMENT EXECUTE FUNCTION archive.refuse_change();
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON billing.certificates FOR EACH ROW EXECUTE FUNCTION billing.refuse_line_change();
 CREATE TRIGGER frozen BEFORE INSERT OR DELETE OR UPDATE ON billing.invoice_lines FOR EACH ROW EXECUTE FUNCTION billing.refuse_line_change();
 CREATE TRIGGER frozen BEFORE DELETE OR UPDATE ON billing.invoices FOR EACH ROW EXECUTE FUNCTION billing.refuse_invoice_change();
@@ -3661,6 +3950,8 @@ ALTER TABLE marts.spend_forecast ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON marts.spend_forecast FOR SELECT TO inferhouse_portal, inferhouse_tenant USING ((org_id = ( SELECT control.current_org_id() AS current_org_id)));
 
+GRANT USAGE ON SCHEMA archive TO inferhouse_transform;
+GRANT USAGE ON SCHEMA archive TO inferhouse_management;
 GRANT USAGE ON SCHEMA billing TO inferhouse_management;
 GRANT USAGE ON SCHEMA billing TO inferhouse_transform;
 GRANT USAGE ON SCHEMA control TO inferhouse_router;
@@ -3679,6 +3970,26 @@ GRANT USAGE ON SCHEMA marts TO inferhouse_management;
 GRANT USAGE ON SCHEMA raw TO inferhouse_router;
 GRANT USAGE ON SCHEMA raw TO inferhouse_management;
 GRANT USAGE ON SCHEMA raw TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION archive.add_daily_digest(for_day date, its_rows bigint, its_digest bytea, horizon xid8) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION archive.add_daily_digest(for_day date, its_rows bigint, its_digest bytea, horizon xid8) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION archive.count_and_digest(for_day date, OUT usage_rows bigint, OUT row_set_digest bytea) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION archive.count_and_digest(for_day date, OUT usage_rows bigint, OUT row_set_digest bytea) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION archive.drop_day(for_day date, for_version integer) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION archive.drop_day(for_day date, for_version integer) TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION archive.require_all_days() FROM PUBLIC;
+
+GRANT ALL ON FUNCTION archive.require_all_days() TO inferhouse_transform;
+
+REVOKE ALL ON FUNCTION archive.restore_day(for_day date) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION archive.restore_day(for_day date) TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION billing.add_adjustments(to_invoices bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.add_month(to_invoices bigint[]) FROM PUBLIC;
@@ -3859,6 +4170,22 @@ GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_tr
 GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_portal;
 GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_platform;
 GRANT ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) TO inferhouse_tenant;
+GRANT SELECT ON TABLE archive.files TO inferhouse_transform;
+GRANT SELECT ON TABLE archive.files TO inferhouse_management;
+GRANT INSERT(day) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(version) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(path) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(usage_rows) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(bytes) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(sha256) ON TABLE archive.files TO inferhouse_transform;
+GRANT INSERT(row_set_digest) ON TABLE archive.files TO inferhouse_transform;
+GRANT UPDATE(verified_at) ON TABLE archive.files TO inferhouse_transform;
+GRANT UPDATE(superseded_at) ON TABLE archive.files TO inferhouse_transform;
+GRANT SELECT ON TABLE archive.absent_days TO inferhouse_transform;
+GRANT SELECT ON TABLE archive.absent_days TO inferhouse_management;
+GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_transform;
+GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_management;
+GRANT SELECT,INSERT,DELETE ON TABLE archive.incoming_rows TO inferhouse_transform;
 GRANT SELECT ON TABLE billing.certificates TO inferhouse_management;
 GRANT SELECT ON TABLE billing.certificates TO inferhouse_transform;
 GRANT SELECT ON TABLE billing.invoice_lines TO inferhouse_management;

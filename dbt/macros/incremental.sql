@@ -101,3 +101,14 @@ analyze {{ this }}
 select 1
 {% endif %}
 {% endmacro %}
+
+
+{# Before a table is built anew: refused while days of the history are only in the archive, since what is made of the raw rows
+   that are left would have lost those days. #}
+{% macro keep_history() %}
+{% if execute and model.config.materialized == 'incremental' and should_full_refresh() and load_relation(this) is not none %}
+select archive.require_all_days()
+{% else %}
+select 1
+{% endif %}
+{% endmacro %}

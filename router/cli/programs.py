@@ -34,7 +34,14 @@ class Program:
     """Whether it takes --yes; then `inferhouse --yes` hands it on."""
 
 
-PROGRAMS = (Program("demo", "history", "orchestration.history", "Fill an empty warehouse with months of usage.", asks=True),)
+PROGRAMS = (
+    Program("demo", "history", "orchestration.history", "Fill an empty warehouse with months of usage.", asks=True),
+    Program("archive", "", "orchestration.archive", "Days to Parquet, checked, dropped from the database, brought back."),
+    Program("verify-usage", "", "orchestration.verify_usage", "Are the raw rows those whose daily digests were chained?"),
+    Program("replay", "", "orchestration.replay", "Compute a month again in an empty database, and compare."),
+    Program("what-if", "", "orchestration.what_if", "What a month would have cost under other prices."),
+    Program("dry-run", "", "orchestration.dry_run", "Which requests of a month a limit or budget would have blocked."),
+)
 
 
 def command(program: Program) -> Callable[[typer.Context], None]:

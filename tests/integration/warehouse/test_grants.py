@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tests.integration.router.matrix import World
 
 ALL = "siud"
-SCHEMAS = ["billing", "control", "raw", "findings", "ledger", "marts", "migrations"]
+SCHEMAS = ["archive", "billing", "control", "raw", "findings", "ledger", "marts", "migrations"]
 LOGINS = ("router", "management", "transform", "portal", "platform", "dagster", "read-only login")
 _READ_BY_SERVICES = {"management": ALL, "router": "s", "transform": "s"}
 _MARTS = {"transform": ALL, "portal": "s", "platform": "s", "read-only login": "s"}
@@ -67,6 +67,10 @@ MAY: dict[str, dict[str, str]] = {
     "ledger.entries": {"management": "s", "transform": "s"},
     "ledger.transactions": {"management": "s", "transform": "s"},
     "marts.spend_forecast": _MARTS,
+    "archive.files": {"transform": "si", "management": "s"},  # what it holds; that it was dropped is said by a function
+    "archive.daily_digests": {"transform": "s", "management": "s"},
+    "archive.incoming_rows": {"transform": "sid"},
+    "archive.absent_days": {"transform": "s", "management": "s"},
     "migrations.applied": {},
 }  # fmt: skip
 """{table: {login: s(elect), i(nsert), u(pdate), d(elete)}}; who is not named may do nothing."""

@@ -1,8 +1,8 @@
 -- The digest of a raw row: what invoices, archives, replays and the daily chain are compared by.
 create function raw.row_digest(event raw.usage_events) returns bytea
 language sql stable parallel safe
-return sha256(convert_to(concat_ws('|',
-    event.request_id, event.attempt, coalesce(event.trace_id::text, ''),
+return sha256(convert_to(concat_ws(
+    '|', event.request_id, event.attempt, coalesce(event.trace_id::text, ''),
     (extract(epoch from event.started_at) * 1000000)::bigint, (extract(epoch from event.finished_at) * 1000000)::bigint,
     event.org_id, event.project_id, event.api_key_id,
     coalesce(event.user_id::text, ''), coalesce(event.service_account_id::text, ''),

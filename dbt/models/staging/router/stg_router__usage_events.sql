@@ -1,5 +1,9 @@
 with source as (
     select * from {{ source('router', 'usage_events') }}
+),
+
+absent as (
+    select * from {{ source('archive', 'absent_days') }}
 )
 
 select
@@ -43,3 +47,10 @@ select
     token_source as token_source_enum,
     charge_class as charge_class_enum
 from source
+-- What the database has of a day in the archive is not the day but rows that came since: a sum of them would take the place of
+-- the day's. They wait until the day is restored. The first comparison settles it for all that is younger than the archive.
+where
+    started_at >= (
+        select coalesce((max(absent.day) + 1)::timestamp at time zone 'UTC', '-infinity'::timestamptz) from absent
+    )
+    or (started_at at time zone 'UTC')::date not in (select absent.day from absent)

@@ -1,0 +1,64 @@
+"""A month for analysis: its rows as local Parquet files, and who and what the numbers in them are."""
+
+from contextlib import closing
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from orchestration.archive import catalogue
+from orchestration.archive.catalogue import bounds
+from orchestration.archive.files import ArchiveFiles
+from orchestration.jobs.what_if import BOOK, ORGANIZATIONS
+from orchestration.replay.copying import DaysMissing
+from warehouse.access.queries import load_queries
+
+QUERIES = load_queries(__file__)
+
+
+def paths_between(
+    conn: psycopg.Connection, files: ArchiveFiles | None, starts_at: datetime, ends_at: datetime, folder: str
+) -> list[str]:
+    """Files with the rows of every day that has any: the archive's, and copies made in `folder` of days that it does not have.
+
+    Raises: DaysMissing: a dropped day, and nobody said where the archive is.
+    """
+    archived = catalogue.archived_days(conn, starts_at.date(), ends_at.date())
+    paths = []
+    own = ArchiveFiles(f"file://{folder}/copies")
+    for day in sorted({*archived, *catalogue.raw_days(conn)}):
+        if not starts_at.date() <= day <= ends_at.date():
+            continue
+        file = archived.get(day)
+        if file is not None and files is not None:
+            paths.append(files.fetch(file.path, folder))
+        elif file is not None and file.dropped_at is not None:
+            raise DaysMissing(f"{day} is only in the archive, whose address was not given")
+        else:
+            path = own.path_of(day, 1)
+            with closing(catalogue.rows_between(conn, *bounds(day))) as batches:
+                own.write(path, batches)
+            paths.append(str(Path(folder) / "copies" / path))
+    return paths
+
+
+def organizations(conn: psycopg.Connection, month: date) -> pl.DataFrame:
+    """Every organization with the month in its zone."""
+    rows = conn.execute(QUERIES["organizations"], {"month": month}).fetchall()
+    return pl.DataFrame(rows, schema=ORGANIZATIONS, orient="row")
+
+
+def book(conn: psycopg.Connection) -> pl.DataFrame:
+    """The price book as it is now."""
+    return pl.DataFrame(conn.execute(QUERIES["book"]).fetchall(), schema=BOOK, orient="row")
+
+
+def models(conn: psycopg.Connection) -> dict[str, int]:
+    """{name: id}."""
+    return {name: number for number, name in conn.execute(QUERIES["models"])}
+
+
+def api_keys(conn: psycopg.Connection) -> dict[int, str]:
+    """{id: public id}."""
+    return dict(conn.execute(QUERIES["api_keys"]).fetchall())

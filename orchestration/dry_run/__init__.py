@@ -1,0 +1,1 @@
+"""`inferhouse dry-run`."""

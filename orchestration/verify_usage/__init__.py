@@ -1,0 +1,1 @@
+"""`inferhouse verify-usage`."""
