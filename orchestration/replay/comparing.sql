@@ -35,7 +35,7 @@ select
     line.line_key,
     sum(line.quantity)::text as quantity,
     sum(line.subtotal_picousd)::text as subtotal_picousd,
-    case when count(*) = 1 then encode(min(line.row_set_digest), 'hex') end as row_set_digest
+    case when count(*) = 1 then min(encode(line.row_set_digest, 'hex')) end as row_set_digest
 from billing.invoice_lines as line
 inner join billing.invoices as invoice on line.invoice_id = invoice.id
 inner join control.organizations as organization on invoice.org_id = organization.id

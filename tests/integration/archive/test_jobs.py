@@ -32,8 +32,10 @@ def defs(role_url: Callable[..., str], tmp_path: Path) -> dg.Definitions:
 def _due(defs: dg.Definitions, instance: dg.DagsterInstance, warehouse_url: str) -> list[str | None]:
     schedule = defs.resolve_schedule_def("archive_complete_days")
     context = dg.build_schedule_context(
-        instance=instance, resources={"warehouse": Warehouse(database_url=warehouse_url)}
-    )  # fmt: skip
+        instance=instance,
+        resources={"warehouse": Warehouse(database_url=warehouse_url)},
+        repository_def=defs.get_repository_def(),
+    )
     return [request.partition_key for request in schedule.evaluate_tick(context).run_requests or []]
 
 
