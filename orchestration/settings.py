@@ -25,13 +25,6 @@ class OrchestrationSettings(Settings):
     dbt_target_dir: Path = Path("/tmp/inferhouse-dbt")  # noqa: S108  # the runtime gives each instance its own
     """Folder for what dbt compiles: the manifest and one run's SQL."""
 
-    archive_url: str = ""
-    """Folder or bucket of the archive, as `/srv/archive` or `s3://bucket/archive`; without it nothing is archived or dropped."""
-    archive_options: str = "{}"
-    """JSON for the archive's fsspec driver, as `{"anon": false}`; credentials are better left to the driver's own places."""
-    raw_days_kept: int = Field(default=0, ge=0)
-    """Days after which archived days are dropped from the database, at least 45; 0 keeps all."""
-
     close_grace_days: int = Field(default=3, ge=0, le=60)
     """Days after a month's end until it is closed: what comes later becomes an adjustment on the next invoice."""
     close_without_counters: bool = False
@@ -39,6 +32,13 @@ class OrchestrationSettings(Settings):
 
     operator_organization: str | None = Field(default=None, pattern=r"^org_[0-9a-z]+$")
     """Public id of the organization of whoever runs the platform: it is told of what concerns all, such as engines that drift."""
+
+    archive_url: str = ""
+    """Folder or bucket of the archive, as `/srv/archive` or `s3://bucket/archive`; without it nothing is archived or dropped."""
+    archive_options: str = "{}"
+    """JSON for the archive's fsspec driver, as `{"anon": false}`; credentials are better left to the driver's own places."""
+    raw_days_kept: int = Field(default=0, ge=0)
+    """Days after which archived days are dropped from the database, at least 45; 0 keeps all."""
     webhook_key: SecretStr | None = None
     """Key of the webhooks' secrets, made of the router's pepper; 64 hexadecimal digits. Without it nothing is delivered."""
     webhook_networks: str = ""

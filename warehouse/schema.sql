@@ -315,7 +315,7 @@ begin
         from months as m
         inner join billing.invoice_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
         inner join billing.invoices as i on i.id = l.invoice_id
-        where i.status = 'final' and i.purpose in ('month', 'adjustments')
+        where i.status = 'final' and i.purpose in ('month', 'adjustments') and l.adjusts is distinct from 'price'
         group by m.invoice_id, l.org_id, l.period_month, l.line_key
     ),
     computed as (
@@ -385,6 +385,41 @@ begin
     from billing.invoices as i
     inner join intermediate.int_invoice_lines as c on c.org_id = i.org_id and c.period_month = i.period_month
     where i.id = any(to_invoices) and i.purpose = 'month';
+end
+$$;
+
+CREATE FUNCTION billing.add_repricings(to_invoices bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into billing.invoice_lines (
+        public_id, invoice_id, line_key, kind, adjusts, org_id, period_month, period_starts_at, period_ends_at, project_id, model_id,
+        token_class, above_quantity, usage_rows, quantity, subtotal_picousd, amount, rows_after_xid, as_of_xid, query
+    )
+    select
+        'il_' || left(encode(sha256(convert_to(i.public_id || '/' || a.public_id, 'UTF8')), 'hex'), 24), i.id, a.public_id,
+        'adjustment', 'price', a.org_id, a.period_month, p.period_starts_at, p.period_ends_at, a.project_id, a.model_id,
+        a.token_class, a.above_quantity, 0, a.quantity, a.subtotal_picousd, round(a.subtotal_picousd * 0.000000000001, 2),
+        -- Of no row: months_frozen takes the largest as_of_xid of a month for how far its rows are on lines.
+        '0', '0', format('select subtotal_picousd from findings.adjustments where public_id = %L', a.public_id)
+    from billing.invoices as i
+    inner join findings.adjustments as a on a.org_id = i.org_id
+    inner join intermediate.int_billing_periods as p on p.org_id = a.org_id and p.period_month = a.period_month
+    where i.id = any(to_invoices)
+        and (
+            a.period_month = i.period_month
+            or (i.purpose = 'month' and exists (
+                select from billing.invoices as f
+                where f.org_id = a.org_id and f.period_month = a.period_month and f.status = 'final' and f.purpose = 'month'
+            ))
+        )
+        and not exists (
+            select from billing.invoice_lines as l
+            inner join billing.invoices as f on f.id = l.invoice_id
+            where l.org_id = a.org_id and l.period_month = a.period_month and l.line_key = a.public_id
+                and f.status = 'final' and f.purpose in ('month', 'adjustments')
+        );
 end
 $$;
 
@@ -628,7 +663,8 @@ begin
         where b.invoice_id = any(of_invoices) and b.row_set_digest is not null and b.price_id is not null
         group by b.invoice_id, b.period_month, b.model_id
     ) as d
-    where l.invoice_id = d.invoice_id and l.period_month = d.period_month and l.model_id = d.model_id and l.price_id is null;
+    where l.invoice_id = d.invoice_id and l.period_month = d.period_month and l.model_id = d.model_id and l.price_id is null
+        and l.adjusts is distinct from 'price';
 end
 $$;
 
@@ -678,6 +714,7 @@ begin
     delete from billing.invoice_lines as l where l.invoice_id = any(drafts);
     perform billing.add_month(drafts);
     perform billing.add_adjustments(drafts);
+    perform billing.add_repricings(drafts);
     if not exists (select from billing.invoice_lines as l where l.invoice_id = any(drafts)) then
         raise exception 'this month is final, and nothing has come for it since' using errcode = 'no_data_found';
     end if;
@@ -832,7 +869,14 @@ begin
     if exists (
         select from billing.invoice_lines as l
         left join billing.months_frozen(own.org_id) as f on f.period_month = l.period_month
-        where l.invoice_id = own.id and l.kind = 'adjustment' and l.rows_after_xid is distinct from f.frozen_to_xid
+        where l.invoice_id = own.id and l.kind = 'adjustment' and l.adjusts <> 'price'
+            and l.rows_after_xid is distinct from f.frozen_to_xid
+    ) or exists (
+        select from billing.invoice_lines as l
+        inner join billing.invoice_lines as o on o.org_id = l.org_id and o.period_month = l.period_month and o.line_key = l.line_key
+        inner join billing.invoices as f
+            on f.id = o.invoice_id and f.status = 'final' and f.purpose in ('month', 'adjustments')
+        where l.invoice_id = own.id and l.adjusts = 'price'
     ) then
         return 'another invoice has adjusted one of these months meanwhile: draft it again';
     end if;
@@ -2056,7 +2100,7 @@ CREATE TABLE billing.invoice_lines (
     rows_after_xid xid8 NOT NULL,
     as_of_xid xid8 NOT NULL,
     query text NOT NULL,
-    CONSTRAINT invoice_lines_adjusts_check CHECK ((adjusts = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text]))),
+    CONSTRAINT invoice_lines_adjusts_check CHECK ((adjusts = ANY (ARRAY['usage'::text, 'volume_discount'::text, 'discount'::text, 'price'::text]))),
     CONSTRAINT invoice_lines_check CHECK ((amount = round((subtotal_picousd * 0.000000000001), 2))),
     CONSTRAINT invoice_lines_check1 CHECK (((kind <> 'usage'::text) OR (subtotal_picousd = (quantity * (unit_price_picousd)::numeric)))),
     CONSTRAINT invoice_lines_check2 CHECK (((kind = 'adjustment'::text) = (adjusts IS NOT NULL))),
@@ -4037,6 +4081,7 @@ GRANT ALL ON FUNCTION archive.restore_day(for_day date) TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION billing.add_adjustments(to_invoices bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.add_month(to_invoices bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.add_repricings(to_invoices bigint[]) FROM PUBLIC;
 
 GRANT SELECT ON TABLE billing.invoices TO inferhouse_management;
 GRANT SELECT ON TABLE billing.invoices TO inferhouse_transform;

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-_QUERY = re.split(r"^-- name: cost$", Path(__file__).with_suffix(".sql").read_text(), flags=re.MULTILINE)[1]
+_QUERY = re.split(r"^-- name: cost$", Path(__file__).with_suffix(".duckdb.sql").read_text(), flags=re.MULTILINE)[1]
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _TOKENS_ABOVE_ALL = 1 << 31
 BOOK = {

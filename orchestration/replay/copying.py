@@ -135,7 +135,7 @@ def _days_between(starts_at: datetime, ends_at: datetime) -> list[date]:
 def _in_order_of_references(source: psycopg.Connection) -> list[sql.Identifier]:
     tables = {oid: sql.Identifier(schema, name) for oid, schema, name in source.execute(QUERIES["tables"])}
     needs: Mapping[int, set[int]] = {oid: set() for oid in tables}
-    for from_oid, to_oid in source.execute(QUERIES["references"]):
+    for from_oid, to_oid in source.execute(QUERIES["references_between"]):
         if from_oid in tables and to_oid in tables:
             needs[from_oid].add(to_oid)
     ordered: list[int] = []

@@ -18,10 +18,11 @@ where
         )
         or namespace.nspname = 'ledger'
         or (namespace.nspname = 'billing' and table_class.relname in ('tax_rates', 'tax_regions'))
+        or (namespace.nspname = 'findings' and table_class.relname in ('repricing_runs', 'adjustments'))
     )
 order by 2, 3
 
--- name: references
+-- name: references_between
 select constraint_of.conrelid::bigint as from_oid, constraint_of.confrelid::bigint as to_oid
 from pg_constraint as constraint_of
 where constraint_of.contype = 'f' and constraint_of.conrelid <> constraint_of.confrelid

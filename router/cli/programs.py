@@ -39,6 +39,7 @@ PROGRAMS = (
     Program("archive", "", "orchestration.archive", "Days to Parquet, checked, dropped from the database, brought back."),
     Program("verify-usage", "", "orchestration.verify_usage", "Are the raw rows those whose daily digests were chained?"),
     Program("replay", "", "orchestration.replay", "Compute a month again in an empty database, and compare."),
+    Program("reprice", "", "orchestration.pricing.reprice", "Price past months by a corrected book, and say what differs."),
     Program("what-if", "", "orchestration.what_if", "What a month would have cost under other prices."),
     Program("dry-run", "", "orchestration.dry_run", "Which requests of a month a limit or budget would have blocked."),
 )

@@ -112,7 +112,7 @@ def test_marts_keep_the_history_of_dropped_days(
     _refresh(dbt)
     assert _marts(db) == before, "a sum of the late rows has taken the place of the day's"
     with pytest.raises(AssertionError, match="only in the archive"):
-        dbt.run("build", "--full-refresh")
+        dbt.run("run", "--full-refresh", "--select", "config.materialized:incremental")
     assert _marts(db) == before, "a table was built anew without the days of the archive"
     assert days.restore_late_days(ready, files) == [DAY]
     assert _count(db) == rows + 1

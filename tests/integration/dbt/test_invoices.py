@@ -1,8 +1,10 @@
 """Invoices from draft to final and after it: frozen, corrected by others, and added up from lines that can be explained."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +17,7 @@ from psycopg.errors import (
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from orchestration.pricing.reprice import Wish, reprice
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
 from tests.integration.dbt.conftest import Dbt
 
@@ -264,3 +267,46 @@ def test_two_drafts_do_not_adjust_the_same_rows_twice(db: psycopg.Connection, db
     _final(conn, APRIL, tenant)
     assert db.execute("select sum(subtotal_picousd) from billing.invoice_lines").fetchone() == (3000,)
     assert _explained(db) == 3
+
+
+def test_a_past_that_was_priced_again_is_adjusted_in_its_own_month_once(
+    db: psycopg.Connection, dbt: Dbt, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m", (10**9, 10**8, 4 * 10**9))
+    priced = {"model_id": model[0], "price_id": model[1]}
+    db.execute(
+        "insert into control.discounts (org_id, basis_points, months, reason) values (%s, 1000, '[2026-01-01,)', 'test')",
+        [tenant.org_id],
+    )
+    march, april = START + timedelta(days=3), datetime(2026, 4, 5, tzinfo=UTC)
+    copy_events(
+        db,
+        [
+            usage_event(tenant, 1, march, input_tokens=1000, cost_picousd=10**12, **priced),
+            usage_event(tenant, 2, april, input_tokens=10, cost_picousd=10**10, **priced),
+        ],
+    )
+    dbt.run(*TABLES)
+    _final(conn, MARCH, tenant)
+    book = tmp_path / "book.json"
+    book.write_text(
+        json.dumps([{"model": "m", "input_picousd": 6 * 10**8, "cached_input_picousd": 10**8, "output_picousd": 4 * 10**9}])
+    )
+    left, _ = reprice(conn, Wish([MARCH], book, "it was too dear", "ann@example.org"), apply=True)
+    assert sum(left["subtotal_picousd"]) == -36 * 10**10  # 0.40 less, of which a tenth was never paid
+    second = _final(conn, APRIL, tenant)
+    lines = [
+        (str(line["period_month"]), line["adjusts"], int(line["subtotal_picousd"]))
+        for line in _lines(db, second)
+        if line["kind"] == "adjustment"
+    ]
+    assert sorted(lines) == [("2026-03-01", "price", -4 * 10**11), ("2026-03-01", "price", 4 * 10**10)]
+    assert _invoice(db, second)["kind"] == "credit_note"
+    assert _explained(db) == 6
+    with pytest.raises(psycopg.DatabaseError, match="nothing has come"):
+        _draft(conn, MARCH, tenant)
+    # Taken back with its invoice, it is due again; nothing else is.
+    db.execute("select billing.void_invoice(%s, 'wrong', 'test')", [second])
+    db.commit()
+    third = _draft(conn, MARCH, tenant)
+    assert [line["adjusts"] for line in _lines(db, third)] == ["price", "price"]

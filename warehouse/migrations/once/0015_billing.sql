@@ -78,7 +78,7 @@ create table billing.invoice_lines (
     invoice_id bigint not null references billing.invoices (id),
     line_key text not null,
     kind text not null check (kind in ('usage', 'volume_discount', 'discount', 'adjustment', 'credit')),
-    adjusts text check (adjusts in ('usage', 'volume_discount', 'discount')),
+    adjusts text check (adjusts in ('usage', 'volume_discount', 'discount', 'price')),
     org_id bigint not null,
     period_month date not null,
     period_starts_at timestamptz not null,

@@ -30,14 +30,15 @@ candidates as (
         null::text as known_terms
     from touched
     {% if is_incremental() -%}
-        union all
-        select
-            known.org_id,
-            known.period_month,
-            false as is_touched,
-            known.terms
-        from {{ this }} as known
-        where not exists (
+    union all
+    select
+        known.org_id,
+        known.period_month,
+        false as is_touched,
+        known.terms
+    from {{ this }} as known
+    where
+        not exists (
             select 1 from touched
             where touched.org_id = known.org_id and touched.period_month = known.period_month
         )

@@ -12,7 +12,7 @@
 with periods as materialized (
     select * from {{ ref('int_billing_periods') }} as period
     {% if is_incremental() -%}
-        where period.computed_at > (select coalesce(max(mine.computed_at), '-infinity') from {{ this }} as mine)
+    where period.computed_at > (select coalesce(max(mine.computed_at), '-infinity') from {{ this }} as mine)
     {%- endif %}
 ),
 

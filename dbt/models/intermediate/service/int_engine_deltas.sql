@@ -64,10 +64,10 @@ select
         'input_tokens', 'cached_input_tokens', 'output_tokens', 'prefix_cache_queries', 'prefix_cache_hits',
         'requests_finished', 'requests_aborted', 'preemptions', 'queue_us', 'request_us'
     ] %}
-    case
-        when previous_sampled_at is null then 0
-        when is_restarted then {{ counter }}
-        else greatest({{ counter }} - {{ counter }}_before, 0)
-    end as {{ counter }}{{ ',' if not loop.last }}
+case
+    when previous_sampled_at is null then 0
+    when is_restarted then {{ counter }}
+    else greatest({{ counter }} - {{ counter }}_before, 0)
+end as {{ counter }}{{ ',' if not loop.last }}
 {% endfor %}
 from compared

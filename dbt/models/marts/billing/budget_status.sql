@@ -62,28 +62,28 @@ budgets as (
 ),
 
 {% if is_incremental() %}
-    touched as materialized (
-        select distinct usage.org_id
-        from {{ ref('int_usage_quarter_hours') }} as usage
-        -- Where there is no budget yet, all of them are new: nothing is looked for.
-        where usage.as_of_xid > (
-            select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
-        )
-    ),
+touched as materialized (
+    select distinct usage.org_id
+    from {{ ref('int_usage_quarter_hours') }} as usage
+    -- Where there is no budget yet, all of them are new: nothing is looked for.
+    where usage.as_of_xid > (
+        select coalesce(max(mine.as_of_xid), (select horizon.as_of_xid from horizon)) from {{ this }} as mine
+    )
+),
 {% endif %}
 
 due as materialized (
     select budgets.*
     from budgets
     {% if is_incremental() %}
-        left join {{ this }} as mine on budgets.budget_id = mine.budget_id
-        where
-            mine.budget_id is null
-            or mine.version <> budgets.version
-            or mine.limit_picousd <> budgets.limit_picousd
-            or mine.window_starts_at <> budgets.window_starts_at
-            or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
-            or budgets.org_id in (select touched.org_id from touched)
+    left join {{ this }} as mine on budgets.budget_id = mine.budget_id
+    where
+        mine.budget_id is null
+        or mine.version <> budgets.version
+        or mine.limit_picousd <> budgets.limit_picousd
+        or mine.window_starts_at <> budgets.window_starts_at
+        or mine.computed_at < budgets.taken_at - interval '{{ minutes_max }} minutes'
+        or budgets.org_id in (select touched.org_id from touched)
     {% endif %}
 ),
 

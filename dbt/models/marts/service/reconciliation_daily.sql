@@ -52,10 +52,10 @@ touched_days as (
     from {{ ref('int_engine_usage_quarter_hours') }} as usage
     where usage.as_of_xid > {{ watermark() }}
     {% if is_incremental() -%}
-        union
-        select mine.day_utc::timestamp at time zone 'UTC' as day_starts_at
-        from {{ this }} as mine
-        where not mine.is_settled
+    union
+    select mine.day_utc::timestamp at time zone 'UTC' as day_starts_at
+    from {{ this }} as mine
+    where not mine.is_settled
     {%- endif %}
 ),
 
