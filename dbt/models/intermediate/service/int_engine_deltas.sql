@@ -10,6 +10,8 @@ compared as (
     select
         sample.*,
         previous.sampled_at as previous_sampled_at,
+        -- A process that is younger than its place in our catalogue has counted nothing before it.
+        coalesce(sample.started_at > engine.created_at, false) as is_young,
         previous.input_tokens as input_tokens_before,
         previous.cached_input_tokens as cached_input_tokens_before,
         previous.output_tokens as output_tokens_before,
@@ -37,6 +39,7 @@ compared as (
             else 0
         end as seen_us
     from samples as sample
+    left join {{ ref('stg_control__engines') }} as engine on sample.engine_id = engine.engine_id
     -- Lateral, so that it is one step in an index for each sample that is asked for.
     left join lateral (
         select earlier.*
@@ -47,7 +50,8 @@ compared as (
     ) as previous on true
 )
 
--- Of the first sample of an engine it is not known since when it had counted: it is where counting begins.
+-- Of the first sample of an engine that ran before it was ours it is not known since when it had counted: it is where counting
+-- begins.
 select
     engine_id,
     sampled_at,
@@ -65,7 +69,8 @@ select
         'requests_finished', 'requests_aborted', 'preemptions', 'queue_us', 'request_us'
     ] %}
 case
-    when previous_sampled_at is null then 0
+    when previous_sampled_at is null and not is_young then 0
+    when previous_sampled_at is null then {{ counter }}
     when is_restarted then {{ counter }}
     else greatest({{ counter }} - {{ counter }}_before, 0)
 end as {{ counter }}{{ ',' if not loop.last }}
