@@ -50,7 +50,7 @@ PRICE_BOOK: tuple[Operation, ...] = (
     _post(
         "price",
         "preview",
-        "/platform/prices/preview",
+        "/platform/price_previews",
         "What a new price would change, and what the last 30 days would have cost. Changes nothing.",
         *_VERSION,
     ),

@@ -80,7 +80,7 @@ def check(found: list[PriceChange]) -> None:
         )
         raise ConfirmationNeeded(
             f"{said}: a price of 0, from 0, or more than {CHANGE_FACTOR_MAX} times up or down. "
-            "See POST /v1/platform/prices/preview; if it is meant, send confirm_change: true (--confirm)",
+            "See POST /v1/platform/price_previews; if it is meant, send confirm_change: true (--confirm)",
             param=beyond[0].field,
         )
 

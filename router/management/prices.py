@@ -23,7 +23,7 @@ from warehouse.access.prices import Place, PriceVersion
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import picousd, picousd_per_token, usd, usd_per_million
 
-router = APIRouter(prefix="/platform/prices", tags=["prices"])
+router = APIRouter(prefix="/platform", tags=["prices"])
 PICOUSD_MAX = 10**12  # a token: one USD; the table's check has it too
 REQUEST_PICOUSD_MAX = 10**15  # a request: a thousand USD; as above
 PRIORITY_MAX = 1000
@@ -182,7 +182,7 @@ class _Plan:
     changes: list[PriceChange]
 
 
-@router.get("", response_model=Listed[PriceShape])
+@router.get("/prices", response_model=Listed[PriceShape])
 async def list_prices(
     access: Annotated[Access, Depends(Needs("prices.write"))],
     window: Paged,
@@ -204,14 +204,14 @@ async def list_prices(
     return window.page([PriceShape.of(row) for row in rows], [f"price_{row.id}" for row in rows])
 
 
-@router.get("/{price_id}", response_model=PriceShape)
+@router.get("/prices/{price_id}", response_model=PriceShape)
 async def get_price(price_id: PriceId, access: Annotated[Access, Depends(Needs("prices.write"))]) -> PriceShape:
     """One version. Versions are not edited, so they have no ETag."""
     async with access.transaction() as conn:
         return PriceShape.of(_there(await prices.find(conn, _number(price_id, "price_id"))))
 
 
-@router.post("/preview", response_model=PricePreview)
+@router.post("/price_previews", response_model=PricePreview)
 async def preview_price(body: PriceProposal, access: Annotated[Access, Depends(Needs("prices.write"))]) -> PricePreview:
     """What a version would close and change, and what the usage of the last 30 days would have cost. Changes nothing.
 
@@ -231,7 +231,7 @@ async def preview_price(body: PriceProposal, access: Annotated[Access, Depends(N
     )
 
 
-@router.post("", response_model=PriceShape)
+@router.post("/prices", response_model=PriceShape)
 async def create_price(
     body: PriceBody,
     request: Request,
@@ -262,7 +262,7 @@ async def create_price(
         return shape
 
 
-@router.post("/{price_id}/end", response_model=PriceShape)
+@router.post("/prices/{price_id}/end", response_model=PriceShape)
 async def end_price(price_id: PriceId, body: PriceEnd, access: Annotated[Access, Depends(Needs("prices.write"))]) -> PriceShape:
     """Let a version end: what is behind it in the order of choice prices from then on. Its past stays.
 
@@ -289,7 +289,7 @@ async def end_price(price_id: PriceId, body: PriceEnd, access: Annotated[Access,
     return PriceShape.of(ended)
 
 
-@router.delete("/{price_id}", response_model=PriceDeleted)
+@router.delete("/prices/{price_id}", response_model=PriceDeleted)
 async def delete_price(
     price_id: PriceId,
     access: Annotated[Access, Depends(Needs("prices.write"))],

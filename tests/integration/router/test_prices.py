@@ -175,10 +175,10 @@ def test_a_preview_says_what_would_be_refused_and_changes_nothing(client: httpx.
     proposed = {name: value for name, value in BODY.items() if name != "reason"}
     for change, expected in REFUSED:
         if expected[1] != "confirmation_needed" and expected[2] != "reason":
-            assert error(client.post("/platform/prices/preview", json=proposed | change)) == expected
+            assert error(client.post("/platform/price_previews", json=proposed | change)) == expected
     before = _book(client)
     first = client.get("/platform/prices", params={"model": "simulated"}).json()["data"][0]
-    seen = client.post("/platform/prices/preview", json=proposed | {"output_usd_per_million": "0"}).json()
+    seen = client.post("/platform/price_previews", json=proposed | {"output_usd_per_million": "0"}).json()
     assert (seen["closes"], seen["compared_with"], seen["needs_confirmation"]) == (first["id"], first["id"], True)
     assert seen["changes"][0] == {
         "field": "input_usd_per_million", "before": "0.10", "after": "1.00", "percent": "900.00", "needs_confirmation": False,
@@ -196,7 +196,7 @@ def test_a_preview_prices_the_usage_of_thirty_days_anew(client: httpx.Client, st
     stack.post(hello, headers={"x-inferhouse-tags": "service=batch"})
     rows = stack.rows(2)
     proposed = {name: value for name, value in BODY.items() if name != "reason"} | {"request_usd": "0.5"}
-    usage = client.post("/platform/prices/preview", json=proposed).json()["usage"]
+    usage = client.post("/platform/price_previews", json=proposed).json()["usage"]
     charged = sum(row["cost_picousd"] for row in rows)
     then = sum(
         (row["input_tokens"] - row["cached_input_tokens"]) * 1_000_000 + row["cached_input_tokens"] * 500_000
@@ -205,11 +205,11 @@ def test_a_preview_prices_the_usage_of_thirty_days_anew(client: httpx.Client, st
     )  # fmt: skip
     assert (usage["usage_rows"], usage["cost_usd"], usage["cost_usd_then"]) == (2, usd(charged), usd(then))
     assert usage["percent"] == f"{round((then - charged) * 100 / charged, 2):.2f}"
-    assert client.post("/platform/prices/preview", json=proposed | {"organization": other}).json()["usage"]["usage_rows"] == 0
+    assert client.post("/platform/price_previews", json=proposed | {"organization": other}).json()["usage"]["usage_rows"] == 0
     batch = proposed | {"priority": 1, "tags": {"service": "batch"}}
-    assert client.post("/platform/prices/preview", json=batch).json()["usage"]["cost_usd"] == usd(rows[1]["cost_picousd"])
+    assert client.post("/platform/price_previews", json=batch).json()["usage"]["cost_usd"] == usd(rows[1]["cost_picousd"])
     long = proposed | {"priority": 2, "input_tokens_from": 100_000}
-    assert client.post("/platform/prices/preview", json=long).json()["usage"]["percent"] is None
+    assert client.post("/platform/price_previews", json=long).json()["usage"]["percent"] is None
 
 
 def test_a_large_change_is_made_when_it_is_meant(client: httpx.Client, stack: Stack) -> None:

@@ -1,4 +1,4 @@
--- What `POST /v1/platform/prices/preview` asks: the charged rows since an instant that a version would have priced, what they
+-- What `POST /v1/platform/price_previews` asks: the charged rows since an instant that a version would have priced, what they
 -- cost and what they would have cost. Counts and sums over all organizations, nothing that is theirs.
 create or replace function control.preview_price(version control.prices, since timestamptz)
 returns table (usage_rows bigint, cost_picousd numeric, cost_picousd_then numeric)
