@@ -1,7 +1,7 @@
 """From which columns a column of a model is made, read from the SQL of the models: no database is asked.
 
 dagster-dbt can say so too, but only of compiled SQL and after a run, with a connection for each model. Here macros that give
-a value stand for a constant: whatever they say, they are of no column.
+a value stand for a constant: whatever they say, they are of no column. Macros that are a query of columns are put in.
 """
 
 import json
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+QUERIES = ("engine_deltas",)
+"""Macros that models select from."""
 Origins = dict[str, list[tuple[str, str]]]
 """{column: (unique id of the model or source, its column) that it is made from}."""
 Outputs = dict[str, set[tuple[str, str]]]
@@ -37,11 +39,16 @@ def _read(manifest: Mapping[str, Any]) -> dict[str, Origins]:
     from sqlglot.errors import SqlglotError  # noqa: PLC0415
 
     found: dict[str, Origins] = {}
+    queries = "".join(
+        macro["macro_sql"]
+        for macro in manifest.get("macros", {}).values()
+        if macro["package_name"] == manifest["metadata"]["project_name"] and macro["name"] in QUERIES
+    )
     for unique_id in _in_order(manifest):
         node = manifest["nodes"][unique_id]
         names = _upstream_names(manifest, node)
         try:
-            tree = sqlglot.parse_one(_rendered(node["raw_code"]), dialect="postgres")
+            tree = sqlglot.parse_one(_rendered(queries + node["raw_code"]), dialect="postgres")
             if not isinstance(tree, sqlglot.exp.Query):
                 continue  # all of it is a macro
             tables = {

@@ -257,6 +257,33 @@ def test_rows_and_counters_are_compared_and_what_differs_is_explained_or_drift(d
     assert {mart: table(db, mart) for mart in MARTS} == incremental
 
 
+SAMPLES = """
+insert into raw.engine_samples (
+    engine_id, sampled_at, prompt_tokens, cached_tokens, generation_tokens, prefix_cache_queries, prefix_cache_hits,
+    requests_finished, requests_aborted, preemptions, queue_us, request_us, gpu_hour_picousd, running, waiting, gpus,
+    kv_cache_usage
+)
+select %s, timestamptz '2026-03-01 00:00+00' + n * interval '30 seconds', n, 0, n, 0, 0, n, 0, 0, 0, 0, 0, 1, 0, 0, 0
+from generate_series(1, 28800) as n
+"""
+
+
+def test_a_build_reads_samples_once_and_not_for_each_of_them(db: psycopg.Connection, dbt: Dbt) -> None:
+    """Ten days of two engines without statistics: half a second, or minutes where each sample looks for the one before it."""
+    model = add_model(db, "m")
+    for name in ("one", "two"):
+        db.execute(SAMPLES, [add_engine(db, name, model[0])])
+    db.execute("alter role inferhouse_transform set statement_timeout = '30s'")
+    db.commit()
+    try:
+        dbt.run(*SERVICE)
+    finally:
+        db.execute("alter role inferhouse_transform reset statement_timeout")
+        db.commit()
+    counted = "select sum(input_tokens), count(*) from marts.engine_hourly"
+    assert _all(db, counted) == [(2 * 28_799, 2 * 241)]
+
+
 PLATFORM_ONLY = ("engine_hourly", "reconciliation_daily", "engines")
 OF_TENANTS = ("latency_hourly", "organizations", "projects", "api_keys", "users")
 

@@ -25,17 +25,20 @@ new_samples as materialized (
 touched as materialized (
     select date_trunc('hour', new_samples.sampled_at, 'UTC') as hour_utc
     from new_samples
+    {% if is_incremental() -%}
     union
-    -- What the sample after it grew by is another now.
+    -- Of a whole build every sample is new. What the sample after it grew by is another now.
     select date_trunc('hour', later.sampled_at, 'UTC') as hour_utc
     from new_samples
     cross join
         lateral (
-            select min(sample.sampled_at) as sampled_at
+            select sample.sampled_at
             from {{ ref('stg_router__engine_samples') }} as sample
             where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
+            order by sample.sampled_at
+            limit 1
         ) as later
-    where later.sampled_at is not null
+    {%- endif %}
     union
     select date_trunc('hour', usage.quarter_hour_at, 'UTC') as hour_utc
     from {{ ref('int_engine_usage_quarter_hours') }} as usage
@@ -45,45 +48,38 @@ touched as materialized (
 counted as (
     select
         touched.hour_utc,
-        sums.*
+        delta.engine_id,
+        count(*) as samples,
+        count(*) filter (where delta.is_restarted) as restarts,
+        sum(delta.seen_us) as seen_us,
+        sum(delta.input_tokens) as input_tokens,
+        sum(delta.cached_input_tokens) as cached_input_tokens,
+        sum(delta.output_tokens) as output_tokens,
+        sum(delta.prefix_cache_queries) as prefix_cache_queries,
+        sum(delta.prefix_cache_hits) as prefix_cache_hits,
+        sum(delta.requests_finished) as requests_finished,
+        sum(delta.requests_aborted) as requests_aborted,
+        sum(delta.preemptions) as preemptions,
+        sum(delta.queue_us) as queue_us,
+        sum(delta.request_us) as request_us,
+        avg(delta.running) as running_avg,
+        max(delta.running) as running_max,
+        avg(delta.waiting) as waiting_avg,
+        max(delta.waiting) as waiting_max,
+        avg(delta.kv_cache_usage) as kv_cache_usage_avg,
+        max(delta.kv_cache_usage) as kv_cache_usage_max,
+        max(delta.gpus) as gpus,
+        -- Hours are not whole pico-dollars: rounded once, of the hour.
+        round(sum(delta.gpus * delta.gpu_hour_picousd::numeric * delta.seen_us) / 3600000000) as cost_picousd,
+        round(
+            sum(delta.gpus * delta.gpu_hour_picousd::numeric * delta.seen_us)
+            filter (where delta.running = 0 and delta.waiting = 0 and delta.input_tokens + delta.output_tokens = 0)
+            / 3600000000
+        ) as idle_cost_picousd
     from touched
-    cross join lateral (
-        select
-            delta.engine_id,
-            count(*) as samples,
-            count(*) filter (where delta.is_restarted) as restarts,
-            sum(delta.seen_us) as seen_us,
-            sum(delta.input_tokens) as input_tokens,
-            sum(delta.cached_input_tokens) as cached_input_tokens,
-            sum(delta.output_tokens) as output_tokens,
-            sum(delta.prefix_cache_queries) as prefix_cache_queries,
-            sum(delta.prefix_cache_hits) as prefix_cache_hits,
-            sum(delta.requests_finished) as requests_finished,
-            sum(delta.requests_aborted) as requests_aborted,
-            sum(delta.preemptions) as preemptions,
-            sum(delta.queue_us) as queue_us,
-            sum(delta.request_us) as request_us,
-            avg(delta.running) as running_avg,
-            max(delta.running) as running_max,
-            avg(delta.waiting) as waiting_avg,
-            max(delta.waiting) as waiting_max,
-            avg(delta.kv_cache_usage) as kv_cache_usage_avg,
-            max(delta.kv_cache_usage) as kv_cache_usage_max,
-            max(delta.gpus) as gpus,
-            -- Hours are not whole pico-dollars: rounded once, of the hour.
-            round(sum(delta.gpus * delta.gpu_hour_picousd::numeric * delta.seen_us) / 3600000000) as cost_picousd,
-            round(
-                sum(delta.gpus * delta.gpu_hour_picousd::numeric * delta.seen_us)
-                filter (where delta.running = 0 and delta.waiting = 0 and delta.input_tokens + delta.output_tokens = 0)
-                / 3600000000
-            ) as idle_cost_picousd
-        from {{ ref('int_engine_deltas') }} as delta
-        where
-            delta.sampled_at >= touched.hour_utc
-            and delta.sampled_at < touched.hour_utc + interval '1 hour'
-            and delta.recorded_xid < (select horizon.as_of_xid from horizon)
-        group by delta.engine_id
-    ) as sums
+    cross join lateral ({{ engine_deltas("touched.hour_utc", "touched.hour_utc + interval '1 hour'") }}) as delta
+    where delta.recorded_xid < (select horizon.as_of_xid from horizon)
+    group by touched.hour_utc, delta.engine_id
 ),
 
 rows_of_hours as (

@@ -36,17 +36,20 @@ new_samples as materialized (
 touched_days as (
     select date_trunc('day', new_samples.sampled_at, 'UTC') as day_starts_at
     from new_samples
+    {% if is_incremental() -%}
     union
-    -- The sample after it is compared with another one now.
+    -- Of a whole build every sample is new. The sample after it is compared with another one now.
     select date_trunc('day', later.sampled_at, 'UTC') as day_starts_at
     from new_samples
     cross join
         lateral (
-            select min(sample.sampled_at) as sampled_at
+            select sample.sampled_at
             from {{ ref('stg_router__engine_samples') }} as sample
             where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
+            order by sample.sampled_at
+            limit 1
         ) as later
-    where later.sampled_at is not null
+    {%- endif %}
     union
     select date_trunc('day', usage.quarter_hour_at, 'UTC') as day_starts_at
     from {{ ref('int_engine_usage_quarter_hours') }} as usage
@@ -74,15 +77,10 @@ deltas as materialized (
         touched.day_starts_at,
         delta.*
     from touched
-    cross join lateral (
-        select sampled.*
-        from {{ ref('int_engine_deltas') }} as sampled
-        where
-            sampled.sampled_at >= touched.day_starts_at
-            and sampled.sampled_at < touched.day_ends_at
-            and sampled.sampled_at <= (select horizon.complete_to from horizon)
-            and sampled.recorded_xid < (select horizon.as_of_xid from horizon)
-    ) as delta
+    cross join lateral ({{ engine_deltas("touched.day_starts_at", "touched.day_ends_at") }}) as delta
+    where
+        delta.sampled_at <= (select horizon.complete_to from horizon)
+        and delta.recorded_xid < (select horizon.as_of_xid from horizon)
 ),
 
 counted as materialized (
@@ -106,12 +104,15 @@ spans as materialized (
         counted.*,
         case when counted.is_first_day then counted.first_sampled_at else counted.sampled_before_at end as begins_at,
         (
-            select min(sample.sampled_at)
+            -- Not as a minimum: that would be taken of every sample that is later.
+            select sample.sampled_at
             from {{ ref('stg_router__engine_samples') }} as sample
             where
                 sample.engine_id = counted.engine_id
                 and sample.sampled_at > counted.last_sampled_at
                 and sample.recorded_xid < (select horizon.as_of_xid from horizon)
+            order by sample.sampled_at
+            limit 1
         ) as sampled_next_at
     from counted
 ),
