@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import commands, declare, doctor, invoice_files, login, output, programs
+from router.cli import commands, declare, doctor, invoices, login, output, programs
 from router.cli.client import ApiError, Unreachable
 from router.cli.config import ConfigError
 from router.cli.context import Context, NotSignedIn, Refused
@@ -95,10 +95,10 @@ def _assemble() -> None:
             app.command(operation.noun, help=operation.help)(commands.command(operation))
             continue
         _group(groups, operation.noun).command(operation.verb, help=operation.help)(commands.command(operation))
-    groups["invoice"].command("pdf")(invoice_files.pdf)
-    groups["invoice"].command("csv")(invoice_files.csv)
+    groups["invoice"].command("pdf")(invoices.pdf)
+    groups["invoice"].command("csv")(invoices.csv)
     explained = typer.Typer(no_args_is_help=True)
-    explained.command("invoice-line")(invoice_files.invoice_line)
+    explained.command("invoice-line")(invoices.invoice_line)
     app.add_typer(explained, name="explain", help="Where a figure comes from.")
     for program in programs.PROGRAMS:
         group, name = (_group(groups, program.noun), program.verb) if program.verb else (app, program.noun)

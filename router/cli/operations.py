@@ -3,7 +3,6 @@
 A test compares this table with the routes, so that nothing of the API is missing here.
 """
 
-from router.cli.credit_operations import CREDITS
 from router.cli.fields import (
     ALERTS,
     CAPS,
@@ -34,22 +33,17 @@ from router.cli.fields import (
     WEBHOOK_URL,
     ZONE,
 )
-from router.cli.operation import Field, Operation
-from router.cli.operation import create_ as _create
-from router.cli.operation import delete_ as _delete
-from router.cli.operation import get_ as _get
-from router.cli.operation import list_ as _list
-from router.cli.operation import post_ as _post
-from router.cli.operation import update_ as _update
+from router.cli.operation import Field, Operation, create_, delete_, get_, list_, post_, update_
 from router.cli.operations_billing import BILLING
-from router.cli.price_book import PRICE_BOOK
+from router.cli.operations_credits import CREDITS
+from router.cli.operations_price_book import PRICE_BOOK
 
 _P, _O = "/organization/projects/{project_id}", "/organization"
 _KEYS, _ACCOUNTS, _MEMBERS = f"{_P}/api_keys", f"{_P}/service_accounts", f"{_P}/users"
 _LOG_COLUMNS = "effective_at type actor target_id id"
 
 OPERATIONS: tuple[Operation, ...] = (
-    _list(
+    list_(
         "org",
         "/organizations",
         "Organizations, for platform admins.",
@@ -57,7 +51,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("status", "active or suspended."),
         columns="id name status time_zone created_at",
     ),
-    _create(
+    create_(
         "org",
         "/organizations",
         "Make an organization, with its first owner.",
@@ -65,8 +59,8 @@ OPERATIONS: tuple[Operation, ...] = (
         ZONE,
         Field("owner_email", "Address of a user who becomes its owner.", required=True, option="owner"),
     ),
-    _get("org", "/organizations/{organization_id}", "One organization, for platform admins."),
-    _update(
+    get_("org", "/organizations/{organization_id}", "One organization, for platform admins."),
+    update_(
         "org",
         "/organizations/{organization_id}",
         "Change name, time zone or share of full engines, as a platform admin.",
@@ -74,15 +68,15 @@ OPERATIONS: tuple[Operation, ...] = (
         ZONE,
         Field("queue_weight", "Its share of engines that are full, relative to who else waits: 1 to 100.", "number"),
     ),
-    _post(
+    post_(
         "org",
         "suspend",
         "/organizations/{organization_id}/suspend",
         "Its keys stop at once; its data stays.",
         destroys="stop every key of",
     ),
-    _post("org", "resume", "/organizations/{organization_id}/resume", "Its keys work again."),
-    _delete(
+    post_("org", "resume", "/organizations/{organization_id}/resume", "Its keys work again."),
+    delete_(
         "org", "delete", "/organizations/{organization_id}", "Its keys stop at once; its data stays in the database.", "delete"
     ),
     Operation("org", "show", "GET", _O, "Your organization, with its policy."),
@@ -106,29 +100,29 @@ OPERATIONS: tuple[Operation, ...] = (
             Field("when_redis_is_down", "What budgets and limits do then: refuse or share."),
         ),
     ),
-    _list(
+    list_(
         "project",
         f"{_O}/projects",
         "Projects of your organization.",
         Field("include_archived", "Archived ones, too.", "flag", option="archived"),
         columns="id name status created_at",
     ),
-    _create("project", f"{_O}/projects", "Make a project.", NAME),
-    _get("project", _P),
-    _update("project", _P, "Rename a project.", NAME),
-    _post("project", "archive", f"{_P}/archive", "Its keys stop at once; its data stays.", destroys="stop every key of"),
-    _list("member", _MEMBERS, "People of a project.", columns="id email name role"),
-    _create(
+    create_("project", f"{_O}/projects", "Make a project.", NAME),
+    get_("project", _P),
+    update_("project", _P, "Rename a project.", NAME),
+    post_("project", "archive", f"{_P}/archive", "Its keys stop at once; its data stays.", destroys="stop every key of"),
+    list_("member", _MEMBERS, "People of a project.", columns="id email name role"),
+    create_(
         "member",
         _MEMBERS,
         "Give somebody of the organization a role in a project.",
         Field("user_id", "Id of the user.", required=True, option="user"),
         PROJECT_ROLE,
     ),
-    _get("member", f"{_MEMBERS}/{{user_id}}"),
-    _update("member", f"{_MEMBERS}/{{user_id}}", "Another role in the project.", PROJECT_ROLE),
-    _delete("member", "remove", f"{_MEMBERS}/{{user_id}}", "Out of the project; own keys there stop.", "remove from the project"),
-    _list(
+    get_("member", f"{_MEMBERS}/{{user_id}}"),
+    update_("member", f"{_MEMBERS}/{{user_id}}", "Another role in the project.", PROJECT_ROLE),
+    delete_("member", "remove", f"{_MEMBERS}/{{user_id}}", "Out of the project; own keys there stop.", "remove from the project"),
+    list_(
         "user",
         f"{_O}/users",
         "People of your organization.",
@@ -136,17 +130,17 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("role", ORG_ROLES + "."),
         columns="id email name role",
     ),
-    _get("user", f"{_O}/users/{{user_id}}"),
-    _update("user", f"{_O}/users/{{user_id}}", "Another role in the organization.", ROLE),
-    _delete("user", "remove", f"{_O}/users/{{user_id}}", "Out of the organization; own keys stop at once.", "remove"),
-    _delete(
+    get_("user", f"{_O}/users/{{user_id}}"),
+    update_("user", f"{_O}/users/{{user_id}}", "Another role in the organization.", ROLE),
+    delete_("user", "remove", f"{_O}/users/{{user_id}}", "Out of the organization; own keys stop at once.", "remove"),
+    delete_(
         "user",
         "reset-second-factor",
         f"{_O}/users/{{user_id}}/totp",
         "Take away a second factor that was lost.",
         "take away the second factor of",
     ),
-    _list(
+    list_(
         "invite",
         f"{_O}/invites",
         "Invites, open or not.",
@@ -154,7 +148,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("status", "pending, accepted, expired or revoked."),
         columns="id email role status expires_at",
     ),
-    _create(
+    create_(
         "invite",
         f"{_O}/invites",
         "Invite somebody; the token is shown once.",
@@ -163,15 +157,15 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("projects", "PROJECT:ROLE in a project as well; repeat it for more.", "roles", option="project"),
         Field("expires_in_days", "Days for which it is open; 7 unless you say.", "number", option="days"),
     ),
-    _get("invite", f"{_O}/invites/{{invite_id}}"),
-    _post(
+    get_("invite", f"{_O}/invites/{{invite_id}}"),
+    post_(
         "invite",
         "resend",
         f"{_O}/invites/{{invite_id}}/resend",
         "A new token; the old one is worth nothing.",
         Field("expires_in_days", "Days for which it is open.", "number", option="days"),
     ),
-    _delete("invite", "delete", f"{_O}/invites/{{invite_id}}", "Withdraw an invite.", "withdraw"),
+    delete_("invite", "delete", f"{_O}/invites/{{invite_id}}", "Withdraw an invite.", "withdraw"),
     Operation(
         "invite",
         "accept",
@@ -186,13 +180,13 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         proof="password",
     ),
-    _list("service-account", _ACCOUNTS, "Service accounts of a project.", columns="id name role created_at"),
-    _create(
+    list_("service-account", _ACCOUNTS, "Service accounts of a project.", columns="id name role created_at"),
+    create_(
         "service-account", _ACCOUNTS, "Make a service account; its key is shown once.", NAME, Field("role", "member or viewer.")
     ),
-    _get("service-account", f"{_ACCOUNTS}/{{service_account_id}}"),
-    _delete("service-account", "delete", f"{_ACCOUNTS}/{{service_account_id}}", "Its keys stop at once.", "delete"),
-    _list(
+    get_("service-account", f"{_ACCOUNTS}/{{service_account_id}}"),
+    delete_("service-account", "delete", f"{_ACCOUNTS}/{{service_account_id}}", "Its keys stop at once.", "delete"),
+    list_(
         "key",
         _KEYS,
         "Keys of a project.",
@@ -201,7 +195,7 @@ OPERATIONS: tuple[Operation, ...] = (
         REVOKED,
         columns="id name status redacted_value owner expires_at last_used_at",
     ),
-    _create(
+    create_(
         "key",
         _KEYS,
         "Make a key; it is shown once.",
@@ -213,9 +207,9 @@ OPERATIONS: tuple[Operation, ...] = (
         EXPIRES,
         Field("service_account_id", "For this service account; without it, your own.", option="service-account"),
     ),
-    _get("key", f"{_KEYS}/{{key_id}}"),
-    _update("key", f"{_KEYS}/{{key_id}}", "Change what is named.", NEW_NAME, SCOPES, MODELS, CIDRS, *CAPS, EXPIRES),
-    _post(
+    get_("key", f"{_KEYS}/{{key_id}}"),
+    update_("key", f"{_KEYS}/{{key_id}}", "Change what is named.", NEW_NAME, SCOPES, MODELS, CIDRS, *CAPS, EXPIRES),
+    post_(
         "key",
         "rotate",
         f"{_KEYS}/{{key_id}}/rotate",
@@ -223,22 +217,22 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("grace_seconds", "For so long the old secret works, too.", "number", option="grace-seconds"),
         destroys="replace the secret of",
     ),
-    _delete("key", "revoke", f"{_KEYS}/{{key_id}}", "It stops within a second, for good.", "revoke"),
-    _list("admin-key", f"{_O}/admin_api_keys", "Keys for this API.", REVOKED, columns="id name redacted_value scopes expires_at"),
-    _create("admin-key", f"{_O}/admin_api_keys", "Make a key for this API; it is shown once.", NAME, SCOPES, CIDRS, EXPIRES),
-    _get("admin-key", f"{_O}/admin_api_keys/{{key_id}}"),
-    _delete("admin-key", "revoke", f"{_O}/admin_api_keys/{{key_id}}", "It stops within a second, for good.", "revoke"),
-    _list(
+    delete_("key", "revoke", f"{_KEYS}/{{key_id}}", "It stops within a second, for good.", "revoke"),
+    list_("admin-key", f"{_O}/admin_api_keys", "Keys for this API.", REVOKED, columns="id name redacted_value scopes expires_at"),
+    create_("admin-key", f"{_O}/admin_api_keys", "Make a key for this API; it is shown once.", NAME, SCOPES, CIDRS, EXPIRES),
+    get_("admin-key", f"{_O}/admin_api_keys/{{key_id}}"),
+    delete_("admin-key", "revoke", f"{_O}/admin_api_keys/{{key_id}}", "It stops within a second, for good.", "revoke"),
+    list_(
         "platform-key",
         "/platform/api_keys",
         "Keys of the whole installation, for platform admins.",
         REVOKED,
         columns="id name redacted_value expires_at",
     ),
-    _create("platform-key", "/platform/api_keys", "Make one; it is shown once.", NAME, CIDRS, EXPIRES),
-    _delete("platform-key", "revoke", "/platform/api_keys/{key_id}", "It stops within a second, for good.", "revoke"),
-    _list("model", f"{_O}/models", "Models that your organization can use.", columns="id context_tokens_max output_tokens_max"),
-    _list(
+    create_("platform-key", "/platform/api_keys", "Make one; it is shown once.", NAME, CIDRS, EXPIRES),
+    delete_("platform-key", "revoke", "/platform/api_keys/{key_id}", "It stops within a second, for good.", "revoke"),
+    list_("model", f"{_O}/models", "Models that your organization can use.", columns="id context_tokens_max output_tokens_max"),
+    list_(
         "model",
         "/platform/models",
         "Every model of the catalogue, for platform admins.",
@@ -246,7 +240,7 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="catalogue",
         columns="id context_tokens_max output_tokens_max retired_at version",
     ),
-    _create(
+    create_(
         "model",
         "/platform/models",
         "Add a model to the catalogue.",
@@ -255,8 +249,8 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("output_tokens_max", "", "number", required=True, option="output-tokens"),
         *TEMPLATE,
     ),
-    _get("model", "/platform/models/{model_id}"),
-    _update(
+    get_("model", "/platform/models/{model_id}"),
+    update_(
         "model",
         "/platform/models/{model_id}",
         "Change its bounds.",
@@ -264,30 +258,30 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("output_tokens_max", "", "number", option="output-tokens"),
         *TEMPLATE,
     ),
-    _post(
+    post_(
         "model", "retire", "/platform/models/{model_id}/retire", "No request uses it any more; its rows stay.", destroys="retire"
     ),
-    _post("model", "restore", "/platform/models/{model_id}/restore", "It can be used again."),
-    _list("alias", f"{_O}/aliases", "Your organization's own names for models.", columns="id name stages"),
-    _create("alias", f"{_O}/aliases", "Make a name that stands for models.", Field("name", "The name.", required=True), STAGES),
-    _get("alias", f"{_O}/aliases/{{alias_id}}"),
-    _update("alias", f"{_O}/aliases/{{alias_id}}", "Other models behind the name.", STAGES),
-    _delete("alias", "delete", f"{_O}/aliases/{{alias_id}}", "Requests for it are refused at once.", "delete"),
-    _list("platform-alias", "/platform/aliases", "Everybody's names for models, for platform admins.", columns="id name stages"),
-    _create(
+    post_("model", "restore", "/platform/models/{model_id}/restore", "It can be used again."),
+    list_("alias", f"{_O}/aliases", "Your organization's own names for models.", columns="id name stages"),
+    create_("alias", f"{_O}/aliases", "Make a name that stands for models.", Field("name", "The name.", required=True), STAGES),
+    get_("alias", f"{_O}/aliases/{{alias_id}}"),
+    update_("alias", f"{_O}/aliases/{{alias_id}}", "Other models behind the name.", STAGES),
+    delete_("alias", "delete", f"{_O}/aliases/{{alias_id}}", "Requests for it are refused at once.", "delete"),
+    list_("platform-alias", "/platform/aliases", "Everybody's names for models, for platform admins.", columns="id name stages"),
+    create_(
         "platform-alias",
         "/platform/aliases",
         "Make a name for everybody.",
         Field("name", "The name.", required=True),
         STAGES,
     ),
-    _get("platform-alias", "/platform/aliases/{alias_id}"),
-    _update("platform-alias", "/platform/aliases/{alias_id}", "Other models behind the name.", STAGES),
-    _delete("platform-alias", "delete", "/platform/aliases/{alias_id}", "Requests for it are refused at once.", "delete"),
+    get_("platform-alias", "/platform/aliases/{alias_id}"),
+    update_("platform-alias", "/platform/aliases/{alias_id}", "Other models behind the name.", STAGES),
+    delete_("platform-alias", "delete", "/platform/aliases/{alias_id}", "Requests for it are refused at once.", "delete"),
     Operation(
         "engine", "list", "GET", f"{_O}/engines", "Engines and their health.", columns=("name", "model", "kind", "healthy")
     ),
-    _list(
+    list_(
         "engine",
         "/platform/engines",
         "Every engine of the catalogue, for platform admins.",
@@ -296,7 +290,7 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="catalogue",
         columns="id kind base_url model weight enabled version",
     ),
-    _create(
+    create_(
         "engine",
         "/platform/engines",
         "Add an engine.",
@@ -306,8 +300,8 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("model", "What it serves.", required=True),
         *ROUTING,
     ),
-    _get("engine", "/platform/engines/{engine_id}"),
-    _update(
+    get_("engine", "/platform/engines/{engine_id}"),
+    update_(
         "engine",
         "/platform/engines/{engine_id}",
         "Change what is named.",
@@ -316,13 +310,13 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("model", "What it serves."),
         *ROUTING,
     ),
-    _post("engine", "enable", "/platform/engines/{engine_id}/enable", "It gets requests again."),
-    _post(
+    post_("engine", "enable", "/platform/engines/{engine_id}/enable", "It gets requests again."),
+    post_(
         "engine", "disable", "/platform/engines/{engine_id}/disable", "It gets no new requests.", destroys="send nothing more to"
     ),
     *BILLING,
     *PRICE_BOOK,
-    _list(
+    list_(
         "budget",
         f"{_O}/budgets",
         "Budgets.",
@@ -330,7 +324,7 @@ OPERATIONS: tuple[Operation, ...] = (
         *SCOPE_OF_BUDGET,
         columns="id period limit_usd mode project_id api_key_id user_id model",
     ),
-    _create(
+    create_(
         "budget",
         f"{_O}/budgets",
         "What may be spent, by the organization or a part of it.",
@@ -341,12 +335,12 @@ OPERATIONS: tuple[Operation, ...] = (
         *SCOPE,
         *SCOPE_OF_BUDGET,
     ),
-    _get("budget", f"{_O}/budgets/{{budget_id}}"),
-    _update("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, *RAISE, MODE, ALERTS),
-    _delete("budget", "delete", f"{_O}/budgets/{{budget_id}}", "Take a budget away.", "delete"),
+    get_("budget", f"{_O}/budgets/{{budget_id}}"),
+    update_("budget", f"{_O}/budgets/{{budget_id}}", "Change what is named.", LIMIT_USD, *RAISE, MODE, ALERTS),
+    delete_("budget", "delete", f"{_O}/budgets/{{budget_id}}", "Take a budget away.", "delete"),
     *CREDITS,
-    _list("webhook", f"{_O}/webhooks", "Where events are sent.", columns="id name url event_types enabled"),
-    _create(
+    list_("webhook", f"{_O}/webhooks", "Where events are sent.", columns="id name url event_types enabled"),
+    create_(
         "webhook",
         f"{_O}/webhooks",
         "Send events to an address; the secret that signs them is shown once.",
@@ -354,10 +348,10 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("url", WEBHOOK_URL.help, required=True),
         *WEBHOOK,
     ),
-    _get("webhook", f"{_O}/webhooks/{{webhook_id}}"),
-    _update("webhook", f"{_O}/webhooks/{{webhook_id}}", "Change what is named.", NEW_NAME, WEBHOOK_URL, *WEBHOOK),
-    _delete("webhook", "delete", f"{_O}/webhooks/{{webhook_id}}", "Send nothing there any more.", "delete"),
-    _post(
+    get_("webhook", f"{_O}/webhooks/{{webhook_id}}"),
+    update_("webhook", f"{_O}/webhooks/{{webhook_id}}", "Change what is named.", NEW_NAME, WEBHOOK_URL, *WEBHOOK),
+    delete_("webhook", "delete", f"{_O}/webhooks/{{webhook_id}}", "Send nothing there any more.", "delete"),
+    post_(
         "webhook",
         "rotate",
         f"{_O}/webhooks/{{webhook_id}}/rotate",
@@ -365,23 +359,23 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("grace_seconds", "For so long the secret before signs, too.", "number", option="grace-seconds"),
         destroys="replace the secret of",
     ),
-    _post("webhook", "test", f"{_O}/webhooks/{{webhook_id}}/test", "Send a test event there."),
-    _list(
+    post_("webhook", "test", f"{_O}/webhooks/{{webhook_id}}/test", "Send a test event there."),
+    list_(
         "alert",
         f"{_O}/alerts",
         "What the organization was told of.",
         Field("type", "Only of this type, as budget.exhausted."),
         columns="id type created_at deliveries",
     ),
-    _get("alert-recipients", f"{_O}/alerts/recipients", "Who gets mail."),
-    _update(
+    get_("alert-recipients", f"{_O}/alerts/recipients", "Who gets mail."),
+    update_(
         "alert-recipients",
         f"{_O}/alerts/recipients",
         "Change what is named.",
         Field("roles", f"Members who are {ORG_ROLES}; repeat it for more.", "texts", option="role"),
         Field("emails", "A further address; repeat it for more.", "texts", option="email"),
     ),
-    _list(
+    list_(
         "delivery",
         f"{_O}/deliveries",
         "What came of each event at each receiver.",
@@ -390,8 +384,8 @@ OPERATIONS: tuple[Operation, ...] = (
         Field("event_id", "Only of this event.", option="event"),
         columns="id event_type webhook_id email status tries error",
     ),
-    _post("delivery", "resend", f"{_O}/deliveries/{{delivery_id}}/resend", "Send it again."),
-    _list(
+    post_("delivery", "resend", f"{_O}/deliveries/{{delivery_id}}/resend", "Send it again."),
+    list_(
         "limit",
         f"{_O}/limits",
         "Limits.",
@@ -399,10 +393,10 @@ OPERATIONS: tuple[Operation, ...] = (
         columns="id requests_per_minute input_tokens_per_minute "
         "output_tokens_per_minute requests_at_once project_id api_key_id model",
     ),
-    _create("limit", f"{_O}/limits", "How fast the organization or a part of it may go.", *RATES, LIMIT_MODE, *SCOPE),
-    _get("limit", f"{_O}/limits/{{limit_id}}"),
-    _update("limit", f"{_O}/limits/{{limit_id}}", "Change what is named.", *RATES, LIMIT_MODE),
-    _list(
+    create_("limit", f"{_O}/limits", "How fast the organization or a part of it may go.", *RATES, LIMIT_MODE, *SCOPE),
+    get_("limit", f"{_O}/limits/{{limit_id}}"),
+    update_("limit", f"{_O}/limits/{{limit_id}}", "Change what is named.", *RATES, LIMIT_MODE),
+    list_(
         "limit",
         f"{_O}/shadow_refusals",
         "What budgets and limits on trial would have refused.",
@@ -410,7 +404,7 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="trials",
         columns="day budget_id limit_id requests",
     ),
-    _delete("limit", "delete", f"{_O}/limits/{{limit_id}}", "Take a limit away.", "delete"),
+    delete_("limit", "delete", f"{_O}/limits/{{limit_id}}", "Take a limit away.", "delete"),
     Operation(
         "usage",
         "",
@@ -422,8 +416,8 @@ OPERATIONS: tuple[Operation, ...] = (
         buckets=True,
     ),
     Operation("costs", "", "GET", f"{_O}/costs", "Cost by day.", query=REPORT, many=True, buckets=True),
-    _list("audit", f"{_O}/audit_logs", "Changes in your organization, the newest first.", *LOG, columns=_LOG_COLUMNS),
-    _list(
+    list_("audit", f"{_O}/audit_logs", "Changes in your organization, the newest first.", *LOG, columns=_LOG_COLUMNS),
+    list_(
         "audit",
         "/platform/audit_logs",
         "Changes in the whole installation, for platform admins.",
@@ -434,50 +428,50 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "audit", "verify", "POST", "/platform/audit_logs/verify", "Is any entry altered, missing or reordered?", hidden=True
     ),
-    _list("sql-access", f"{_O}/sql_access", "Read-only SQL logins.", columns="id name database created_at rotated_at"),
-    _create("sql-access", f"{_O}/sql_access", "Make a read-only SQL login; its password is shown once.", NAME),
-    _get("sql-access", f"{_O}/sql_access/{{login_id}}"),
-    _post(
+    list_("sql-access", f"{_O}/sql_access", "Read-only SQL logins.", columns="id name database created_at rotated_at"),
+    create_("sql-access", f"{_O}/sql_access", "Make a read-only SQL login; its password is shown once.", NAME),
+    get_("sql-access", f"{_O}/sql_access/{{login_id}}"),
+    post_(
         "sql-access",
         "rotate",
         f"{_O}/sql_access/{{login_id}}/rotate",
         "Another password, shown once.",
         destroys="replace the password of",
     ),
-    _delete("sql-access", "delete", f"{_O}/sql_access/{{login_id}}", "Its sessions end.", "delete"),
-    _list("session", "/sessions", "Where you are signed in.", columns="id method current ip user_agent created_at expires_at"),
-    _delete("session", "end", "/sessions/{session_id}", "End one of your sessions.", "end"),
-    _post("session", "end-others", "/sessions/revoke_others", "End every session but this one.", destroys="end every other"),
-    _post(
+    delete_("sql-access", "delete", f"{_O}/sql_access/{{login_id}}", "Its sessions end.", "delete"),
+    list_("session", "/sessions", "Where you are signed in.", columns="id method current ip user_agent created_at expires_at"),
+    delete_("session", "end", "/sessions/{session_id}", "End one of your sessions.", "end"),
+    post_("session", "end-others", "/sessions/revoke_others", "End every session but this one.", destroys="end every other"),
+    post_(
         "session",
         "find-device",
         "/sessions/device/find",
         "Where a device asked from.",
         Field("user_code", "The code that it shows.", required=True, option="code"),
     ),
-    _post(
+    post_(
         "session",
         "approve-device",
         "/sessions/device/approve",
         "Let a device sign in as you.",
         Field("user_code", "The code that it shows.", required=True, option="code"),
     ),
-    _post(
+    post_(
         "session",
         "deny-device",
         "/sessions/device/deny",
         "Do not let a device sign in.",
         Field("user_code", "The code that it shows.", required=True, option="code"),
     ),
-    _post(
+    post_(
         "account",
         "set-up-second-factor",
         "/users/me/totp",
         "A secret for an authenticator; confirm it next.",
         Field("password", "Your password."),
     ),
-    _post("account", "confirm-second-factor", "/users/me/totp/confirm", "Turn it on; recovery codes are shown once.", CODE),
-    _post("account", "turn-off-second-factor", "/users/me/totp/disable", "Turn it off.", CODE, destroys="turn off"),
+    post_("account", "confirm-second-factor", "/users/me/totp/confirm", "Turn it on; recovery codes are shown once.", CODE),
+    post_("account", "turn-off-second-factor", "/users/me/totp/disable", "Turn it off.", CODE, destroys="turn off"),
     Operation(
         "account",
         "password",

@@ -1,23 +1,19 @@
 """Routes of invoices and taxes: further rows of the table in `operations.py`."""
 
-from router.cli.operation import Field, Operation
-from router.cli.operation import create_ as _create
-from router.cli.operation import get_ as _get
-from router.cli.operation import list_ as _list
-from router.cli.operation import post_ as _post
+from router.cli.operation import Field, Operation, create_, get_, list_, post_
 
 _O = "/organization"
 
 BILLING: tuple[Operation, ...] = (
-    _list(
+    list_(
         "invoice",
         f"{_O}/invoices",
         "Invoices and credit notes of your organization.",
         Field("month", "Only of this month, as 2026-03."),
         columns="id number kind purpose status month amount tax_amount total credits_applied due",
     ),
-    _get("invoice", f"{_O}/invoices/{{invoice_id}}"),
-    _list(
+    get_("invoice", f"{_O}/invoices/{{invoice_id}}"),
+    list_(
         "invoice",
         f"{_O}/invoices/{{invoice_id}}/lines",
         "Its lines.",
@@ -33,7 +29,7 @@ BILLING: tuple[Operation, ...] = (
     Operation(
         "explain", "rows", "GET", f"{_O}/invoice_lines/{{line_id}}/rows", "The raw rows of a line.", many=True, hidden=True
     ),
-    _list(
+    list_(
         "invoice",
         "/platform/invoices",
         "Invoices of every organization, drafts too, for platform admins.",
@@ -74,14 +70,14 @@ BILLING: tuple[Operation, ...] = (
         ),
         creates=True,
     ),
-    _post(
+    post_(
         "invoice",
         "finalize",
         "/platform/invoices/{invoice_id}/finalize",
         "Freeze a draft that the gate has passed.",
         destroys="freeze for good",
     ),
-    _post(
+    post_(
         "invoice",
         "void",
         "/platform/invoices/{invoice_id}/void",
@@ -89,7 +85,7 @@ BILLING: tuple[Operation, ...] = (
         Field("reason", "Stands on the credit note.", required=True),
         destroys="void",
     ),
-    _post(
+    post_(
         "invoice",
         "credit",
         "/platform/invoices/{invoice_id}/credit",
@@ -98,7 +94,7 @@ BILLING: tuple[Operation, ...] = (
         Field("reason", "Stands on the credit note.", required=True),
     ),
     Operation("tax", "list", "GET", "/platform/tax_rates", "Taxes of regions by month, for platform admins."),
-    _create(
+    create_(
         "tax",
         "/platform/tax_rates",
         "A tax from a month on.",
@@ -108,7 +104,7 @@ BILLING: tuple[Operation, ...] = (
         Field("first_month", "As 2026-03.", required=True, option="from"),
         Field("before_month", "The first month without it.", option="until"),
     ),
-    _post(
+    post_(
         "tax",
         "region",
         "/platform/organizations/{organization_id}/tax_region",

@@ -208,6 +208,10 @@ def test_catalogue_and_prices(owner: Command) -> None:
     price = owner.json("price", "create", "--model", "other", *amounts, "--from", "+1d", "--reason", "first")
     assert price["input_usd_per_million"] == "0.25"
     owner("price", "delete", price["id"], "--yes")
+    own = ["--model", "simulated", "--for", owner.json("org", "show")["id"], *amounts, "--confirm", "--reason", "own"]
+    before, after = (owner.json("price", "create", *own, *start) for start in ([], ["--from", "+1d"]))
+    owner("price", "delete", after["id"], "--extend-before", "false", "--yes")
+    assert owner.json("price", "get", before["id"])["effective_until"] == after["effective_from"]
     seen = owner.json("price", "preview", "--model", "simulated", *amounts, "--tag", "service=batch", "--priority", "1")
     assert (seen["closes"], seen["needs_confirmation"]) == (None, False)
     amounts[1] = "100"

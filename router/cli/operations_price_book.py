@@ -1,11 +1,6 @@
-"""The price book as nouns and verbs: prices, discounts and volume tiers."""
+"""Routes of prices, discounts and volume tiers: further rows of the table in `operations.py`."""
 
-from router.cli.operation import Field, Operation
-from router.cli.operation import create_ as _create
-from router.cli.operation import delete_ as _delete
-from router.cli.operation import get_ as _get
-from router.cli.operation import list_ as _list
-from router.cli.operation import post_ as _post
+from router.cli.operation import Field, Operation, create_, delete_, get_, list_, post_
 
 _REASON = Field("reason", "Why, for the audit log.", required=True)
 _CONFIRM = Field("confirm_change", "That a price of 0, a large change or more than half off is meant.", "flag", option="confirm")
@@ -35,7 +30,7 @@ _LAST_MONTH = Field("last_month", "As 2026-12, part of it; without it, this mont
 _BASIS_POINTS = Field("basis_points", "Parts of 10,000 that are not paid: 250 is 2.5 percent.", "number", required=True)
 
 PRICE_BOOK: tuple[Operation, ...] = (
-    _list(
+    list_(
         "price",
         "/platform/prices",
         "Price versions, for platform admins.",
@@ -46,16 +41,16 @@ PRICE_BOOK: tuple[Operation, ...] = (
         "input_usd_per_million cached_input_usd_per_million output_usd_per_million reasoning_usd_per_million request_usd "
         "effective_from effective_until",
     ),
-    _create("price", "/platform/prices", "A new price from an instant on; what was billed stays.", *_VERSION, _REASON, _CONFIRM),
-    _post(
+    create_("price", "/platform/prices", "A new price from an instant on; what was billed stays.", *_VERSION, _REASON, _CONFIRM),
+    post_(
         "price",
         "preview",
         "/platform/price_previews",
         "What a new price would change, and what the last 30 days would have cost. Changes nothing.",
         *_VERSION,
     ),
-    _get("price", "/platform/prices/{price_id}"),
-    _post(
+    get_("price", "/platform/prices/{price_id}"),
+    post_(
         "price",
         "end",
         "/platform/prices/{price_id}/end",
@@ -63,15 +58,15 @@ PRICE_BOOK: tuple[Operation, ...] = (
         Field("effective_until", "When; without it, now.", "instant", option="at"),
         destroys="end",
     ),
-    _delete(
+    delete_(
         "price",
         "delete",
         "/platform/prices/{price_id}",
         "Take back a price that is not in force yet.",
         "take back",
-        Field("extend_before", "The price before goes on.", "flag", option="extend-before"),
+        Field("extend_before", "Whether the price before goes on: true unless you say.", "boolean"),
     ),
-    _list(
+    list_(
         "discount",
         "/platform/discounts",
         "What organizations do not pay, for platform admins.",
@@ -79,7 +74,7 @@ PRICE_BOOK: tuple[Operation, ...] = (
         Field("model", "Only of this model itself."),
         columns="id organization model basis_points first_month last_month reason",
     ),
-    _create(
+    create_(
         "discount",
         "/platform/discounts",
         "A discount for whole months of an organization.",
@@ -90,8 +85,8 @@ PRICE_BOOK: tuple[Operation, ...] = (
         _REASON,
         _CONFIRM,
     ),
-    _get("discount", "/platform/discounts/{discount_id}"),
-    _post(
+    get_("discount", "/platform/discounts/{discount_id}"),
+    post_(
         "discount",
         "end",
         "/platform/discounts/{discount_id}/end",
@@ -99,8 +94,8 @@ PRICE_BOOK: tuple[Operation, ...] = (
         _LAST_MONTH,
         destroys="end",
     ),
-    _delete("discount", "delete", "/platform/discounts/{discount_id}", "Take back a discount that has not begun.", "take back"),
-    _list(
+    delete_("discount", "delete", "/platform/discounts/{discount_id}", "Take back a discount that has not begun.", "take back"),
+    list_(
         "volume-tier",
         "/platform/volume_tiers",
         "What costs less above a quantity of a month, for platform admins.",
@@ -108,7 +103,7 @@ PRICE_BOOK: tuple[Operation, ...] = (
         Field("organization", "An id, or `list` for those that are for everybody."),
         columns="id model organization token_class above_quantity basis_points first_month last_month reason",
     ),
-    _create(
+    create_(
         "volume-tier",
         "/platform/volume_tiers",
         "What is above a quantity of a month costs less, up to the next tier.",
@@ -121,8 +116,8 @@ PRICE_BOOK: tuple[Operation, ...] = (
         _REASON,
         _CONFIRM,
     ),
-    _get("volume-tier", "/platform/volume_tiers/{tier_id}", "One volume tier."),
-    _post(
+    get_("volume-tier", "/platform/volume_tiers/{tier_id}", "One volume tier."),
+    post_(
         "volume-tier",
         "end",
         "/platform/volume_tiers/{tier_id}/end",
@@ -130,5 +125,5 @@ PRICE_BOOK: tuple[Operation, ...] = (
         _LAST_MONTH,
         destroys="end",
     ),
-    _delete("volume-tier", "delete", "/platform/volume_tiers/{tier_id}", "Take back a tier that has not begun.", "take back"),
+    delete_("volume-tier", "delete", "/platform/volume_tiers/{tier_id}", "Take back a tier that has not begun.", "take back"),
 )

@@ -1,4 +1,4 @@
-"""Credits as a noun and its verbs: a part of the table of operations."""
+"""Routes of credits: further rows of the table in `operations.py`."""
 
 from router.cli.fields import EXPIRES, LIMIT_USD
 from router.cli.operation import Field, Operation, get_, list_, post_
