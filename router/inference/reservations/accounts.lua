@@ -201,11 +201,12 @@ function commands.joined(org, generation, life, number, budgets, was_away)
     if not same or opened then return {2} end
     -- All rows of its earlier numbers are in the database: what it has told of them counts no more; nor does what was told by
     -- routers that nobody has seen for so long that they will not come back.
+    local seen = {}
     forget(org, function(other, its_number)
+        if seen[other] == nil then seen[other] = redis.call('EXISTS', 'ih:seen:' .. other) == 1 end
         return (other == tostring(life) and its_number ~= tostring(number)) or (was_away == 1 and other == UNKNOWN)
-            or redis.call('EXISTS', 'ih:seen:' .. other) == 0
+            or not seen[other]
     end)
-    redis.call('EXPIRE', 'ih:t:' .. org, KEPT_S)
     local joined = 'ih:o:' .. org .. ':joined'
     redis.call('HSET', joined, life, number)
     redis.call('HSET', joined .. ':budgets', life, budgets)

@@ -120,6 +120,14 @@ def forget_life(one: Worker, redis_url: str) -> None:
         client.zadd("ih:lives", {str(one.reservations._life): 1})
 
 
+def is_kept(tenant: Tenant, redis_url: str) -> bool:
+    """Whether Redis has something that routers have told; for however long one of them goes on telling."""
+    with redis.Redis.from_url(redis_url) as client:
+        told = f"ih:t:{tenant.org_id}"
+        assert client.ttl(told) < 0
+        return bool(client.exists(told))
+
+
 async def revive(workers: Workers, tenant: Tenant, limit: int) -> int:
     """The next life reads the journal; what is left by then."""
     async with workers() as (again,):
@@ -157,10 +165,12 @@ async def test_what_a_dead_worker_spent_counts_before_and_after_its_journal_is_r
         assert await left(one, tenant, limit) == limit - 26
         one.reservations.accounts._doubt([*one.reservations.accounts.all()])  # another generation, which keeps it
         assert await left(one, tenant, limit) == limit - 26
+        assert is_kept(tenant, redis_url)
         assert spent_by_rows(db, tenant) == 19
         assert await revive(workers, tenant, limit) == limit - 26
         assert await left(one, tenant, limit) == limit - 26
     assert spent_by_rows(db, tenant) == 26
+    assert not is_kept(tenant, redis_url)
 
 
 @in_loop
