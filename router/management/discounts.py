@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management import months
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IdempotencyKey, changing, creating
+from router.management.fields import Reason
 from router.management.models import NAME as MODEL
 from router.management.models import known_model
 from router.management.months import BasisPoints, Month
+from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
 from warehouse.access import discounts, volume_tiers
 from warehouse.access.discounts import Discount
-from warehouse.base.errors import InvalidRequest, NotFound
+from warehouse.base.errors import NotFound
 
 router = APIRouter(prefix="/platform/discounts", tags=["discounts"])
 DiscountId = Annotated[str, Path(pattern=r"^discount_[1-9][0-9]{0,8}$")]
@@ -58,7 +60,7 @@ class DiscountBody(BaseModel):
     basis_points: BasisPoints
     first_month: Month
     last_month: Month | None = Field(default=None, description="As 2026-12, part of it; null: until it is ended.")
-    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")
+    reason: Reason
     confirm_change: bool = Field(default=False, description="That more than half is meant.")
 
 
@@ -85,9 +87,8 @@ async def list_discounts(
     model: Annotated[str | None, Query(max_length=128, description="Only those of this model itself.")] = None,
 ) -> Listed[DiscountShape]:
     """Discounts, the newest made first."""
-    values = window.values | {"after": _number(window.after, "after") if window.after else None}
     async with access.transaction() as conn:
-        rows = await discounts.page(conn, **values, organization=organization, model=model)
+        rows = await discounts.page(conn, **window.numbered("discount"), organization=organization, model=model)
     return window.page([DiscountShape.of(row) for row in rows], [f"discount_{row.id}" for row in rows])
 
 
@@ -95,7 +96,7 @@ async def list_discounts(
 async def get_discount(discount_id: DiscountId, access: Annotated[Access, Depends(Needs("prices.write"))]) -> DiscountShape:
     """One discount. They are not edited, so they have no ETag."""
     async with access.transaction() as conn:
-        return DiscountShape.of(_there(await discounts.find(conn, _number(discount_id, "discount_id"))))
+        return DiscountShape.of(_there(await discounts.find(conn, number_of(discount_id, "discount", "discount_id"))))
 
 
 @router.post("", response_model=DiscountShape)
@@ -158,7 +159,7 @@ async def delete_discount(discount_id: DiscountId, access: Annotated[Access, Dep
 
 async def _found(conn: AsyncConnection, discount_id: str) -> tuple[Discount, int]:
     """A discount and its organization, which is locked. Raises: NotFound."""
-    number = _number(discount_id, "discount_id")
+    number = number_of(discount_id, "discount", "discount_id")
     org_id = await _locked(conn, _there(await discounts.find(conn, number)).organization)
     return _there(await discounts.find(conn, number)), org_id
 
@@ -168,13 +169,6 @@ async def _locked(conn: AsyncConnection, organization: str) -> int:
     if org_id is None:
         raise NotFound("there is no such organization", param="organization")
     return org_id
-
-
-def _number(discount_id: str, param: str) -> int:
-    number = discount_id.removeprefix("discount_")
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise InvalidRequest("ids of discounts look like discount_12", param=param)
-    return int(number)
 
 
 def _there(row: Discount | None) -> Discount:

@@ -26,6 +26,8 @@ Email = Annotated[
 ]
 PublicId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+"""Why somebody did it; it may have several lines."""
 UnixSeconds = Annotated[int, Field(ge=0, le=LAST_SECOND)]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel
 
+from router.management.numbered_ids import number_of
+
 LIMIT_MAX = 100
 Item = TypeVar("Item")
 
@@ -33,6 +35,10 @@ class Window:
     def values(self) -> dict[str, object]:
         """For a query with `after` and `rows_max`."""
         return {"after": self.after, "rows_max": self.limit + 1}
+
+    def numbered(self, kind: str) -> dict[str, object]:
+        """The same where ids are like `price_12`: by number. Raises: InvalidRequest."""
+        return self.values | {"after": number_of(self.after, kind, "after") if self.after else None}
 
     def page(self, found: list[Item], ids: list[str]) -> Listed[Item]:
         """The answer. Args: found: as many as were read.  ids: the public id of each."""

@@ -13,12 +13,14 @@ from router.inference.shapes import SHAPES
 from router.management import price_changes
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IdempotencyKey, changing, creating
+from router.management.fields import Reason
 from router.management.models import NAME as MODEL
 from router.management.models import known_model, locked_model
+from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from router.management.price_changes import PRICES, PriceChange, field_of, percent, shown
-from warehouse.access import prices
+from warehouse.access import prices, principals
 from warehouse.access.prices import Place, PriceVersion
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import picousd, picousd_per_token, usd, usd_per_million
@@ -127,7 +129,7 @@ class PriceProposal(BaseModel):
 class PriceBody(PriceProposal):
     """A new version."""
 
-    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")
+    reason: Reason
     confirm_change: bool = Field(default=False, description="That a price of 0 or a large change is meant.")
 
 
@@ -191,11 +193,10 @@ async def list_prices(
     at: Annotated[int | None, Query(ge=0, le=LAST_SECOND, description="Only what is in force then, Unix seconds.")] = None,
 ) -> Listed[PriceShape]:
     """Versions, the newest made first."""
-    values = window.values | {"after": _number(window.after, "after") if window.after else None}
     async with access.transaction() as conn:
         rows = await prices.page(
             conn,
-            **values,
+            **window.numbered("price"),
             model=model,
             organization=None if organization == "list" else organization,
             list_only=organization == "list",
@@ -208,7 +209,7 @@ async def list_prices(
 async def get_price(price_id: PriceId, access: Annotated[Access, Depends(Needs("prices.write"))]) -> PriceShape:
     """One version. Versions are not edited, so they have no ETag."""
     async with access.transaction() as conn:
-        return PriceShape.of(_there(await prices.find(conn, _number(price_id, "price_id"))))
+        return PriceShape.of(_there(await prices.find(conn, number_of(price_id, "price", "price_id"))))
 
 
 @router.post("/price_previews", response_model=PricePreview)
@@ -396,7 +397,7 @@ async def _usage(conn: AsyncConnection, plan: _Plan) -> RepricedShape | None:
 
 async def _locked(conn: AsyncConnection, price_id: str) -> tuple[PriceVersion, Place]:
     """A version and its place, with its model locked. Raises: NotFound."""
-    row = _there(await prices.find(conn, _number(price_id, "price_id")))
+    row = _there(await prices.find(conn, number_of(price_id, "price", "price_id")))
     model = await locked_model(conn, row.model, param="model")
     row = _there(await prices.find(conn, row.id))
     org_id = None if row.organization is None else await organization_id(conn, row.organization)
@@ -406,10 +407,10 @@ async def _locked(conn: AsyncConnection, price_id: str) -> tuple[PriceVersion, P
 
 async def organization_id(conn: AsyncConnection, public_id: str) -> int:
     """The internal id of an organization. Raises: NotFound."""
-    org_id = await prices.find_organization(conn, public_id)
-    if org_id is None:
+    organization = await principals.find_organization(conn, public_id)
+    if organization is None:
         raise NotFound("there is no such organization", param="organization")
-    return org_id
+    return organization.id
 
 
 def _picousd(column: str, text: str | None) -> int | None:
@@ -420,13 +421,6 @@ def _picousd(column: str, text: str | None) -> int | None:
         unit = "for a request" if column == "request_picousd" else "per million tokens"
         raise InvalidRequest(f"a price is at most {shown(column, most)} USD {unit}", param=field_of(column))
     return amount
-
-
-def _number(price_id: str, param: str) -> int:
-    number = price_id.removeprefix("price_")
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise InvalidRequest("ids of prices look like price_12", param=param)
-    return int(number)
 
 
 def _there(row: PriceVersion | None) -> PriceVersion:

@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management import months
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IdempotencyKey, changing, creating
+from router.management.fields import Reason
 from router.management.models import NAME as MODEL
 from router.management.models import locked_model
 from router.management.months import BasisPoints, Month
+from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
 from router.management.prices import organization_id
 from warehouse.access import volume_tiers
 from warehouse.access.volume_tiers import VolumeTier
-from warehouse.base.errors import InvalidRequest, NotFound
+from warehouse.base.errors import NotFound
 
 router = APIRouter(prefix="/platform/volume_tiers", tags=["volume tiers"])
 QUANTITY_MAX = 2**53 - 1  # a number that JSON readers keep exactly
@@ -67,7 +69,7 @@ class VolumeTierBody(BaseModel):
     basis_points: BasisPoints
     first_month: Month
     last_month: Month | None = Field(default=None, description="As 2026-12, part of it; null: until it is ended.")
-    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")
+    reason: Reason
     confirm_change: bool = Field(default=False, description="That more than half is meant.")
 
 
@@ -96,11 +98,10 @@ async def list_volume_tiers(
     ] = None,
 ) -> Listed[VolumeTierShape]:
     """Tiers, the newest made first."""
-    values = window.values | {"after": _number(window.after, "after") if window.after else None}
     for_all = organization == "list"
     async with access.transaction() as conn:
         rows = await volume_tiers.page(
-            conn, **values, model=model, organization=None if for_all else organization, for_all=for_all
+            conn, **window.numbered("tier"), model=model, organization=None if for_all else organization, for_all=for_all
         )
     return window.page([VolumeTierShape.of(row) for row in rows], [f"tier_{row.id}" for row in rows])
 
@@ -109,7 +110,7 @@ async def list_volume_tiers(
 async def get_volume_tier(tier_id: TierId, access: Annotated[Access, Depends(Needs("prices.write"))]) -> VolumeTierShape:
     """One tier. They are not edited, so they have no ETag."""
     async with access.transaction() as conn:
-        return VolumeTierShape.of(_there(await volume_tiers.find(conn, _number(tier_id, "tier_id"))))
+        return VolumeTierShape.of(_there(await volume_tiers.find(conn, number_of(tier_id, "tier", "tier_id"))))
 
 
 @router.post("", response_model=VolumeTierShape)
@@ -174,17 +175,10 @@ async def delete_volume_tier(tier_id: TierId, access: Annotated[Access, Depends(
 
 async def _found(conn: AsyncConnection, tier_id: str) -> tuple[VolumeTier, int | None]:
     """A tier whose model is locked, and its organization. Raises: NotFound."""
-    number = _number(tier_id, "tier_id")
+    number = number_of(tier_id, "tier", "tier_id")
     await locked_model(conn, _there(await volume_tiers.find(conn, number)).model, param="model")
     row = _there(await volume_tiers.find(conn, number))
     return row, None if row.organization is None else await organization_id(conn, row.organization)
-
-
-def _number(tier_id: str, param: str) -> int:
-    number = tier_id.removeprefix("tier_")
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise InvalidRequest("ids of volume tiers look like tier_12", param=param)
-    return int(number)
 
 
 def _there(row: VolumeTier | None) -> VolumeTier:

@@ -43,8 +43,7 @@ async def find(conn: AsyncConnection, discount_id: int) -> Discount | None:
 
 async def lock(conn: AsyncConnection, organization: str) -> int | None:
     """The internal id of an organization, whose discounts change in this transaction only."""
-    found = await (await conn.execute(QUERIES["lock"], {"organization": organization})).fetchone()
-    return None if found is None else int(found[0])
+    return await _scalar(conn, "lock", organization=organization)
 
 
 async def rival(conn: AsyncConnection, org_id: int, model_id: int | None, first: date, end: date | None) -> int | None:

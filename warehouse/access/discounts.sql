@@ -22,7 +22,7 @@ where d.id = %(id)s
 
 -- name: lock
 -- One change of an organization's discounts at a time.
-select id, public_id from control.organizations
+select id from control.organizations
 where public_id = %(organization)s and deleted_at is null
 for update
 

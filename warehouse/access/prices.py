@@ -90,12 +90,6 @@ async def now(conn: AsyncConnection) -> datetime:
     return instant
 
 
-async def find_organization(conn: AsyncConnection, public_id: str) -> int | None:
-    """The internal id of an organization that is not deleted."""
-    org_id: int | None = await _scalar(conn, "find_organization", organization=public_id)
-    return org_id
-
-
 async def in_force(conn: AsyncConnection, place: Place, instant: datetime) -> PriceVersion | None:
     """The version of this place at an instant."""
     return await _version(conn, await _scalar(conn, "in_force", **place.values, instant=instant))

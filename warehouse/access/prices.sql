@@ -49,9 +49,6 @@ order by m.name, p.org_id nulls last, p.priority desc
 -- name: now
 select clock_timestamp()
 
--- name: find_organization
-select id from control.organizations where public_id = %(organization)s and deleted_at is null
-
 -- name: in_force
 -- Of the same model, organization and conditions.
 select id from control.prices

@@ -255,7 +255,7 @@ def test_prices_with_conditions_follow_each_other_in_places_of_their_own(client:
 def test_what_was_in_force_by_the_databases_clock_stays(client: httpx.Client, stack: Stack) -> None:
     """Also where a clock jumps: an instant that the database has passed is past, whatever the caller's clock says."""
     first = client.post("/platform/prices", json=BODY).json()
-    passed = stack.db.execute("select extract(epoch from now())::bigint - 1").fetchone()
+    passed = stack.db.execute("select floor(extract(epoch from now()))::bigint - 1").fetchone()
     stack.db.commit()
     assert passed is not None
     book = _book(client)
@@ -275,5 +275,6 @@ def test_pages_and_filters(client: httpx.Client) -> None:
     assert [row["id"] for row in page["data"]] == made[:0:-1]
     rest = client.get("/platform/prices", params={"model": "simulated", "after": page["last_id"]}).json()
     assert rest["data"][0]["id"] == made[0]
-    assert error(client.get("/platform/prices", params={"after": "x"})) == (400, "invalid_request", "after")
+    for after in ("x", "price_", "tier_1", "1", f"price_{10**9}"):
+        assert error(client.get("/platform/prices", params={"after": after})) == (400, "invalid_request", "after")
     assert client.get(f"/platform/prices/{made[0]}").json()["id"] == made[0]
