@@ -30,6 +30,12 @@ class Names:
     finished: Mapping[str, str] = field(default_factory=dict)  # of an engine that has a counter for each reason
 
     @property
+    def read(self) -> frozenset[str]:
+        """What is looked at. Of what else an engine prints, some is beyond any count: bytes read, operations done."""
+        named = {getattr(self, name) for name in self.__slots__ if name != "finished"}
+        return frozenset({PROCESS_START, VLLM_FINISHED, *named, *self.finished.values()})
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Without these it is no such engine."""
         return self.running, self.waiting, self.prompt_tokens, self.generation_tokens
@@ -94,11 +100,12 @@ def parse_load(text: str) -> EngineLoad:
     Source: names as in vLLM 0.32, vllm/v1/metrics/loggers.py, and as in SGLang's production metrics.
     """
     names = SGLANG if "\nsglang:" in f"\n{text}" else VLLM
+    read = names.read
     sums: dict[str, float] = {}
     finished: dict[str, float] = {}
     kv_cache_usage = 0.0
     for line in text.splitlines():
-        if not line.startswith(("vllm:", "sglang:", PROCESS_START)):
+        if line.partition(" ")[0].partition("{")[0] not in read:
             continue
         name, labels, value = _split(line)
         if name == names.kv_cache_usage:

@@ -29,6 +29,7 @@ vllm:prefix_cache_hits_total{engine="0",model_name="a model {1}"} 64.0
 vllm:e2e_request_latency_seconds_bucket{engine="0",le="+Inf",model_name="a model {1}"} 7.0
 vllm:e2e_request_latency_seconds_sum{engine="0",model_name="a model {1}"} 12.5
 vllm:request_queue_time_seconds_sum{engine="0",model_name="a model {1}"} 0.25
+vllm:estimated_flops_per_gpu_total{engine="0",model_name="a model {1}"} 7.5e+21
 process_start_time_seconds 1.7672256005e+09
 process_resident_memory_bytes 1.0e+09
 """
