@@ -6,7 +6,7 @@ import random
 import pytest
 
 from router.inference.upstream import EngineConnection, EnginePool, Timeouts, only_chunk
-from warehouse.base.errors import EngineFailed
+from warehouse.base.errors import EngineFailed, EngineTimedOut
 
 TIMEOUTS = Timeouts(connect_s=1, first_token_s=5, between_tokens_s=5, total_s=10)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -28,6 +28,12 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
 
 def _framed(piece: bytes, *, upper: bool = False, extension: bytes = b"") -> bytes:
@@ -87,6 +93,46 @@ def test_whole_chunks_do_not_go_through_the_parser(monkeypatch: pytest.MonkeyPat
     assert taken == [b"token"] * 3 + [None]
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_each_piece_gives_the_engine_its_time_for_the_next(is_whole: bool) -> None:
+    """However it is cut; and while the client is too slow to take more, its silence is not the engine's fault."""
+    asyncio.run(_silences([_framed(b"token")] if is_whole else [b"5\r\nto", b"ken\r\n"]))
+
+
+async def _silences(piece: list[bytes]) -> None:
+    timeouts = Timeouts(connect_s=1, first_token_s=5, between_tokens_s=5, total_s=1000)
+    pool = EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=timeouts)
+    connection = EngineConnection(pool)
+    pool.connections.add(connection)
+    connection.connection_made(Transport())
+    connection.send(b"POST / HTTP/1.1\r\n\r\n", timeouts)
+    connection.data_received(HEAD + _framed(b"token"))
+    await connection.answer_head()
+    task = asyncio.ensure_future(connection.relay(lambda _: None, timeouts.between_tokens_s))
+    await asyncio.sleep(0)
+    at_s = asyncio.get_running_loop().time()
+    for _ in range(3):
+        pool.sweep(at_s)
+        pool.sweep(at_s + 4.9)
+        assert connection.open
+        for read in piece:
+            connection.data_received(read)
+        at_s += 4.9
+    connection.pause()
+    pool.sweep(at_s)
+    pool.sweep(at_s + 500)
+    assert connection.open
+    connection.resume()
+    for read in piece:
+        connection.data_received(read)
+    pool.sweep(at_s)
+    pool.sweep(at_s + 4.9)
+    assert connection.open
+    pool.sweep(at_s + 5.1)
+    with pytest.raises(EngineTimedOut):
+        await task
+
+
 BROKEN = [b"6\r\ntoken\r\n", b"4\r\ntoken\r\n", b"0x5\r\ntoken\r\n", b"+5\r\ntoken\r\n", b"zz\r\n{}\r\n"]
 
 
@@ -107,6 +153,7 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
         (b"1001\r\n" + b"x" * 4097 + b"\r\n", None),
         (b"0\r\n\r\n", None),
         (b"5\r\ntoken", None),
+        (b"5\r\ntokens!", None),
         (b"5\r\ntoken\r\n5\r\ntoken\r\n", None),
         (b"5;a=b\r\ntoken\r\n", None),
         (b"000000005\r\ntoken\r\n", None),

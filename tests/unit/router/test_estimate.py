@@ -89,6 +89,8 @@ def test_without_a_price_a_request_holds_tokens_and_no_money() -> None:
     most = bounds(Call("model"), 10, model(100), [], 5)
     assert not most.is_priced
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (10, 5, 0)
+    short = Price(1, 1, None, 2, 1, 3, AT, None, priority=1, input_tokens_until=10)
+    assert not bounds(Call("model"), 10, model(100), [short], 5).is_priced  # nor is a longer one
 
 
 def test_what_the_template_adds_is_bounded_by_the_catalogue() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -69,6 +69,32 @@ def test_a_stream_loses_only_the_usage_that_was_not_asked_for(
     assert passed(tap, cut(data, cuts)) + tap.tail == expected
     assert tap.done
     assert tap.reading == Reading(Usage(9, 3, 4), "stop")
+
+
+TOKEN = chunks([chunk("a", usage={"prompt_tokens": 9, "completion_tokens": 1})], end=b"")
+READS = (  # as tokens come, and what is almost such a read
+    TOKEN,
+    TOKEN.replace(b":1}", b":2}").replace(b'"index":0', b'"index":1'),
+    TOKEN.replace(b":1}}", b':5},"x":{"y":1}}'),
+    TOKEN + TOKEN,
+    chunks([chunk("a", usage=USAGE)], end=b""),
+    chunks([chunk("", "stop", {"prompt_tokens": 9, "completion_tokens": 3})], end=b""),
+    chunks([chunk("", usage={"prompt_tokens": 9, "completion_tokens": 4}, choices=False)], end=b""),
+    chunks([{"a": [1], "error": {"usage": 1}}], end=b""),
+    TOKEN.replace(b"data: ", b": "),
+    b'data: {"a":1,\ndata: ' + TOKEN.removeprefix(b"data: {"),
+    b'data: {"id":"',
+    DONE,
+)
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("choices", [1, 2])
+def test_what_comes_token_by_token_is_as_what_comes_at_once(running: bool, choices: int) -> None:
+    for reads in product(READS, repeat=3):
+        one, other = (tap_of(CHAT, wants_usage=running, wants_running_usage=running, choices=choices) for _ in range(2))
+        assert passed(one, reads) == other.feed(b"".join(reads))
+        assert (one.tail, one.done, one.engine_error, one.reading) == (other.tail, other.done, other.engine_error, other.reading)
 
 
 @given(cuts=CUTS, crlf=st.booleans())
