@@ -15,7 +15,7 @@ from router.management.models import known_model
 from router.management.months import BasisPoints, Month
 from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
-from warehouse.access import discounts, volume_tiers
+from warehouse.access import discounts, organizations, volume_tiers
 from warehouse.access.discounts import Discount
 from warehouse.base.errors import NotFound
 
@@ -164,11 +164,12 @@ async def _found(conn: AsyncConnection, discount_id: str) -> tuple[Discount, int
     return _there(await discounts.find(conn, number)), org_id
 
 
-async def _locked(conn: AsyncConnection, organization: str) -> int:
-    org_id = await discounts.lock(conn, organization)
-    if org_id is None:
+async def _locked(conn: AsyncConnection, public_id: str) -> int:
+    """The internal id of an organization, whose discounts change in this transaction only. Raises: NotFound."""
+    organization = await organizations.lock(conn, public_id)
+    if organization is None:
         raise NotFound("there is no such organization", param="organization")
-    return org_id
+    return organization.id
 
 
 def _there(row: Discount | None) -> Discount:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import AlreadyExists, IdempotencyKey, changing, creating
-from router.management.numbered_ids import number_of
+from router.management.numbered_ids import BIGINT_DIGITS, number_of
 from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from warehouse.access import principals, wallets
@@ -22,7 +22,6 @@ from warehouse.base.money import picousd, usd
 router = APIRouter(tags=["credits"])
 OWN, PLATFORM = "/organization/credits", "/platform/credits"
 YEARS_MAX = 20
-ENTRY_DIGITS_MAX = 18  # fewer than a bigint column holds
 CreditId = Annotated[str, Path(max_length=64)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$", description="Why; it stays with the entry.")]
 Usd = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$", description="USD as a decimal, exact; more than 0.")]
@@ -149,7 +148,7 @@ async def get_credit_balance(access: Annotated[Access, Depends(Needs("credits.re
 @router.get(f"{OWN}/entries", response_model=Listed[EntryShape])
 async def list_credit_entries(access: Annotated[Access, Depends(Needs("credits.read"))], window: Paged) -> Listed[EntryShape]:
     """Entries of the wallet, the newest first."""
-    before = None if window.after is None else number_of(window.after, "entry", "after", ENTRY_DIGITS_MAX)
+    before = None if window.after is None else number_of(window.after, "entry", "after", BIGINT_DIGITS)
     async with access.transaction() as conn:
         rows = await wallets.entries(conn, access.org.id, before=before, rows_max=window.limit + 1)
     return window.page([EntryShape.of(row) for row in rows], [f"entry_{row.id}" for row in rows])

@@ -41,11 +41,6 @@ async def find(conn: AsyncConnection, discount_id: int) -> Discount | None:
         return await (await cur.execute(QUERIES["find"], {"id": discount_id})).fetchone()
 
 
-async def lock(conn: AsyncConnection, organization: str) -> int | None:
-    """The internal id of an organization, whose discounts change in this transaction only."""
-    return await _scalar(conn, "lock", organization=organization)
-
-
 async def rival(conn: AsyncConnection, org_id: int, model_id: int | None, first: date, end: date | None) -> int | None:
     """One of the same model in some of the same months; `end` is not part of them."""
     return await _scalar(conn, "rival", org_id=org_id, model_id=model_id, first=first, end=end)

@@ -20,12 +20,6 @@ inner join control.organizations as o on o.id = d.org_id
 left join control.models as m on m.id = d.model_id
 where d.id = %(id)s
 
--- name: lock
--- One change of an organization's discounts at a time.
-select id from control.organizations
-where public_id = %(organization)s and deleted_at is null
-for update
-
 -- name: rival
 -- For the same model, or for all, in some of the same months.
 select id from control.discounts
