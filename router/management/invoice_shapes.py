@@ -1,28 +1,14 @@
 """What invoices look like in the API. Amounts are exact decimals in text; months are as `2026-03`."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from warehouse.access.invoices import Certificate, Invoice, Line, LineChecked, LineRow
 from warehouse.base.money import usd
 
-
-def _is_month(text: str) -> str:
-    if not "01" <= text[5:] <= "12":
-        raise ValueError("a month is written as 2026-03")
-    return text
-
-
-Month = Annotated[
-    str, StringConstraints(pattern=r"^20[0-9]{2}-[0-9]{2}$"), AfterValidator(_is_month), Field(examples=["2026-03"])
-]
-
-
-def first_day(month: str) -> date:
-    """`2026-03` -> its first day."""
-    return date.fromisoformat(f"{month}-01")
+Month = Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", examples=["2026-03"])]
 
 
 class Tax(BaseModel):

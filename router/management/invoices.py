@@ -21,8 +21,8 @@ from router.management.invoice_shapes import (
     LineRowShape,
     LineShape,
     Month,
-    first_day,
 )
+from router.management.months import first_day
 from router.management.pages import Listed, Paged
 from warehouse.access import invoices
 from warehouse.access.invoices import LINES_MAX, Invoice, Line

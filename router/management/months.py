@@ -1,4 +1,4 @@
-"""Whole months, as discounts and volume tiers have them: a month that has begun keeps what it has."""
+"""Whole months. Of discounts and volume tiers, one that has begun keeps what it has."""
 
 from datetime import date, timedelta
 from typing import Annotated

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import Changing, Conflict, IdempotencyKey, changing, creating
-from router.management.invoice_shapes import CertificateShape, InvoiceShape, Month, first_day
+from router.management.invoice_shapes import CertificateShape, InvoiceShape, Month
 from router.management.invoices import InvoiceId, there
+from router.management.months import first_day
 from router.management.pages import Listed, Paged
 from warehouse.access import invoice_marts, invoices
 from warehouse.access.invoice_marts import Preview, PreviewLine

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management.access import Access, Needs
 from router.management.changes import AlreadyExists, IdempotencyKey, changing, creating
 from router.management.fields import PathId, Text
-from router.management.invoice_shapes import Month, first_day
+from router.management.invoice_shapes import Month
+from router.management.months import first_day
 from warehouse.access import invoices
 from warehouse.access.invoices import TaxRate
 from warehouse.base.errors import InvalidRequest, NotFound
