@@ -10,9 +10,9 @@ import pytest
 from orchestration.archive import chain, days
 from orchestration.archive.days import DayRefused
 from orchestration.archive.files import ArchiveDamaged, ArchiveFiles
+from tests.dbt_runs import Dbt, table
 from tests.factories import START, copy_events
 from tests.integration.archive.conftest import DAY, History
-from tests.integration.dbt.conftest import Dbt, table
 
 MARTS = ("marts.usage_hourly", "marts.usage_daily", "intermediate.int_invoice_lines", "intermediate.int_usage_quarter_hours")
 RAW = "select count(*) from raw.usage_events where started_at >= '2026-03-01+00' and started_at < '2026-03-02+00'"

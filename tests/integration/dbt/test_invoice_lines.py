@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 TABLES = ("run", "--select", "+invoices")
 MONTH = "2026-03-01"

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.dbt_runs import Dbt, table
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt, table
 
 MARTS = ("marts.usage_hourly", "marts.usage_daily", "marts.invoice_lines", "intermediate.int_usage_quarter_hours")
 

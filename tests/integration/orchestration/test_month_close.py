@@ -22,17 +22,12 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("Deprec
 MARCH = date(2026, 3, 1)
 
 
-@pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dbt-of-closing")
-
-
 @pytest.fixture
-def defs(role_url: Callable[..., str], target: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+def defs(role_url: Callable[..., str], dbt_target: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     settings = OrchestrationSettings.from_env({
         "ORCHESTRATION_DATABASE_URL": role_url("inferhouse_transform"),
         "ORCHESTRATION_DAGSTER_DATABASE_URL": role_url("inferhouse_dagster"),
-        "ORCHESTRATION_DBT_TARGET_DIR": str(target),
+        "ORCHESTRATION_DBT_TARGET_DIR": str(dbt_target),
     })  # fmt: skip
     for name, value in settings.dbt_environment().items():
         monkeypatch.setenv(name, value)
