@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from deploy.local.postgres import OWNER, create_database, create_owner
+from tests.dbt_runs import Dbt
 from tests.services import Services, running_services
 from warehouse.migrations.runner import migrate
 from warehouse.role_passwords import set_role_passwords
@@ -88,10 +90,19 @@ def template(
     admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def name_for_dbt() -> str:
+    """What the database of each test that runs dbt is called: for another name, dbt parses the whole project anew (3 s)."""
+    return f"test_{uuid4().hex}"
+
+
 @pytest.fixture
-def database_url(server_dsn: str, admin: psycopg.Connection, template: str, role_passwords: dict[str, str]) -> Iterator[str]:
+def database_url(
+    request: pytest.FixtureRequest, server_dsn: str, admin: psycopg.Connection, template: str, role_passwords: dict[str, str]
+) -> Iterator[str]:
     """The owner's connection string to a fresh copy of the migrated database, dropped after the test."""
-    name = f"test_{uuid4().hex}"
+    runs_dbt = not {"dbt", "dbt_target"}.isdisjoint(request.fixturenames)
+    name = request.getfixturevalue("name_for_dbt") if runs_dbt else f"test_{uuid4().hex}"
     admin.execute(
         SQL("create database {} template {} owner {}").format(Identifier(name), Identifier(template), Identifier(OWNER))
     )
@@ -117,6 +128,18 @@ def role_url(database_url: str, role_passwords: dict[str, str]) -> Callable[...,
         return _url(database_url, role, password or role_passwords[role])
 
     return url
+
+
+@pytest.fixture(scope="session")
+def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One target folder for the session, where dbt keeps what it has parsed."""
+    return tmp_path_factory.mktemp("dbt")
+
+
+@pytest.fixture
+def dbt(role_url: Callable[..., str], dbt_target: Path) -> Dbt:
+    """dbt on this test's database."""
+    return Dbt(role_url("inferhouse_transform"), dbt_target)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from deploy.local.postgres import OWNER, create_database, create_owner
 from orchestration.pricing.parity import compare_month
 from tests.conftest import SERVICE_ROLES
-from tests.integration.dbt.conftest import Dbt
+from tests.dbt_runs import Dbt
 from tests.services import running_services
 from warehouse.access.queries import parse_queries
 from warehouse.migrations.runner import migrate

@@ -12,8 +12,8 @@ import pytest
 
 from orchestration.archive.days import connected
 from orchestration.archive.files import ArchiveFiles
+from tests.dbt_runs import Dbt
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 DAY = START.date()
 
@@ -68,16 +68,11 @@ def files(tmp_path: Path) -> ArchiveFiles:
     return ArchiveFiles(f"file://{tmp_path}/archive")
 
 
-@pytest.fixture(scope="session")
-def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dbt-of-archive")
-
-
 @pytest.fixture
-def dbt(history: History, role_url: Callable[..., str], dbt_target: Path) -> Dbt:
-    made = Dbt(role_url("inferhouse_transform"), dbt_target)
-    made.run("build", "--exclude", "test_type:data")
-    return made
+def dbt(history: History, dbt: Dbt) -> Dbt:
+    """dbt on a database that has the marts of the history."""
+    dbt.run("build", "--exclude", "test_type:data")
+    return dbt
 
 
 def later(day: date, n: int) -> date:

@@ -11,9 +11,9 @@ from orchestration.archive import catalogue
 from orchestration.defs.archive.jobs import archive_definitions
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
+from tests.dbt_runs import Dbt
 from tests.factories import START, copy_events
 from tests.integration.archive.conftest import DAY, History, later
-from tests.integration.dbt.conftest import Dbt
 from warehouse.base.errors import SettingsError
 
 

@@ -13,8 +13,8 @@ from psycopg.sql import SQL, Identifier
 
 from orchestration.archive import chain, days
 from orchestration.archive.files import ArchiveFiles
+from tests.dbt_runs import Dbt
 from tests.integration.archive.conftest import DAY, later
-from tests.integration.dbt.conftest import Dbt
 
 
 @pytest.fixture

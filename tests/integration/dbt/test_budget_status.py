@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import psycopg
 
+from tests.dbt_runs import Dbt
 from tests.factories import Tenant, add_model, add_tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.ids import public_id
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import psycopg
 
+from tests.dbt_runs import Dbt, table
 from tests.factories import Tenant, add_tenant
-from tests.integration.dbt.conftest import Dbt, table
 
 MARTS = ("marts.credit_ledger", "marts.credit_allocations")
 ONLY = ("--select", "+credit_allocations", "--indirect-selection", "cautious")

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.dbt_runs import DBT, Dbt, table
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import DBT, Dbt, table
 
 ONLY = ("--select", "+focus_costs", "--indirect-selection", "cautious")
 SPECIFIED = (

@@ -3,15 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 TABLES = ("run", "--select", "+invoices")
-MONTH = "2026-03-01"
 
 
 def lines_of(db: psycopg.Connection, where: str = "true") -> list[dict[str, Any]]:
@@ -106,11 +106,31 @@ def test_half_a_cent_is_rounded_away_from_zero_on_the_line_and_nowhere_before(db
     ]  # fmt: skip
 
 
+FIRST_INSTANTS = {
+    "Asia/Kathmandu": datetime(2026, 2, 28, 18, 15, tzinfo=UTC),
+    "America/Havana": datetime(2020, 11, 1, 4, tzinfo=UTC),  # midnight comes twice: the first
+    "America/Asuncion": datetime(2023, 10, 1, 4, tzinfo=UTC),  # there is no midnight
+    "Europe/Berlin": datetime(2026, 3, 31, 22, tzinfo=UTC),  # the clocks have changed within the month before
+}
+
+
 def test_a_month_begins_and_ends_where_its_organization_is(db: psycopg.Connection, dbt: Dbt) -> None:
-    tenant, model = add_tenant(db, "Asia/Kathmandu"), add_model(db, "m")
-    first = datetime(2026, 2, 28, 18, 15, tzinfo=UTC)
-    instants = [first - timedelta(microseconds=1), first, datetime(2026, 3, 31, 18, 14, 59, tzinfo=UTC)]
-    priced = {"model_id": model[0], "price_id": model[1], "cost_picousd": 400, "output_tokens": 1}
-    copy_events(db, [usage_event(tenant, n, instant, **priced) for n, instant in enumerate(instants)])
+    """One token in the last microsecond of a month, two in the first of the next one."""
+    model = add_model(db, "m")
+    events, wanted = [], []
+    for number, (zone, first) in enumerate(FIRST_INSTANTS.items()):
+        tenant = add_tenant(db, zone)
+        month = first.astimezone(ZoneInfo(zone)).date()
+        wanted += [(tenant.org_id, (month - timedelta(days=1)).replace(day=1), 1), (tenant.org_id, month, 2)]
+        for tokens, at in ((1, first - timedelta(microseconds=1)), (2, first)):
+            priced = {"model_id": model[0], "price_id": model[1], "cost_picousd": 400 * tokens, "output_tokens": tokens}
+            events.append(usage_event(tenant, 10 * number + tokens, at, **priced))
+    copy_events(db, events)
     dbt.run(*TABLES)
-    assert {str(line["period_month"]): int(line["quantity"]) for line in lines_of(db)} == {"2026-02-01": 1, MONTH: 2}
+    lines = lines_of(db)
+    assert [(line["org_id"], line["period_month"], int(line["quantity"])) for line in lines] == wanted
+    assert (
+        {line["period_starts_at"] for line in lines} >= set(FIRST_INSTANTS.values()) <= {line["period_ends_at"] for line in lines}
+    )
+    for line in lines:
+        assert db.execute(line["query"]).fetchone() == (line["subtotal_picousd"],), line

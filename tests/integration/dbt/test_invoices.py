@@ -18,8 +18,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from orchestration.pricing.reprice import Wish, reprice
+from tests.dbt_runs import Dbt
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 TABLES = ("run", "--select", "+invoices")
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)

@@ -9,8 +9,8 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Jsonb
 
+from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events
-from tests.integration.dbt.conftest import Dbt
 
 QUERY = "select * from control.preview_price(jsonb_populate_record(null::control.prices, %s), %s)"
 NEW = {"input_picousd": 70, "cached_input_picousd": 30, "output_picousd": 500, "request_picousd": 11, "priority": 0}

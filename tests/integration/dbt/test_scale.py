@@ -18,8 +18,8 @@ from orchestration.history import writing
 from orchestration.history.draws import ENCODER, Rows, draw
 from orchestration.history.plan import Plan, units
 from orchestration.history.world import build
+from tests.dbt_runs import Dbt, table
 from tests.factories import Tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt, table
 
 TABLES = ("run", "--select", "config.materialized:incremental")
 DAY_US = 86_400_000_000
@@ -86,7 +86,11 @@ def test_thirty_days_in_any_order_late_and_twice_give_the_marts_of_ordered_ones(
 
 @pytest.fixture(scope="module")
 def year(
-    admin: psycopg.Connection, template: str, server_dsn: str, role_passwords: dict[str, str], dbt_target: Path
+    admin: psycopg.Connection,
+    template: str,
+    server_dsn: str,
+    role_passwords: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[psycopg.Connection, Dbt]]:
     """A database with a year of rows, and its marts."""
     name = f"test_{uuid4().hex}"
@@ -102,7 +106,7 @@ def year(
         rows = _history(conn, _plan(6000, 365))
         writing.copy_rows(conn, "raw.usage_events", ENCODER.encode(rows))
         conn.commit()
-        dbt = Dbt(url("inferhouse_transform"), dbt_target)
+        dbt = Dbt(url("inferhouse_transform"), tmp_path_factory.mktemp("dbt-of-year"))
         dbt.run("run")
         yield conn, dbt
     admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.dbt_runs import Dbt, table
 from tests.factories import START, Tenant, add_engine, add_model, add_tenant, copy_events, engine_sample, usage_event
-from tests.integration.dbt.conftest import Dbt, table
 from warehouse.access import engine_samples
 from warehouse.access.engine_samples import EngineSample
 from warehouse.access.usage_rows import UsageEvent

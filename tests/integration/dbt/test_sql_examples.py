@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "sql.md"
 

@@ -9,8 +9,8 @@ import pytest
 
 from orchestration.defs.anomalies.watch import QUIET, watch, watch_anomalies
 from orchestration.resources import Warehouse
+from tests.dbt_runs import Dbt
 from tests.factories import Tenant, add_model, add_tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 QUICK = ("run", "--select", "int_usage_horizon", "int_usage_quarter_hours", "staging")
 
@@ -61,11 +61,11 @@ def test_a_runaway_is_told_of_within_five_minutes_and_once(
     role_url: Callable[..., str],
     tenant: Tenant,
     model: tuple[int, int],
-    tmp_path_factory: pytest.TempPathFactory,
+    dbt: Dbt,
 ) -> None:
     now = datetime.now(UTC)
     begun = now - timedelta(minutes=3)
-    _days_of_use(db, Dbt(role_url("inferhouse_transform"), tmp_path_factory.mktemp("dbt")), tenant, model, begun)
+    _days_of_use(db, dbt, tenant, model, begun)
     warehouse = Warehouse(database_url=role_url("inferhouse_transform"))
 
     def tick() -> str:

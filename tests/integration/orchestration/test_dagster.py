@@ -36,17 +36,12 @@ VIEWS = {
 }
 
 
-@pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dbt-of-dagster")
-
-
 @pytest.fixture
-def settings(role_url: Callable[..., str], target: Path, monkeypatch: pytest.MonkeyPatch) -> OrchestrationSettings:
+def settings(role_url: Callable[..., str], dbt_target: Path, monkeypatch: pytest.MonkeyPatch) -> OrchestrationSettings:
     env = {
         "ORCHESTRATION_DATABASE_URL": role_url("inferhouse_transform"),
         "ORCHESTRATION_DAGSTER_DATABASE_URL": role_url("inferhouse_dagster"),
-        "ORCHESTRATION_DBT_TARGET_DIR": str(target),
+        "ORCHESTRATION_DBT_TARGET_DIR": str(dbt_target),
     }
     settings = OrchestrationSettings.from_env(env)
     for name, value in settings.dbt_environment().items():

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -10,8 +9,8 @@ import pytest
 
 from orchestration.defs.findings.late import BUILT_WITHIN, ROWS_WITHIN, State, lateness_sensor
 from orchestration.resources import Warehouse
+from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -31,7 +30,7 @@ def test_what_is_late(built: timedelta, finished: timedelta, waiting: timedelta 
     assert (state.lateness(NOW) is not None) is late
 
 
-def test_late_marts_are_told_of_once_and_why(db: psycopg.Connection, role_url: Callable[..., str], tmp_path: Path) -> None:
+def test_late_marts_are_told_of_once_and_why(db: psycopg.Connection, role_url: Callable[..., str], dbt: Dbt) -> None:
     tenant, model = add_tenant(db), add_model(db, "m")
     copy_events(db, [usage_event(tenant, 1, START, model_id=model[0], price_id=model[1], cost_picousd=0)])
     warehouse = Warehouse(database_url=role_url("inferhouse_transform"))
@@ -50,7 +49,7 @@ def test_late_marts_are_told_of_once_and_why(db: psycopg.Connection, role_url: C
                 return str(lateness_sensor(tenant.organization).evaluate_tick(context).skip_message)
 
         assert tick() == "the marts have never been built"
-        Dbt(role_url("inferhouse_transform"), tmp_path).run("run", "--select", "+completeness")
+        dbt.run("run", "--select", "+completeness")
         assert tick() == "the marts are on time"
         db.execute("update intermediate.int_usage_horizon set taken_at = taken_at - interval '1 hour'")
         db.commit()

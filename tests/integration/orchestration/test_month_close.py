@@ -22,17 +22,12 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("Deprec
 MARCH = date(2026, 3, 1)
 
 
-@pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dbt-of-closing")
-
-
 @pytest.fixture
-def defs(role_url: Callable[..., str], target: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+def defs(role_url: Callable[..., str], dbt_target: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     settings = OrchestrationSettings.from_env({
         "ORCHESTRATION_DATABASE_URL": role_url("inferhouse_transform"),
         "ORCHESTRATION_DAGSTER_DATABASE_URL": role_url("inferhouse_dagster"),
-        "ORCHESTRATION_DBT_TARGET_DIR": str(target),
+        "ORCHESTRATION_DBT_TARGET_DIR": str(dbt_target),
     })  # fmt: skip
     for name, value in settings.dbt_environment().items():
         monkeypatch.setenv(name, value)
@@ -130,6 +125,16 @@ FAULTS = {
     ),
     "sums": (
         "update billing.invoices set amount = amount + 1, total = total + 1, due = due + 1", "differ by 1.00 USD",
+    ),
+    "sums of lines": ("update billing.invoices set subtotal_picousd = subtotal_picousd + 7", "differ by 7 pico-dollars"),
+    "sums of rows": (
+        ("update intermediate.int_usage_quarter_hours set cost_picousd = cost_picousd + 5 where quarter_hour_at"
+        " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)"),
+        "lines and recorded costs of their rows differ by -5 pico-dollars",
+    ),
+    "prices and digests of lines": (
+        "update billing.invoice_lines set row_set_digest = null, unit_price_picousd = null where token_class = 'output'",
+        "1 lines have no price: draft again; 1 lines have no digest of their rows",
     ),
     "days": (
         "update marts.usage_daily set cost_picousd = cost_picousd + 5 where day_utc = '2026-03-10'",

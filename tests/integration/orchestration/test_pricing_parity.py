@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import psycopg
@@ -15,8 +14,8 @@ import pytest
 from orchestration.pricing import month as months
 from orchestration.pricing.month import price_month, read_terms, snapshot_xid
 from orchestration.pricing.parity import compare_month
+from tests.dbt_runs import Dbt
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 from tests.services import ROOT
 
 MARCH = date(2026, 3, 1)
@@ -138,10 +137,10 @@ def test_rows_that_are_not_below_the_horizon_are_left_out(
 
 
 def test_dbt_and_polars_agree_to_the_last_pico_dollar_and_a_difference_is_named(
-    world: list[Tenant], db: psycopg.Connection, conn: psycopg.Connection, role_url: Callable[..., str], tmp_path: Path
+    world: list[Tenant], db: psycopg.Connection, conn: psycopg.Connection, role_url: Callable[..., str], dbt: Dbt
 ) -> None:
     url = role_url("inferhouse_transform")
-    Dbt(url, tmp_path).run("run", "--select", "+int_invoice_lines")
+    dbt.run("run", "--select", "+int_invoice_lines")
     same = compare_month(conn, MARCH)
     conn.rollback()
     assert same.differences.is_empty()

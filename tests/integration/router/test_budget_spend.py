@@ -1,17 +1,15 @@
 """What the API says is spent of a budget is what the marts say, and the sum of the raw rows."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+from tests.dbt_runs import Dbt
 from tests.factories import copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 from tests.integration.router.callers import demo, owner
 from tests.integration.router.conftest import Stack
 from warehouse.base.money import usd
 
 
-def test_what_is_spent_is_the_same_number_everywhere(stack: Stack, role_url: Callable[..., str], tmp_path: Path) -> None:
+def test_what_is_spent_is_the_same_number_everywhere(stack: Stack, dbt: Dbt) -> None:
     tenant, now = demo(stack), datetime.now(UTC)
     found = stack.db.execute("select model_id, id from control.prices where org_id is null order by id limit 1").fetchone()
     assert found is not None
@@ -36,7 +34,7 @@ def test_what_is_spent_is_the_same_number_everywhere(stack: Stack, role_url: Cal
             ]
             + [usage_event(tenant, 99, now - timedelta(days=40), model_id=model_id, price_id=price_id, cost_picousd=9999)],
         )
-        Dbt(role_url("inferhouse_transform"), tmp_path).run("run", "--select", "+budget_status")
+        dbt.run("run", "--select", "+budget_status")
         listed = {one["id"]: one["spend"] for one in client.get("/organization/budgets").json()["data"]}
         assert set(listed) == {one["id"] for one in made}
         for budget in made:

@@ -1,24 +1,17 @@
 """Costs from the marts in OpenAI's shape: exact to the pico-dollar beside the float that its clients read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.integration.dbt.conftest import Dbt
+from tests.dbt_runs import Dbt
 from tests.integration.router.callers import error, owner
 from tests.integration.router.conftest import Stack
 from tests.integration.router.test_usage import WINDOW, put_usage
 
 COSTS = "/organization/costs"
-
-
-@pytest.fixture
-def build(role_url: Callable[..., str], tmp_path: Path) -> Dbt:
-    """dbt on this test's database."""
-    return Dbt(role_url("inferhouse_transform"), tmp_path / "dbt")
 
 
 @pytest.fixture
@@ -33,8 +26,8 @@ def test_costs_before_the_marts_are_built_are_empty(client: httpx.Client) -> Non
     assert error(client.get(COSTS, params=WINDOW | {"group_by": "line_item"})) == (400, "invalid_request", "group_by.0")
 
 
-def test_costs_add_up_to_the_raw_rows_exactly(client: httpx.Client, stack: Stack, build: Dbt) -> None:
-    mine, _ = put_usage(stack, build)
+def test_costs_add_up_to_the_raw_rows_exactly(client: httpx.Client, stack: Stack, dbt: Dbt) -> None:
+    mine, _ = put_usage(stack, dbt)
     row = stack.db.execute("select sum(cost_picousd) from raw.usage_events where org_id = %s", [mine.org_id]).fetchone()
     assert row is not None
     for grouping in ({}, {"group_by[]": ["project_id", "model"]}, {"bucket_width": "1h", "limit": 168}):

@@ -1,7 +1,7 @@
 """A month from preview to final invoice and its corrections, by API and command; what tenants see of it, down to the raw rows."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.dbt_runs import Dbt
 from tests.factories import Tenant, add_tenant, copy_events, month_of_events
-from tests.integration.dbt.conftest import Dbt
 from tests.integration.router.callers import add_user, demo, error, owner, signed_in
 from tests.integration.router.command import Command
 from tests.integration.router.conftest import Stack
@@ -34,7 +34,7 @@ def command(stack: Stack, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def tenant(stack: Stack, role_url: Callable[..., str], tmp_path: Path) -> Tenant:
+def tenant(stack: Stack, dbt: Dbt) -> Tenant:
     """An organization with a month of rows, and the marts of it."""
     tenant = add_tenant(stack.db, name="Kunde (Müller) GmbH")
     model = stack.db.execute(
@@ -48,7 +48,7 @@ def tenant(stack: Stack, role_url: Callable[..., str], tmp_path: Path) -> Tenant
         " from control.prices as p where p.id = e.price_id".encode()
     )
     stack.db.commit()
-    Dbt(role_url("inferhouse_transform"), tmp_path / "dbt").run("run", "--select", "+invoices")
+    dbt.run("run", "--select", "+invoices")
     return tenant
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,8 +9,8 @@ import openai
 import psycopg
 import pytest
 
+from tests.dbt_runs import Dbt
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, usage_event
-from tests.integration.dbt.conftest import Dbt
 from tests.integration.router.callers import add_key, add_project, add_user, demo, error, owner, signed_in, with_key
 from tests.integration.router.conftest import Stack
 from warehouse.base.ids import public_id
@@ -23,18 +22,12 @@ WINDOW = {"start_time": SINCE, "end_time": SINCE + 3 * DAY}
 
 
 @pytest.fixture
-def build(role_url: Callable[..., str], tmp_path: Path) -> Dbt:
-    """dbt on this test's database."""
-    return Dbt(role_url("inferhouse_transform"), tmp_path / "dbt")
-
-
-@pytest.fixture
 def client(stack: Stack) -> Iterator[httpx.Client]:
     with owner(stack) as client:
         yield client
 
 
-def put_usage(stack: Stack, build: Dbt) -> tuple[Tenant, Tenant]:
+def put_usage(stack: Stack, dbt: Dbt) -> tuple[Tenant, Tenant]:
     """(the demo, a second project of it with a key of nobody's) with usage of three days, and somebody else's."""
     mine, other = demo(stack), add_tenant(stack.db, name="Other")
     project_id, _ = add_project(stack, mine.org_id, "Second")
@@ -57,7 +50,7 @@ def put_usage(stack: Stack, build: Dbt) -> tuple[Tenant, Tenant]:
         cost = {"model_id": model_id, "price_id": price_id, "cost_picousd": tokens * 100 + 400, "endpoint": endpoint}
         events.append(usage_event(tenant, number, started, input_tokens=tokens, output_tokens=1, **cost))
     copy_events(stack.db, events)
-    build.run("run")
+    dbt.run("run")
     return mine, second
 
 
@@ -96,10 +89,10 @@ def test_a_question_that_cannot_be_answered_is_refused(client: httpx.Client) -> 
 def test_usage_by_day_and_hour_with_groups_filters_and_pages(
     client: httpx.Client,
     stack: Stack,
-    build: Dbt,
+    dbt: Dbt,
     role_url: Callable[..., str],
 ) -> None:
-    mine, second = put_usage(stack, build)
+    mine, second = put_usage(stack, dbt)
     counts = ("input_tokens", "output_tokens", "num_model_requests")
     assert _sums(client.get(USAGE, params=WINDOW), *counts) == [(0, 111, 3, 3), (48, 1000, 1, 1)], (
         "no embeddings, no other tenant"
@@ -155,10 +148,10 @@ def _only_a_project(stack: Stack, mine: Tenant, second: Tenant) -> None:
 
 def test_the_management_role_sees_marts_of_the_organization_that_it_opened(
     stack: Stack,
-    build: Dbt,
+    dbt: Dbt,
     role_url: Callable[..., str],
 ) -> None:
-    mine, _ = put_usage(stack, build)
+    mine, _ = put_usage(stack, dbt)
     with psycopg.connect(role_url("inferhouse_management"), autocommit=True) as conn:
         count = "select count(distinct org_id) from marts.usage_hourly"
         assert conn.execute(count).fetchone() == (0,)
@@ -169,8 +162,8 @@ def test_the_management_role_sees_marts_of_the_organization_that_it_opened(
             conn.execute("delete from marts.usage_hourly")
 
 
-def test_openais_sdk_reads_the_pages(stack: Stack, build: Dbt) -> None:
-    mine, _ = put_usage(stack, build)
+def test_openais_sdk_reads_the_pages(stack: Stack, dbt: Dbt) -> None:
+    mine, _ = put_usage(stack, dbt)
     key = add_key(stack, mine.org_id, None, ["usage.read"])
     with openai.OpenAI(base_url=stack.base_url, api_key=key, max_retries=0) as sdk:
         answer = sdk.get(USAGE, cast_to=httpx.Response, options={"params": {**WINDOW, "group_by": ["model"], "models": ["m-1"]}})

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.dbt.conftest import Dbt
+from tests.dbt_runs import Dbt
 from tests.services import ROOT
 from warehouse.access.queries import parse_queries
 
@@ -47,8 +47,8 @@ def test_every_named_query_is_prepared(file: Path, db: psycopg.Connection) -> No
     _prepare_all(db, file)
 
 
-def test_every_named_query_on_marts_is_prepared(db: psycopg.Connection, role_url: Callable[..., str], tmp_path: Path) -> None:
-    Dbt(role_url("inferhouse_transform"), tmp_path).run("run")
+def test_every_named_query_on_marts_is_prepared(db: psycopg.Connection, role_url: Callable[..., str], dbt: Dbt) -> None:
+    dbt.run("run")
     for file in ON_MARTS:
         _prepare_all(db, file)
 
