@@ -108,6 +108,8 @@ def test_every_page_opens_without_an_error_or_a_call_to_the_outside(page: Page, 
 def test_the_file_and_the_pages_say_what_sql_says(page: Page, stack: dict[str, str]) -> None:
     """Run after the tests that made requests; the sums are read anew until they agree, because rows may still arrive."""
     page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", name="Usage").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=30_000)  # a button that is drawn anew loses its click
     with page.expect_download(timeout=30_000) as download:
         page.get_by_role("button", name="Download CSV").click()
     lines = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
