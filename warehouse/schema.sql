@@ -4153,14 +4153,8 @@ GRANT ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) TO inferhouse_trans
 
 REVOKE ALL ON FUNCTION billing.lock_invoice(of_invoice text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.months_frozen(for_org_id bigint) FROM PUBLIC;
-
-GRANT ALL ON FUNCTION billing.months_frozen(for_org_id bigint) TO inferhouse_transform;
-
 REVOKE ALL ON FUNCTION billing.next_number(of_kind text, at_time timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.obstacle(own billing.invoices) FROM PUBLIC;
-
-GRANT ALL ON FUNCTION billing.obstacle(own billing.invoices) TO inferhouse_transform;
-
 REVOKE ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) TO inferhouse_transform;

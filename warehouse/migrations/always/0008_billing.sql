@@ -830,8 +830,7 @@ grant insert on billing.tax_rates to inferhouse_management;
 grant insert, update, delete on billing.tax_regions to inferhouse_management;
 grant execute on function billing.draft_invoices(date, text, bigint), billing.finalize_invoice(text, text)
 to inferhouse_management, inferhouse_transform;
-grant execute on function billing.obstacle(billing.invoices), billing.lines_up_to(bigint), billing.digest_of(bigint),
-billing.months_frozen(bigint) to inferhouse_transform;
+grant execute on function billing.lines_up_to(bigint), billing.digest_of(bigint) to inferhouse_transform;
 grant execute on function billing.certify(text, bytea, boolean, jsonb, text), billing.put_invoice_event(bigint, text, jsonb)
 to inferhouse_transform;
 grant execute on function billing.void_invoice(text, text, text), billing.credit_invoice(text, numeric, text, text),
