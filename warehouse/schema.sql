@@ -313,9 +313,8 @@ begin
             max(l.period_ends_at) as period_ends_at, max(l.unit_price_picousd) as unit_price_picousd,
             sum(l.usage_rows) as usage_rows, sum(l.quantity) as quantity, sum(l.subtotal_picousd) as subtotal_picousd
         from months as m
-        inner join billing.invoice_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
-        inner join billing.invoices as i on i.id = l.invoice_id
-        where i.status = 'final' and i.purpose in ('month', 'adjustments') and l.adjusts is distinct from 'price'
+        inner join billing.billed_lines as l on l.org_id = m.org_id and l.period_month = m.period_month
+        where l.adjusts is distinct from 'price'
         group by m.invoice_id, l.org_id, l.period_month, l.line_key
     ),
     computed as (
@@ -415,10 +414,8 @@ begin
             ))
         )
         and not exists (
-            select from billing.invoice_lines as l
-            inner join billing.invoices as f on f.id = l.invoice_id
+            select from billing.billed_lines as l
             where l.org_id = a.org_id and l.period_month = a.period_month and l.line_key = a.public_id
-                and f.status = 'final' and f.purpose in ('month', 'adjustments')
         );
 end
 $$;
@@ -492,7 +489,7 @@ begin
     if whole * 1000000000000 <> taken then
         perform ledger.give_back('invoice ' || own.public_id);
         if whole > 0 then
-            taken := ledger.draw(own.org_id, whole * 1000000000000, 'invoice ' || own.public_id || ' whole cents', at_time);
+            perform ledger.draw(own.org_id, whole * 1000000000000, 'invoice ' || own.public_id || ' whole cents', at_time);
         end if;
     end if;
     return whole;
@@ -518,7 +515,7 @@ declare
     summed numeric;
 begin
     select * into own from billing.invoice_lines as l where l.public_id = of_line;
-    perform billing.check_reach(own.org_id, false);
+    perform control.check_reach(own.org_id, false);
     execute own.query into summed;
     if own.price_id is null then
         return query select null::bigint, coalesce(summed, 0), sha256(string_agg(b.row_set_digest, ''::bytea order by b.line_key))
@@ -534,18 +531,6 @@ begin
     where e.org_id = own.org_id and e.project_id = own.project_id and e.price_id = own.price_id and e.charge_class = 'charged'
         and e.started_at >= own.period_starts_at and e.started_at < own.period_ends_at
         and e.recorded_xid >= own.rows_after_xid and e.recorded_xid < own.as_of_xid;
-end
-$$;
-
-CREATE FUNCTION billing.check_reach(for_org_id bigint, writes boolean) RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if session_user = 'inferhouse_management' and not control.sees_platform()
-        and (writes or for_org_id is distinct from control.current_org_id()) then
-        raise exception 'this transaction was not opened for it' using errcode = 'insufficient_privilege';
-    end if;
 end
 $$;
 
@@ -641,7 +626,7 @@ begin
         where l.invoice_id = any(of_invoices) and l.price_id is not null
     ),
     digests as (
-        select w.invoice_id, w.period_month, e.project_id, e.price_id,
+        select w.invoice_id, w.period_month, e.project_id, e.price_id, sum(e.input_tokens + e.output_tokens) as tokens,
             sha256(string_agg(raw.row_digest(e), ''::bytea order by e.started_at, e.request_id, e.attempt)) as digest
         from raw.usage_events as e
         inner join wanted as w
@@ -649,9 +634,21 @@ begin
                 and e.recorded_xid >= w.rows_after_xid and e.recorded_xid < w.as_of_xid
         where e.started_at >= first_at and e.started_at < last_at and e.charge_class = 'charged' and e.price_id is not null
         group by w.invoice_id, w.period_month, e.project_id, e.price_id
+    ),
+    said as (
+        select l.invoice_id, l.period_month, l.project_id, l.price_id,
+            coalesce(sum(l.quantity) filter (where l.token_class <> 'request'), 0) as tokens
+        from billing.invoice_lines as l
+        where l.invoice_id = any(of_invoices) and l.price_id is not null
+        group by l.invoice_id, l.period_month, l.project_id, l.price_id
     )
     update billing.invoice_lines as l set row_set_digest = d.digest
     from digests as d
+    -- Late rows that an adjustment is of may have gone to the archive with their day: of a part of them there is no digest, and
+    -- the gate stays closed.
+    inner join said as s
+        on s.invoice_id = d.invoice_id and s.period_month = d.period_month and s.project_id = d.project_id
+            and s.price_id = d.price_id and s.tokens = d.tokens
     where l.invoice_id = d.invoice_id and l.period_month = d.period_month and l.project_id = d.project_id
         and l.price_id = d.price_id;
     -- A discount rests on lines: its digest is that of their digests.
@@ -675,7 +672,7 @@ CREATE FUNCTION billing.draft_invoices(month date, by_whom text, only_org_id big
 declare
     drafts bigint[];
 begin
-    perform billing.check_reach(only_org_id, true);
+    perform control.check_reach(only_org_id, true);
     -- One at a time for each organization; rows and not advisory locks, of which ten thousand would not fit.
     perform from control.organizations as o
     where (only_org_id is null or o.id = only_org_id) order by o.id for no key update;
@@ -694,14 +691,16 @@ begin
     ),
     made as (
         insert into billing.invoices (
-            public_id, org_id, kind, purpose, period_month, period_starts_at, period_ends_at, currency, rounding_rule, drafted_by
+            public_id, org_id, kind, purpose, period_month, period_starts_at, period_ends_at, currency, rounding_rule, drafted_at,
+            drafted_by
         )
         select 'inv_' || left(replace(gen_random_uuid()::text, '-', ''), 24), w.org_id, 'invoice', w.purpose, w.period_month,
-            w.period_starts_at, w.period_ends_at, w.currency, 'half_up_to_cent', by_whom
+            -- Not now(): an invoice may have become final while this waited for it, and is seen.
+            w.period_starts_at, w.period_ends_at, w.currency, 'half_up_to_cent', clock_timestamp(), by_whom
         from wanted as w
         where only_org_id is not null or w.purpose = 'month'
         on conflict (org_id, period_month) where status = 'draft' and purpose in ('month', 'adjustments') do update
-        set purpose = excluded.purpose, drafted_at = now(), drafted_by = excluded.drafted_by
+        set purpose = excluded.purpose, drafted_at = excluded.drafted_at, drafted_by = excluded.drafted_by
         returning id
     )
     select array_agg(id) into drafts from made;
@@ -785,14 +784,14 @@ CREATE FUNCTION billing.lines_up_to(of_invoice bigint) RETURNS TABLE(invoice_id 
     AS $$
 select l.invoice_id, l.line_key, l.period_month, l.model_id, coalesce(l.adjusts, l.kind), l.token_class, l.quantity,
     l.subtotal_picousd
+from billing.invoice_lines as l
+where l.invoice_id = of_invoice
+union all
+select l.invoice_id, l.line_key, l.period_month, l.model_id, coalesce(l.adjusts, l.kind), l.token_class, l.quantity,
+    l.subtotal_picousd
 from billing.invoices as own
-inner join billing.invoices as i on i.org_id = own.org_id
-inner join billing.invoice_lines as l on l.invoice_id = i.id
-where own.id = of_invoice
-    and (
-        i.id = own.id
-        or (i.status = 'final' and i.purpose in ('month', 'adjustments') and i.finalized_at < coalesce(own.finalized_at, 'infinity'))
-    )
+inner join billing.billed_lines as l on l.org_id = own.org_id and l.invoice_id <> own.id
+where own.id = of_invoice and l.finalized_at < coalesce(own.finalized_at, 'infinity')
 $$;
 
 CREATE FUNCTION billing.lock_invoice(of_invoice text) RETURNS billing.invoices
@@ -806,7 +805,7 @@ begin
     if own.id is null then
         raise exception 'there is no such invoice' using errcode = 'no_data_found';
     end if;
-    perform billing.check_reach(own.org_id, true);
+    perform control.check_reach(own.org_id, true);
     -- The lock of `draft_invoices`: of one organization one invoice at a time is made, changed or corrected.
     perform from control.organizations as o where o.id = own.org_id for no key update;
     select * into own from billing.invoices as i where i.id = own.id for update;
@@ -819,10 +818,8 @@ CREATE FUNCTION billing.months_frozen(for_org_id bigint) RETURNS TABLE(org_id bi
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 select l.org_id, l.period_month, max(l.as_of_xid)
-from billing.invoice_lines as l
-inner join billing.invoices as i on i.id = l.invoice_id
-where i.status = 'final' and i.purpose in ('month', 'adjustments')
-    and (for_org_id is null or l.org_id = for_org_id)
+from billing.billed_lines as l
+where (for_org_id is null or l.org_id = for_org_id)
     and exists (
         select from billing.invoices as m
         where m.org_id = l.org_id and m.period_month = l.period_month and m.status = 'final' and m.purpose = 'month'
@@ -865,7 +862,8 @@ begin
             select string_agg(c ->> 'words', '; ') from jsonb_array_elements(latest.checks) as c where not (c ->> 'passed')::boolean
         );
     end if;
-    -- What was adjusted may have been invoiced by another invoice since.
+    -- What was adjusted may have been invoiced by another invoice since, or what it adjusts have been taken back. That the rows
+    -- are the same does not say so: discounts change without a row.
     if exists (
         select from billing.invoice_lines as l
         left join billing.months_frozen(own.org_id) as f on f.period_month = l.period_month
@@ -873,10 +871,8 @@ begin
             and l.rows_after_xid is distinct from f.frozen_to_xid
     ) or exists (
         select from billing.invoice_lines as l
-        inner join billing.invoice_lines as o on o.org_id = l.org_id and o.period_month = l.period_month and o.line_key = l.line_key
-        inner join billing.invoices as f
-            on f.id = o.invoice_id and f.status = 'final' and f.purpose in ('month', 'adjustments')
-        where l.invoice_id = own.id and l.adjusts = 'price'
+        inner join billing.billed_lines as o on o.org_id = l.org_id and o.period_month = l.period_month and o.line_key = l.line_key
+        where l.invoice_id = own.id and l.kind = 'adjustment' and (l.adjusts = 'price' or o.finalized_at > own.drafted_at)
     ) then
         return 'another invoice has adjusted one of these months meanwhile: draft it again';
     end if;
@@ -961,7 +957,7 @@ declare
     own billing.invoice_lines;
 begin
     select * into own from billing.invoice_lines as l where l.public_id = of_line;
-    perform billing.check_reach(own.org_id, false);
+    perform control.check_reach(own.org_id, false);
     return query
     select e.started_at, e.request_id, e.attempt, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
         e.cost_picousd, part.quantity, part.quantity::numeric * own.unit_price_picousd
@@ -1145,6 +1141,18 @@ declare
 begin
     perform pg_notify('control_changed', tg_table_name || ':' || (changed ->> tg_argv[0]));
     return null;
+end
+$$;
+
+CREATE FUNCTION control.check_reach(for_org_id bigint, platform_only boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if session_user = 'inferhouse_management' and not control.sees_platform()
+        and (platform_only or for_org_id is distinct from control.current_org_id()) then
+        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
+    end if;
 end
 $$;
 
@@ -1352,7 +1360,7 @@ CREATE FUNCTION control.preview_price(version control.prices, since timestamp wi
 declare
     charged text;
 begin
-    if control.sees_platform() is not true then  -- null where nothing is set
+    if not control.sees_platform() then
         raise exception 'prices are the platform''s' using errcode = 'insufficient_privilege';
     end if;
     if version.tags = '{}' and version.input_tokens_range = '[0,)'
@@ -1474,7 +1482,8 @@ CREATE FUNCTION control.sees_platform() RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
+-- Never null, which is what a setting is that nobody made: `not null` would let a check of it pass.
+select session_user = 'inferhouse_management' and coalesce(current_setting('inferhouse.platform', true), '') = 'on'
 $$;
 
 CREATE FUNCTION findings.refuse_change() RETURNS trigger
@@ -1511,18 +1520,6 @@ CREATE FUNCTION ledger.add_to_account() RETURNS trigger
 begin
     update ledger.accounts as a set balance_picousd = a.balance_picousd + new.amount_picousd where a.id = new.account_id;
     return null;
-end
-$$;
-
-CREATE FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if session_user = 'inferhouse_management' and not control.sees_platform()
-        and (platform_only or for_org_id is distinct from control.current_org_id()) then
-        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
-    end if;
 end
 $$;
 
@@ -1573,7 +1570,7 @@ declare
     credit_ids bigint[];
     amounts numeric[];
 begin
-    perform ledger.check_caller(for_org_id, false);
+    perform control.check_reach(for_org_id, false);
     if up_to_picousd is null or up_to_picousd < 0 or up_to_picousd <> trunc(up_to_picousd) then
         raise exception 'a draw is of whole pico-dollars, at least 0, not of %', up_to_picousd
             using errcode = 'invalid_parameter_value';
@@ -1658,7 +1655,7 @@ begin
     if said.id is null then
         raise exception 'there is no draw %', give_back.reference using errcode = 'no_data_found';
     end if;
-    perform ledger.check_caller(said.org_id, false);
+    perform control.check_reach(said.org_id, false);
     perform ledger.lock_wallet(said.org_id);
     if not exists (select from ledger.transactions as t where t.reverses = said.id) then
         insert into ledger.transactions (org_id, kind, reference, reverses, reason, author, happened_at)
@@ -1690,7 +1687,7 @@ declare
     into_wallet bigint;
     named text;
 begin
-    perform ledger.check_caller(for_org_id, true);
+    perform control.check_reach(for_org_id, true);
     if amount <> trunc(amount) then
         raise exception 'a credit is of whole pico-dollars, not of %', amount using errcode = 'invalid_parameter_value';
     end if;
@@ -1812,7 +1809,7 @@ CREATE FUNCTION ledger.void_credit(for_org_id bigint, credit text, why text, aut
 declare
     said record;
 begin
-    perform ledger.check_caller(for_org_id, true);
+    perform control.check_reach(for_org_id, true);
     perform ledger.lock_wallet(for_org_id);
     select c.id, c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves into said
     from ledger.credits as c
@@ -2049,31 +2046,6 @@ CREATE UNLOGGED TABLE archive.incoming_rows (
     router_life integer
 );
 
-CREATE TABLE billing.certificates (
-    id bigint NOT NULL,
-    public_id text NOT NULL,
-    invoice_id bigint NOT NULL,
-    invoice_digest bytea NOT NULL,
-    passed boolean NOT NULL,
-    checks jsonb NOT NULL,
-    made_at timestamp with time zone DEFAULT now() NOT NULL,
-    made_by text NOT NULL,
-    CONSTRAINT certificates_checks_check CHECK (((jsonb_typeof(checks) = 'array'::text) AND (jsonb_array_length(checks) > 0))),
-    CONSTRAINT certificates_invoice_digest_check CHECK ((length(invoice_digest) = 32)),
-    CONSTRAINT certificates_public_id_check CHECK ((public_id ~ '^cert_[0-9a-z]{12,32}$'::text))
-);
-
-COMMENT ON TABLE billing.certificates IS 'What the gate found about one draft: each check with its verdict, its figures and what to do. Good for that digest only.';
-
-ALTER TABLE billing.certificates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME billing.certificates_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
 CREATE TABLE billing.invoice_lines (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -2113,6 +2085,65 @@ CREATE TABLE billing.invoice_lines (
 COMMENT ON TABLE billing.invoice_lines IS 'Frozen with their invoice. `period_month` is the month of the usage: for an adjustment not that of the invoice.';
 COMMENT ON COLUMN billing.invoice_lines.line_key IS 'What the line is for: the same in every month''s computation and adjustment.';
 COMMENT ON COLUMN billing.invoice_lines.rows_after_xid IS 'The rows of the line were recorded at or after it and before as_of_xid: rows that come later are a later line''s.';
+
+CREATE VIEW billing.billed_lines AS
+ SELECT ( SELECT i.finalized_at
+           FROM billing.invoices i
+          WHERE (i.id = l.invoice_id)) AS finalized_at,
+    id,
+    public_id,
+    invoice_id,
+    line_key,
+    kind,
+    adjusts,
+    org_id,
+    period_month,
+    period_starts_at,
+    period_ends_at,
+    project_id,
+    model_id,
+    price_id,
+    token_class,
+    above_quantity,
+    basis_points,
+    usage_rows,
+    quantity,
+    unit_price_picousd,
+    subtotal_picousd,
+    amount,
+    row_set_digest,
+    rows_after_xid,
+    as_of_xid,
+    query
+   FROM billing.invoice_lines l
+  WHERE (invoice_id IN ( SELECT i.id
+           FROM billing.invoices i
+          WHERE ((i.status = 'final'::text) AND (i.purpose = ANY (ARRAY['month'::text, 'adjustments'::text])))));
+
+CREATE TABLE billing.certificates (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    invoice_id bigint NOT NULL,
+    invoice_digest bytea NOT NULL,
+    passed boolean NOT NULL,
+    checks jsonb NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_by text NOT NULL,
+    CONSTRAINT certificates_checks_check CHECK (((jsonb_typeof(checks) = 'array'::text) AND (jsonb_array_length(checks) > 0))),
+    CONSTRAINT certificates_invoice_digest_check CHECK ((length(invoice_digest) = 32)),
+    CONSTRAINT certificates_public_id_check CHECK ((public_id ~ '^cert_[0-9a-z]{12,32}$'::text))
+);
+
+COMMENT ON TABLE billing.certificates IS 'What the gate found about one draft: each check with its verdict, its figures and what to do. Good for that digest only.';
+
+ALTER TABLE billing.certificates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME billing.certificates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 ALTER TABLE billing.invoice_lines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME billing.invoice_lines_id_seq
@@ -4095,7 +4126,6 @@ REVOKE ALL ON FUNCTION billing.check_line(of_line text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION billing.check_line(of_line text) TO inferhouse_management;
 
-REVOKE ALL ON FUNCTION billing.check_reach(for_org_id bigint, writes boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.credit_invoice(of_invoice text, off numeric, why text, by_whom text) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION billing.credit_invoice(of_invoice text, off numeric, why text, by_whom text) TO inferhouse_management;
@@ -4123,14 +4153,8 @@ GRANT ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) TO inferhouse_trans
 
 REVOKE ALL ON FUNCTION billing.lock_invoice(of_invoice text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.months_frozen(for_org_id bigint) FROM PUBLIC;
-
-GRANT ALL ON FUNCTION billing.months_frozen(for_org_id bigint) TO inferhouse_transform;
-
 REVOKE ALL ON FUNCTION billing.next_number(of_kind text, at_time timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.obstacle(own billing.invoices) FROM PUBLIC;
-
-GRANT ALL ON FUNCTION billing.obstacle(own billing.invoices) TO inferhouse_transform;
-
 REVOKE ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION billing.put_invoice_event(of_invoice bigint, event_type text, more jsonb) TO inferhouse_transform;
@@ -4149,6 +4173,7 @@ REVOKE ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, lab
 GRANT ALL ON FUNCTION control.add_sql_access(login name, for_org_id bigint, label text, verifier text, made_by text) TO inferhouse_management;
 
 REVOKE ALL ON FUNCTION control.announce_budget_alert() FROM PUBLIC;
+REVOKE ALL ON FUNCTION control.check_reach(for_org_id bigint, platform_only boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.check_sql_access(login name, for_org_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.create_sql_login(login name, for_org_id bigint, login_password text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION control.current_org_id() FROM PUBLIC;
@@ -4192,7 +4217,6 @@ GRANT ALL ON FUNCTION control.rotate_sql_access(login name, for_org_id bigint, v
 
 REVOKE ALL ON FUNCTION ledger.account(for_org_id bigint, kind_of text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ledger.add_to_account() FROM PUBLIC;
-REVOKE ALL ON FUNCTION ledger.check_caller(for_org_id bigint, platform_only boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ledger.check_transaction() FROM PUBLIC;
 REVOKE ALL ON FUNCTION ledger.draw(for_org_id bigint, up_to_picousd numeric, reference text, at timestamp with time zone, why text, author_of text) FROM PUBLIC;
 
@@ -4275,10 +4299,10 @@ GRANT SELECT ON TABLE archive.absent_days TO inferhouse_management;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE ON TABLE archive.incoming_rows TO inferhouse_transform;
-GRANT SELECT ON TABLE billing.certificates TO inferhouse_management;
-GRANT SELECT ON TABLE billing.certificates TO inferhouse_transform;
 GRANT SELECT ON TABLE billing.invoice_lines TO inferhouse_management;
 GRANT SELECT ON TABLE billing.invoice_lines TO inferhouse_transform;
+GRANT SELECT ON TABLE billing.certificates TO inferhouse_management;
+GRANT SELECT ON TABLE billing.certificates TO inferhouse_transform;
 GRANT SELECT ON TABLE billing.tax_lines TO inferhouse_management;
 GRANT SELECT ON TABLE billing.tax_lines TO inferhouse_transform;
 GRANT SELECT,INSERT ON TABLE billing.tax_rates TO inferhouse_management;

@@ -13,6 +13,8 @@ select
     engine_id,
     sampled_at,
     previous_sampled_at,
+    -- Since when what it grew by was counted.
+    coalesce(previous_sampled_at, case when is_young then started_at end, sampled_at) as counted_from,
     recorded_xid,
     is_restarted,
     -- A longer gap is time in which nobody saw the engine.

@@ -27,7 +27,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "is_complete": ("completeness", "rows are complete to {complete_to} only: wait, or see which router's journal is behind"),
     "rows_unpriced": ("prices", "{} rows are quarantined, to be charged and without a price: put the price in and re-price them"),
     "lines_unpriced": ("prices", "{} lines have no price: draft again"),
-    "lines_without_digest": ("prices", "{} lines have no digest of their rows: draft again"),
+    "lines_without_digest": (
+        "prices",
+        "{} lines have no digest, since not all rows are there: restore the days that are only in the archive, draft again",
+    ),
     "lines_difference_usd": ("sums", "lines and invoice differ by {} USD: draft again"),
     "lines_difference_picousd": ("sums", "lines and invoice differ by {} pico-dollars: draft again"),
     "rows_difference_picousd": (

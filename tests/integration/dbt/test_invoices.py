@@ -269,6 +269,61 @@ def test_two_drafts_do_not_adjust_the_same_rows_twice(db: psycopg.Connection, db
     assert _explained(db) == 3
 
 
+def test_two_drafts_do_not_adjust_a_month_twice_where_no_row_came(
+    db: psycopg.Connection, dbt: Dbt, conn: psycopg.Connection
+) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m")
+    priced = {"model_id": model[0], "price_id": model[1], "input_tokens": 1000, "cost_picousd": 100_000}
+    copy_events(db, [usage_event(tenant, 1, START, **priced), usage_event(tenant, 2, datetime(2026, 4, 5, tzinfo=UTC), **priced)])
+    dbt.run(*TABLES)
+    _final(conn, MARCH, tenant)
+    db.execute(
+        "insert into control.discounts (org_id, basis_points, months, reason)"
+        " values (%s, 1000, '[2026-03-01,2026-04-01)', 'test')",
+        [tenant.org_id],
+    )
+    db.commit()
+    dbt.run(*TABLES)
+    april = _draft(conn, APRIL, tenant)
+    conn.execute(
+        "select billing.certify(public_id, digest, true, %s, 'test') from billing.invoices where status = 'draft'", [PASSED]
+    )
+    assert [int(line["subtotal_picousd"]) for line in _lines(db, _final(conn, MARCH, tenant))] == [-10_000]
+    with pytest.raises(ObjectNotInPrerequisiteState, match="adjusted one of these months"):
+        conn.execute("select billing.finalize_invoice(%s, 'test')", [april])
+    _final(conn, APRIL, tenant)
+    assert db.execute("select sum(subtotal_picousd) from billing.invoice_lines").fetchone() == (190_000,)
+
+
+def test_rows_that_went_to_the_archive_before_their_invoice_leave_no_digest_of_the_others(
+    db: psycopg.Connection, dbt: Dbt, conn: psycopg.Connection
+) -> None:
+    absent = (
+        "insert into archive.files (day, version, path, usage_rows, bytes, sha256, row_set_digest, verified_at, dropped_at)"
+        " values (%s, 1, 'day', 1, 1, sha256(''), sha256(''), now(), now())"
+    )
+    tenant, model = add_tenant(db), add_model(db, "m")
+    priced = {"model_id": model[0], "price_id": model[1], "input_tokens": 10, "cost_picousd": 1000}
+    april = datetime(2026, 4, 5, tzinfo=UTC)
+    copy_events(db, [usage_event(tenant, 1, START, **priced), usage_event(tenant, 2, april, **priced)])
+    dbt.run(*TABLES)
+    _final(conn, MARCH, tenant)
+    late = START + timedelta(days=1)
+    copy_events(db, [usage_event(tenant, 3, late, **priced), usage_event(tenant, 4, late + timedelta(days=1), **priced)])
+    dbt.run(*TABLES)
+    digests = [line["row_set_digest"] for line in _lines(db, _draft(conn, APRIL, tenant))]
+    assert len(digests) == 2
+    assert None not in digests
+    db.execute("delete from raw.usage_events where started_at = %s", [late])
+    db.execute(absent, [late.date()])
+    db.commit()
+    assert [line["row_set_digest"] is None for line in _lines(db, _draft(conn, APRIL, tenant))] == [True, False]
+    db.execute(absent, [april.date()])
+    db.commit()
+    with pytest.raises(ObjectNotInPrerequisiteState, match="restore its days first"):
+        _draft(conn, APRIL, tenant)
+
+
 def test_a_past_that_was_priced_again_is_adjusted_in_its_own_month_once(
     db: psycopg.Connection, dbt: Dbt, conn: psycopg.Connection, tmp_path: Path
 ) -> None:

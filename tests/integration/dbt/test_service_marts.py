@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -187,6 +188,13 @@ class Day:
             )
         )  # fmt: skip
 
+    def starts(self, minute: float) -> None:
+        """Its process, a while after the catalogue had it."""
+        self.samples = [replace(sample, started_at=START + minute * MINUTE) for sample in self.samples]
+        created_at = START + (minute - 1) * MINUTE
+        self.db.execute("update control.engines set created_at = %s where id = %s", [created_at, self.engine])
+        self.db.commit()
+
     def said(self) -> tuple[Any, ...]:
         (found,) = _all(self.db, DAYS, self.name)
         return found
@@ -216,7 +224,7 @@ def test_rows_and_counters_are_compared_and_what_differs_is_explained_or_drift(d
     tenant, model = add_tenant(db), add_model(db, "m")
     days = {
         name: Day(db, tenant, model, name)
-        for name in ("exact", "direct", "little", "restarted", "left", "lost", "edges", "late", "unread", "estimated")
+        for name in ("exact", "direct", "little", "restarted", "left", "lost", "edges", "late", "unread", "estimated", "young")
     }
     hosted = Day(db, tenant, model, "hosted", kind="openai")
     _grown(days["direct"], 100, 5000, 900)  # somebody calls the engine itself
@@ -230,6 +238,9 @@ def test_rows_and_counters_are_compared_and_what_differs_is_explained_or_drift(d
         days["lost"].row(600 + n)
     days["edges"].row(24 * 60 - 3, finished_at=START + (24 * 60 + 10) * MINUTE, output_tokens=50_000, duration_us=780_000_000)
     days["unread"].samples = []
+    # Nobody read it for hours, and its counters go back to the start of its process, which came after it was ours.
+    days["young"].samples = days["young"].samples[60:]
+    days["young"].starts(-1)
     for n in range(20):
         days["estimated"].row(600 + n, status="engine_failed", token_source="estimate", charge_class="free_engine_failed")
     late, days["late"].samples = days["late"].samples[200:], days["late"].samples[:200]
@@ -240,6 +251,7 @@ def test_rows_and_counters_are_compared_and_what_differs_is_explained_or_drift(d
     said = {name: day.said() for name, day in days.items()}
     assert said["exact"] == ("ok", 0, 0, 0, 0, 0, 0, 0)
     assert (said["direct"][0], said["direct"][2:5]) == ("drift", (5000, 900, 900))
+    assert said["young"] == said["exact"]
     assert said["little"][0] == "ok"
     assert said["little"][1] > 0
     assert (said["restarted"][0], said["restarted"][2:6]) == ("ok", (0, 0, 0, 3))

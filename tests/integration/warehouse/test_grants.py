@@ -52,6 +52,7 @@ MAY: dict[str, dict[str, str]] = {
     "billing.certificates": {"management": "s", "transform": "s"},
     "billing.tax_rates": {"management": "si", "transform": "s"},
     "billing.tax_regions": {"management": ALL, "transform": "s"},
+    "billing.billed_lines": {},
     "billing.numbers": {},
     "raw.idempotent_answers": {"router": ALL},
     "raw.usage_events": {"router": "si", "transform": "s"},
@@ -220,6 +221,20 @@ def test_with_nothing_chosen_nothing_is_seen(management: psycopg.Connection, tab
         row = management.execute(SQL("select count(*) from control.{} {}").format(Identifier(table), condition)).fetchone()
         seen[table] = row[0] if row else None
     assert seen == dict.fromkeys(seen, 0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ledger.draw(%(org)s, 1, 'r', now())",
+        "ledger.grant_credit(%(org)s, 1, 'prepaid', null, 'why', 'who', 'r')",
+        "ledger.void_credit(%(org)s, 'credit_1', 'why', 'who')",
+        "billing.draft_invoices('2026-03-01', 'who', %(org)s)",
+    ],
+)
+def test_a_transaction_that_was_opened_for_nobody_moves_no_money(management: psycopg.Connection, world: World, call: str) -> None:
+    with pytest.raises(InsufficientPrivilege, match="not opened for that"):  # no setting was ever made in this session
+        management.execute(f"select {call}", {"org": world.own.org_id})  # type: ignore[arg-type]
 
 
 def test_rows_of_another_organization_cannot_be_changed_or_deleted(

@@ -128,8 +128,24 @@ create or replace function control.sees_platform() returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-select session_user = 'inferhouse_management' and current_setting('inferhouse.platform', true) = 'on'
+-- Never null, which is what a setting is that nobody made: `not null` would let a check of it pass.
+select session_user = 'inferhouse_management' and coalesce(current_setting('inferhouse.platform', true), '') = 'on'
 $$;
+
+-- For functions that work as the owner, whom no policy holds: the management API sees one organization a transaction, or the
+-- platform; Dagster works for all.
+create or replace function control.check_reach(for_org_id bigint, platform_only boolean) returns void
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if session_user = 'inferhouse_management' and not control.sees_platform()
+        and (platform_only or for_org_id is distinct from control.current_org_id()) then
+        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
+    end if;
+end
+$$;
+revoke all on function control.check_reach(bigint, boolean) from public;
 
 -- The management API writes as a role that sees one organization a transaction, even if a query forgets to say which.
 do $$

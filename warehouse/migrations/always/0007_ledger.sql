@@ -1,19 +1,6 @@
 -- What may be done with the ledger. Each function is one transaction of it under the lock of the organization's wallet, so that
 -- two draws at once never take the same credit; the same `reference` again does nothing and answers as the first time.
 
--- Who may call for this organization? The management API for the one that its transaction was opened for, or as the platform.
-create or replace function ledger.check_caller(for_org_id bigint, platform_only boolean) returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if session_user = 'inferhouse_management' and not control.sees_platform()
-        and (platform_only or for_org_id is distinct from control.current_org_id()) then
-        raise exception 'this transaction was not opened for that' using errcode = 'insufficient_privilege';
-    end if;
-end
-$$;
-
 -- The id of an account, made at its first use.
 create or replace function ledger.account(for_org_id bigint, kind_of text) returns bigint
 language plpgsql
@@ -106,7 +93,7 @@ declare
     into_wallet bigint;
     named text;
 begin
-    perform ledger.check_caller(for_org_id, true);
+    perform control.check_reach(for_org_id, true);
     if amount <> trunc(amount) then
         raise exception 'a credit is of whole pico-dollars, not of %', amount using errcode = 'invalid_parameter_value';
     end if;
@@ -151,7 +138,7 @@ declare
     credit_ids bigint[];
     amounts numeric[];
 begin
-    perform ledger.check_caller(for_org_id, false);
+    perform control.check_reach(for_org_id, false);
     if up_to_picousd is null or up_to_picousd < 0 or up_to_picousd <> trunc(up_to_picousd) then
         raise exception 'a draw is of whole pico-dollars, at least 0, not of %', up_to_picousd
             using errcode = 'invalid_parameter_value';
@@ -205,7 +192,7 @@ begin
     if said.id is null then
         raise exception 'there is no draw %', give_back.reference using errcode = 'no_data_found';
     end if;
-    perform ledger.check_caller(said.org_id, false);
+    perform control.check_reach(said.org_id, false);
     perform ledger.lock_wallet(said.org_id);
     if not exists (select from ledger.transactions as t where t.reverses = said.id) then
         insert into ledger.transactions (org_id, kind, reference, reverses, reason, author, happened_at)
@@ -237,7 +224,7 @@ as $$
 declare
     said record;
 begin
-    perform ledger.check_caller(for_org_id, true);
+    perform control.check_reach(for_org_id, true);
     perform ledger.lock_wallet(for_org_id);
     select c.id, c.remaining_picousd, (select count(*) from ledger.allocations as l where l.credit_id = c.id) as moves into said
     from ledger.credits as c

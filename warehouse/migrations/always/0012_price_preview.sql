@@ -8,7 +8,7 @@ as $$
 declare
     charged text;
 begin
-    if control.sees_platform() is not true then  -- null where nothing is set
+    if not control.sees_platform() then
         raise exception 'prices are the platform''s' using errcode = 'insufficient_privilege';
     end if;
     if version.tags = '{}' and version.input_tokens_range = '[0,)'

@@ -91,8 +91,7 @@ counted as materialized (
         count(*) filter (where is_restarted) as restarts,
         min(sampled_at) as first_sampled_at,
         max(sampled_at) as last_sampled_at,
-        min(previous_sampled_at) as sampled_before_at,
-        bool_or(previous_sampled_at is null) as is_first_day,
+        min(counted_from) as begins_at,
         sum(input_tokens) as counted_input_tokens,
         sum(output_tokens) as counted_output_tokens
     from deltas
@@ -102,7 +101,6 @@ counted as materialized (
 spans as materialized (
     select
         counted.*,
-        case when counted.is_first_day then counted.first_sampled_at else counted.sampled_before_at end as begins_at,
         (
             -- Not as a minimum: that would be taken of every sample that is later.
             select sample.sampled_at
