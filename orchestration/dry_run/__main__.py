@@ -13,7 +13,6 @@ from orchestration import programs
 from orchestration.archive import month as months
 from orchestration.archive.days import connected
 from orchestration.jobs.dry_run import RATES, SCOPES, Outcome, Rule, dry_run, requests_of
-from orchestration.replay.copying import reach
 from warehouse.base.errors import InvalidRequest
 from warehouse.base.money import picousd
 
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         organizations, models, keys = months.organizations(conn, args.month), months.models(conn), months.api_keys(conn)
         if args.model is not None and args.model not in models:
             raise InvalidRequest(f"there is no model {args.model}")
-        paths = months.paths_between(conn, programs.archive_if_any(args), *reach(args.month), folder)
+        paths = months.paths_between(conn, programs.archive_if_any(args), *months.reach(args.month), folder)
         requests = _requests(paths, organizations, args, models) if paths else pl.DataFrame()
     outcome = dry_run(requests.iter_rows(), rule)
     programs.show(_table(outcome, keys), as_json=args.json)

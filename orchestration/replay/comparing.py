@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from orchestration.archive.catalogue import bounds
-from orchestration.jobs.digests import Question, TableDigest, next_month, question
-from orchestration.replay.copying import reach
+from orchestration.archive.month import next_month, reach
+from orchestration.jobs.mart_digests import Question, TableDigest, question
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
