@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from orchestration.archive.files import ArchiveFiles
 from warehouse.base.errors import InferhouseError, InvalidRequest
+
+if TYPE_CHECKING:
+    from orchestration.archive.files import ArchiveFiles
 
 DONE, FAILED, USAGE, UNREACHABLE, DIFFERENT, FOUND = 0, 1, 2, 6, 7, 8
 """Exit codes, as those of the command."""
@@ -19,17 +21,22 @@ DATABASE, ARCHIVE, ARCHIVE_OPTIONS = "WAREHOUSE_DATABASE_URL", "ORCHESTRATION_AR
 
 
 def parser(name: str, about: str) -> argparse.ArgumentParser:
-    """A parser with the options that all of them have."""
+    """A parser with the options of those that read raw rows: they may be in the archive."""
     made = argparse.ArgumentParser(prog=f"inferhouse {name}", description=about)
     add_addresses(made)
     return made
 
 
 def add_addresses(made: argparse.ArgumentParser) -> None:
-    """Where the warehouse and its archive are."""
-    made.add_argument("--database-url", default=os.environ.get(DATABASE), help=f"the warehouse. Variable: {DATABASE}")
+    """Where the warehouse and its archive are, and how results are printed."""
+    add_database(made)
     made.add_argument("--archive-url", default=os.environ.get(ARCHIVE), help=f"folder or bucket. Variable: {ARCHIVE}")
     made.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_database(made: argparse.ArgumentParser) -> None:
+    """Where the warehouse is."""
+    made.add_argument("--database-url", default=os.environ.get(DATABASE), help=f"of the database's owner. Variable: {DATABASE}")
 
 
 def database(args: argparse.Namespace) -> str:
@@ -39,7 +46,7 @@ def database(args: argparse.Namespace) -> str:
     return str(args.database_url)
 
 
-def archive(args: argparse.Namespace) -> ArchiveFiles:
+def archive(args: argparse.Namespace) -> "ArchiveFiles":
     """The archive. Raises: InvalidRequest: nobody said where it is."""
     found = archive_if_any(args)
     if found is None:
@@ -47,8 +54,10 @@ def archive(args: argparse.Namespace) -> ArchiveFiles:
     return found
 
 
-def archive_if_any(args: argparse.Namespace) -> ArchiveFiles | None:
+def archive_if_any(args: argparse.Namespace) -> "ArchiveFiles | None":
     """The archive, where somebody said where it is."""
+    from orchestration.archive.files import ArchiveFiles  # noqa: PLC0415 - Polars and Arrow, which `demo history` does not need
+
     return ArchiveFiles(args.archive_url, os.environ.get(ARCHIVE_OPTIONS) or "{}") if args.archive_url else None
 
 
@@ -62,19 +71,22 @@ def month(text: str) -> date:
     return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
 
 
-def run(main: Callable[[Sequence[str]], int]) -> int:
+def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """A program's exit code; what stops it is a line on stderr."""
     try:
-        return main(sys.argv[1:])
+        return main(sys.argv[1:] if argv is None else argv)
     except InvalidRequest as error:
         note(str(error))
         return USAGE
     except InferhouseError as error:
         note(f"{error.code}: {error}")
         return FAILED
-    except psycopg.OperationalError as error:
-        note(f"the warehouse does not answer: {error}")
-        return UNREACHABLE
+    except psycopg.Error as error:
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+            note(f"the warehouse does not answer: {error}")
+            return UNREACHABLE
+        note(f"the database says: {error}")  # a schema that is not there, a role that may not, a lock that somebody holds
+        return FAILED
 
 
 def note(text: str) -> None:

@@ -1,6 +1,6 @@
 """The warehouse as assets use it: typed reads and writes, each in one transaction."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from datetime import datetime
 import dagster as dg
 import psycopg
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from warehouse.access.queries import load_queries
 
@@ -39,7 +40,7 @@ class Warehouse(dg.ConfigurableResource):
     def refresh_need(self) -> RefreshNeed:
         """Whether rows have come that the marts do not have, found without reading a table whole."""
         with self.connect() as conn:
-            if not _one(conn, "marts_are_built"):
+            if not marts_are_built(conn):
                 return RefreshNeed(built=False, new_rows=True, unfinished=True, computed_at=None)
             with conn.cursor(row_factory=class_row(RefreshNeed)) as cur:
                 need = cur.execute(QUERIES["refresh_need"]).fetchone()
@@ -58,19 +59,31 @@ class Warehouse(dg.ConfigurableResource):
 
     def replace_forecast(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Put a new forecast in the place of the last one. Values in the order of the query `copy_forecast`."""
-        with self.connect() as conn, conn.cursor() as cur:
-            cur.execute(QUERIES["clear_forecast"])
-            with cur.copy(QUERIES["copy_forecast"]) as copy:
-                for row in rows:
-                    copy.write_row(row)
+        self._replace("forecast", rows)
 
     def replace_backtests(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Put new back-tests in the place of the last ones. Values in the order of the query `copy_backtests`."""
+        self._replace("backtests", rows)
+
+    def _replace(self, what: str, rows: Iterable[tuple[object, ...]]) -> None:
         with self.connect() as conn, conn.cursor() as cur:
-            cur.execute(QUERIES["clear_backtests"])
-            with cur.copy(QUERIES["copy_backtests"]) as copy:
+            cur.execute(QUERIES[f"clear_{what}"])
+            with cur.copy(QUERIES[f"copy_{what}"]) as copy:
                 for row in rows:
                     copy.write_row(row)
+
+
+def marts_are_built(conn: psycopg.Connection) -> bool:
+    """Whether the marts of usage are there."""
+    return bool(_one(conn, "marts_are_built"))
+
+
+def tell_organization(
+    conn: psycopg.Connection, organization: str, event_type: str, data: Mapping[str, object], *, once: str
+) -> None:
+    """An event for an organization by its public id; of those with the same `once` it gets one."""
+    said = {"organization": organization, "event_type": event_type, "data": Jsonb(data), "once": once}
+    conn.execute(QUERIES["tell_organization"], said)
 
 
 def _one(conn: psycopg.Connection, query: str) -> object:

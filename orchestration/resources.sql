@@ -38,3 +38,8 @@ delete from findings.forecast_backtests
 copy findings.forecast_backtests (
     org_id, days_ahead, forecasts, first_day, last_day, error_share, naive_error_share, coverage, interval_share, tested_at
 ) from stdin
+
+-- name: tell_organization
+select control.put_event(organization.id, %(event_type)s, %(data)s, %(once)s)
+from control.organizations as organization
+where organization.public_id = %(organization)s

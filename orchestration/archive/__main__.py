@@ -80,10 +80,18 @@ def _drop(args: argparse.Namespace) -> int:
     with days.connected(programs.database(args)) as conn:
         chosen = _with_file(conn, args, dropped=False)
         programs.note(f"{len(chosen)} days will be in the archive only; `inferhouse archive restore` brings them back.")
-        if not args.yes and input("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        if not args.yes and not _sure():
             return programs.FAILED
         programs.show([_row(days.drop_day(conn, programs.archive(args), day)) for day in chosen], as_json=args.json)
     return programs.DONE
+
+
+def _sure() -> bool:
+    """Raises: InvalidRequest: nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest("nobody can be asked here: --yes says yes")
+    programs.note("Go on? [y/N]")  # results alone go to stdout, where `input` would ask
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _restore(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """A month for analysis: its rows as local Parquet files, and who and what the numbers in them are."""
 
 from contextlib import closing
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +11,28 @@ from orchestration.archive import catalogue
 from orchestration.archive.catalogue import bounds
 from orchestration.archive.files import ArchiveFiles
 from orchestration.jobs.what_if import BOOK, ORGANIZATIONS
-from orchestration.replay.copying import DaysMissing
 from warehouse.access.queries import load_queries
+from warehouse.base.errors import InferhouseError
 
 QUERIES = load_queries(__file__)
+MARGIN = timedelta(hours=14)
+"""The zones furthest from UTC are 12 hours behind and 14 before it: their month begins and ends outside UTC's."""
+
+
+class DaysMissing(InferhouseError):
+    """Rows of the month are not where they were to be read from; the message says which days."""
+
+    code = "days_missing"
+
+
+def next_month(month: date) -> date:
+    """The first day of the month after."""
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def reach(month: date) -> tuple[datetime, datetime]:
+    """The instants between which a month lies in any zone."""
+    return bounds(month)[0] - MARGIN, bounds(next_month(month))[0] + MARGIN
 
 
 def paths_between(

@@ -3,9 +3,9 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import polars as pl
 
@@ -13,8 +13,8 @@ from orchestration import programs
 from orchestration.archive import month as months
 from orchestration.archive.days import connected
 from orchestration.jobs.dry_run import RATES, SCOPES, Outcome, Rule, dry_run, requests_of
-from orchestration.replay.copying import reach
 from warehouse.base.errors import InvalidRequest
+from warehouse.base.money import picousd
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,19 +33,26 @@ def main(argv: Sequence[str]) -> int:
         organizations, models, keys = months.organizations(conn, args.month), months.models(conn), months.api_keys(conn)
         if args.model is not None and args.model not in models:
             raise InvalidRequest(f"there is no model {args.model}")
-        paths = months.paths_between(conn, programs.archive_if_any(args), *reach(args.month), folder)
-        rows = pl.scan_parquet(paths).join(organizations.lazy(), on="org_id").filter(
-            pl.col("started_at").is_between("period_starts_at", "period_ends_at", closed="left")
-        )  # fmt: skip
-        if args.organization is not None:
-            rows = rows.filter(pl.col("organization") == args.organization)
-        if args.model is not None:
-            rows = rows.filter(pl.col("model_id") == models[args.model])
-        zones = organizations.lazy().select("org_id", "time_zone")
-        requests = requests_of(rows.drop("time_zone"), zones, args.scope, args.window).collect(engine="streaming")
+        paths = months.paths_between(conn, programs.archive_if_any(args), *months.reach(args.month), folder)
+        requests = _requests(paths, organizations, args, models) if paths else pl.DataFrame()
     outcome = dry_run(requests.iter_rows(), rule)
     programs.show(_table(outcome, keys), as_json=args.json)
     return programs.DONE
+
+
+def _requests(
+    paths: Sequence[str], organizations: pl.DataFrame, args: argparse.Namespace, models: Mapping[str, int]
+) -> pl.DataFrame:
+    rows = (
+        pl.scan_parquet(paths)
+        .join(organizations.lazy(), on="org_id")
+        .filter(pl.col("started_at").is_between("period_starts_at", "period_ends_at", closed="left"))
+    )
+    if args.organization is not None:
+        rows = rows.filter(pl.col("organization") == args.organization)
+    if args.model is not None:
+        rows = rows.filter(pl.col("model_id") == models[args.model])
+    return requests_of(rows, args.scope, args.window).collect(engine="streaming")
 
 
 def _rule(args: argparse.Namespace) -> Rule:
@@ -55,10 +62,9 @@ def _rule(args: argparse.Namespace) -> Rule:
     budget = None
     if args.budget_usd is not None:
         try:
-            exact = Decimal(args.budget_usd) * 10**12
-        except InvalidOperation as error:
-            raise InvalidRequest(f"{args.budget_usd} is no amount") from error
-        budget = int(exact)
+            budget = picousd(args.budget_usd)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
     if not said and budget is None:
         raise InvalidRequest("say what is to be tried: --limit or --budget-usd")
     requests, input_tokens, output_tokens = (int(said[name]) if name in said else None for name in RATES)
@@ -73,9 +79,11 @@ def _table(outcome: Outcome, keys: dict[int, str]) -> list[dict[str, object]]:
     return [*rows, _row("all", outcome.requests.total(), outcome.blocked.total(), outcome.blocked_picousd.total())]
 
 
-def _row(key: str, requests: int, blocked: int, picousd: int) -> dict[str, object]:
+def _row(key: str, requests: int, blocked: int, blocked_picousd: int) -> dict[str, object]:
     share = Decimal(blocked) / requests if requests else Decimal(0)
-    return {"key": key, "requests": requests, "blocked": blocked, "blocked_share": f"{share:.6f}", "blocked_picousd": picousd}
+    return {
+        "key": key, "requests": requests, "blocked": blocked, "blocked_share": f"{share:.6f}", "blocked_picousd": blocked_picousd,
+    }  # fmt: skip
 
 
 def _last_month() -> date:

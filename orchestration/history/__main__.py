@@ -5,7 +5,6 @@ One JSON object with what was done goes to stdout, everything else to stderr.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,11 +13,10 @@ from decimal import Decimal, InvalidOperation
 
 import psycopg
 
+from orchestration import programs
 from orchestration.history import writing
 from orchestration.history.plan import HistoryRefused, Plan, plan
 from warehouse.base.clock import now
-from warehouse.base.errors import InferhouseError
-from warehouse.settings import WarehouseSettings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--late", type=_basis_points, default=500, metavar="5%", help="share that comes days late (default: 5%%)")
     made.add_argument("--twice", type=_basis_points, default=100, metavar="1%", help="share that is sent twice (default: 1%%)")
     made.add_argument("--owner", metavar="EMAIL", help="a user who becomes an owner of every organization that is made")
-    made.add_argument("--database-url", help="of the database's owner; default: WAREHOUSE_DATABASE_URL")
+    programs.add_database(made)
     made.add_argument("--yes", action="store_true", help="also where organizations have usage that are no demonstration")
     return made
 
@@ -50,34 +48,25 @@ class Progress:
 
     def __call__(self, written: int) -> None:
         rate = written / (time.monotonic() - self.began)
-        print(f"{written:>12,} rows, {written * 100 // self.rows:>3} %, {rate:>9,.0f} a second", file=sys.stderr)
+        programs.note(f"{written:>12,} rows, {written * 100 // self.rows:>3} %, {rate:>9,.0f} a second")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Make a history; the exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Make a history; the exit code. Raises: HistoryRefused, psycopg.Error."""
     said = parser().parse_args(argv)
-    try:
-        asked = plan(
-            rows=said.rows, months=said.months, organizations=said.organizations, seed=said.seed, end=said.end,
-            late=said.late, twice=said.twice, today=now().date(),
-        )  # fmt: skip
-        url = said.database_url or WarehouseSettings.from_env(os.environ).database_url.get_secret_value()
-        done = make(url, asked, owner=said.owner, others_too=said.yes)
-    except InferhouseError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
-        return 1
-    except psycopg.Error as error:
-        print(f"history_refused: the database says: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(done))
-    return 0
+    asked = plan(
+        rows=said.rows, months=said.months, organizations=said.organizations, seed=said.seed, end=said.end,
+        late=said.late, twice=said.twice, today=now().date(),
+    )  # fmt: skip
+    print(json.dumps(make(programs.database(said), asked, owner=said.owner, others_too=said.yes)))
+    return programs.DONE
 
 
 def make(url: str, asked: Plan, *, owner: str | None, others_too: bool) -> dict[str, object]:
     """Check, write, count; what was done. Raises: HistoryRefused, psycopg.Error."""
     with psycopg.connect(url, autocommit=True) as conn:
         writing.check(conn, others_too=others_too)
-    print(f"{asked.rows:,} rows from {asked.starts_at:%Y-%m-%d} to {asked.ends_at:%Y-%m-%d}, seed {asked.seed}", file=sys.stderr)
+    programs.note(f"{asked.rows:,} rows from {asked.starts_at:%Y-%m-%d} to {asked.ends_at:%Y-%m-%d}, seed {asked.seed}")
     written = writing.write(url, asked, Progress(asked.rows))
     with psycopg.connect(url, autocommit=True) as conn:
         if owner is not None and not conn.execute(writing.QUERIES["put_owner"], {"email": owner}).rowcount:
@@ -109,4 +98,4 @@ def _basis_points(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(programs.run(main))

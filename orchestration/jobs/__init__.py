@@ -1,1 +1,1 @@
-"""Pure Polars and DuckDB: frames in, frames out."""
+"""Computations that connect to nothing: frames, rows and documents in, and out."""

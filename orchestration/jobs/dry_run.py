@@ -39,10 +39,10 @@ class Outcome:
     blocked_picousd: Counter[int] = field(default_factory=Counter)
 
 
-def requests_of(rows: pl.LazyFrame, zones: pl.LazyFrame, scope: str, window: Window) -> pl.LazyFrame:
+def requests_of(rows: pl.LazyFrame, scope: str, window: Window) -> pl.LazyFrame:
     """One row a request that ran, in the order of time: what it counted in the scope's account.
 
-    Args: rows: the archive's.  zones: (org_id, time_zone).  scope: a name of SCOPES.
+    Args: rows: the archive's, each with the `time_zone` of its organization.  scope: a name of SCOPES.
     Returns: (scope_id, window, started_us, input_tokens, output_tokens, cost_picousd, api_key_id); requests without the
         scope's id, as those of a service account where users are asked for, are left out.
     """
@@ -51,11 +51,10 @@ def requests_of(rows: pl.LazyFrame, zones: pl.LazyFrame, scope: str, window: Win
         .group_by("request_id")
         .agg(
             pl.col("started_at").min(), pl.col("input_tokens").sum(), pl.col("output_tokens").sum(),
-            pl.col("cost_picousd").sum(), pl.col("api_key_id", "org_id").first(),
+            pl.col("cost_picousd").sum(), pl.col("api_key_id", "time_zone").first(),
             scope_id=pl.col(SCOPES[scope]).first(),
         )
         .filter(pl.col("scope_id").is_not_null())
-        .join(zones, on="org_id")
         .sort("started_at", "request_id")
     )  # fmt: skip
     return requests.select(

@@ -9,6 +9,7 @@ Source: seasonal naive forecast, Hyndman and Athanasopoulos, Forecasting: Princi
 from datetime import date, timedelta
 
 import polars as pl
+from polars.lazyframe.group_by import LazyGroupBy
 
 DAYS_AHEAD = 35  # to the end of any budget's month
 TESTED_DAYS_AHEAD = 14
@@ -91,8 +92,11 @@ def backtest(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
     Returns: as BACKTEST_SCHEMA, one row per organization and days ahead, 1 being the origin itself; error shares are null
         where nothing was spent. Naive: as on the same weekday of the last week that is known.
     """
-    history = _without_gaps(daily.filter(pl.col("day_utc") < today), today).collect().lazy()
-    first = history.group_by("org_id").agg(first_day=pl.col("day_utc").min()).collect()
+    daily = daily.filter(pl.col("day_utc") < today)
+    first = daily.group_by("org_id").agg(first_day=pl.col("day_utc").min()).collect()
+    # The first origin's own interval comes from as many days before it, and each of these from the weekdays before it.
+    read_from = today - timedelta(days=2 * BACKTEST_DAYS + 7 * WEEKDAYS_MEANT)
+    history = _without_gaps(daily, today).filter(pl.col("day_utc") >= read_from).collect().lazy()
     told = []
     for back in range(BACKTEST_DAYS, 0, -1):
         origin = today - timedelta(days=back)
@@ -150,19 +154,17 @@ def _without_gaps(daily: pl.LazyFrame, today: date) -> pl.LazyFrame:
 def _expected(questions: pl.LazyFrame, history: pl.LazyFrame) -> pl.LazyFrame:
     """(org_id, day_utc, expected) of (org_id, day_utc, origin): only days before the origin are known."""
     known = history.select("org_id", known_day=pl.col("day_utc"), cost=pl.col("cost_picousd"))
-    before = questions.join(known, on="org_id").filter(pl.col("known_day") < pl.col("origin"))
     mean = (pl.col("cost").sum() // pl.len()).cast(pl.Int128)
-    same_weekday = (
-        before.filter(pl.col("known_day").dt.weekday() == pl.col("day_utc").dt.weekday())
-        .sort("known_day", descending=True)
-        .group_by("org_id", "day_utc")
-        .head(WEEKDAYS_MEANT)
-        .group_by("org_id", "day_utc")
-        .agg(by_weekday=mean)
-    )
-    last_week = (
-        before.filter(pl.col("known_day") >= pl.col("origin") - timedelta(days=7)).group_by("org_id", "day_utc").agg(by_week=mean)
-    )
+    weeks_ahead = (pl.col("day_utc") - pl.col("origin")).dt.total_days() // 7 + 1
+
+    def of_days(known_day: pl.Expr, back: range) -> LazyGroupBy:
+        """Only the days that count are looked up: a long history is not gone through for each question."""
+        days = questions.join(pl.LazyFrame({"back": back}), how="cross").with_columns(known_day=known_day)
+        return days.join(known, on=["org_id", "known_day"]).group_by("org_id", "day_utc")
+
+    weekday = pl.col("day_utc") - pl.duration(days=(weeks_ahead + pl.col("back")) * 7)
+    same_weekday = of_days(weekday, range(WEEKDAYS_MEANT)).agg(by_weekday=mean)
+    last_week = of_days(pl.col("origin") - pl.duration(days="back"), range(1, 8)).agg(by_week=mean)
     return last_week.join(same_weekday, on=["org_id", "day_utc"], how="left").select(
         "org_id", "day_utc", expected=pl.coalesce("by_weekday", "by_week")
     )

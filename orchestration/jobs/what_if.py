@@ -6,12 +6,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
+
+from warehouse.base.money import picousd, picousd_per_token
 
 _QUERY = re.split(r"^-- name: cost$", Path(__file__).with_suffix(".duckdb.sql").read_text(), flags=re.MULTILINE)[1]
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -74,7 +75,7 @@ def read_book(text: str, models: Mapping[str, int], organizations: Mapping[str, 
     for number, entry in enumerate(entries, 1):
         try:
             rows.append(_price(number, entry, models, organizations))
-        except (KeyError, TypeError, InvalidOperation, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"price {number}: {f'it lacks {error}' if isinstance(error, KeyError) else error}") from error
     if not rows:
         raise ValueError("it has no [[prices]]")
@@ -99,11 +100,11 @@ def _price(number: int, entry: Mapping[str, Any], models: Mapping[str, int], org
     tags = {str(name): str(value) for name, value in entry.get("tags", {}).items()}
     return {
         "price_id": -number, "model_id": models[entry["model"]], "org_id": organizations[own] if own is not None else None,
-        "input_picousd": _picousd(entry["input_usd_per_million"], 6),
-        "cached_input_picousd": _picousd(entry["cached_input_usd_per_million"], 6),
-        "output_picousd": _picousd(entry["output_usd_per_million"], 6),
-        "reasoning_picousd": None if reasoning is None else _picousd(reasoning, 6),
-        "request_picousd": _picousd(entry.get("usd_per_request", "0"), 12),
+        "input_picousd": picousd_per_token(_text(entry["input_usd_per_million"])),
+        "cached_input_picousd": picousd_per_token(_text(entry["cached_input_usd_per_million"])),
+        "output_picousd": picousd_per_token(_text(entry["output_usd_per_million"])),
+        "reasoning_picousd": None if reasoning is None else picousd_per_token(_text(reasoning)),
+        "request_picousd": picousd(_text(entry.get("usd_per_request", "0"))),
         "priority": int(entry.get("priority", 0)), "endpoint": entry.get("endpoint"),
         "input_tokens_from": int(entry.get("input_tokens_from", 0)),
         "input_tokens_to": int(entry.get("input_tokens_to", _TOKENS_ABOVE_ALL)),
@@ -113,14 +114,11 @@ def _price(number: int, entry: Mapping[str, Any], models: Mapping[str, int], org
     }  # fmt: skip
 
 
-def _picousd(text: object, digits: int) -> int:
-    """Whole pico-dollars of a price written as text: no float is ever between."""
-    if not isinstance(text, str):
-        raise TypeError(f'write prices as texts, as "0.15", not {text!r}')
-    exact = Decimal(text) * 10**digits
-    if exact < 0 or exact != int(exact):
-        raise ValueError(f"{text} is no price of at most {digits} decimals")
-    return int(exact)
+def _text(price: object) -> str:
+    """A price is written as text: no float is ever between."""
+    if not isinstance(price, str):
+        raise TypeError(f'write prices as texts, as "0.15", not {price!r}')
+    return price
 
 
 def _instant(value: object, default: datetime) -> datetime:

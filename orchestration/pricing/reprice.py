@@ -7,29 +7,27 @@ invoices stay as they are. What earlier runs have adjusted is counted, so that a
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import polars as pl
 import psycopg
 
+from orchestration import programs
 from orchestration.jobs import pricing, repricing
 from orchestration.pricing.books import read_book
 from orchestration.pricing.month import Terms, read_rows, read_terms, snapshot_xid
 from warehouse.access.queries import load_queries
-from warehouse.base.errors import InferhouseError
-from warehouse.settings import WarehouseSettings
+from warehouse.base.errors import InferhouseError, InvalidRequest
+from warehouse.base.money import usd
 
 QUERIES = load_queries(__file__)
 MONTHS_MAX = 36
 AS_OF_NOW = "as of now"
-USD = Decimal("1e-12")
 COLUMNS = (
     "organization", "month", "adjusts", "project", "model", "token_class", "above_quantity", "price_id", "corrected_price_id",
     "quantity", "difference_usd",
@@ -147,48 +145,43 @@ def told(left: pl.DataFrame, names: Names) -> Iterator[dict[str, Any]]:
             "month": f"{row['period_month']:%Y-%m}",
             "project": names.projects.get(row["project_id"], ""),
             "model": names.models[row["model_id"]],
-            "difference_usd": f"{(row['subtotal_picousd'] * USD).normalize():f}",
+            "difference_usd": usd(row["subtotal_picousd"]),
             **{name: row[name] for name in as_they_are},
         }
 
 
-def main(argv: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
+def main(argv: Sequence[str]) -> int:
     """Compare, and apply if asked to; the exit code."""
     said = parser().parse_args(argv)
     if said.apply and not (said.reason and said.author):
-        parser().error("--apply needs --reason and --author")
-    try:
-        months = months_between(said.first, said.last or said.first, datetime.now(UTC).date())
-        url = said.database_url or WarehouseSettings.from_env(os.environ).database_url.get_secret_value()
-        with psycopg.connect(url, autocommit=True) as conn:
-            left, names = reprice(conn, Wish(months, said.book, said.reason, said.author), apply=said.apply)
-    except InferhouseError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    writer = csv.DictWriter(out, COLUMNS)
-    writer.writeheader()
-    writer.writerows(told(left, names))
-    total = left["subtotal_picousd"].sum() * USD
+        raise InvalidRequest("--apply needs --reason and --author")
+    months = months_between(said.first, said.last or said.first, datetime.now(UTC).date())
+    with psycopg.connect(programs.database(said), autocommit=True) as conn:
+        left, names = reprice(conn, Wish(months, said.book, said.reason, said.author), apply=said.apply)
+    if said.json:
+        programs.show(list(told(left, names)), as_json=True)
+    else:
+        writer = csv.DictWriter(sys.stdout, COLUMNS)
+        writer.writeheader()
+        writer.writerows(told(left, names))
+    total = usd(int(left["subtotal_picousd"].sum()))
     done = "written" if said.apply else "nothing was written; --apply writes them"
-    print(f"{left.height} differences, {total:f} USD in all: {done}", file=sys.stderr)  # noqa: T201
-    return 0
+    programs.note(f"{left.height} differences, {total} USD in all: {done}")
+    return programs.DONE
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog="inferhouse reprice", description="Price past months by a corrected price book.")
-    made.add_argument("--from", dest="first", type=_month_of, required=True, metavar="YYYY-MM", help="the first month")
-    made.add_argument("--to", dest="last", type=_month_of, metavar="YYYY-MM", help="the last month (default: the first)")
+    made.add_argument("--from", dest="first", type=programs.month, required=True, metavar="YYYY-MM", help="the first month")
+    made.add_argument("--to", dest="last", type=programs.month, metavar="YYYY-MM", help="the last month (default: the first)")
     made.add_argument("--book", type=Path, metavar="FILE", help="a corrected book as JSON (default: the price book as of now)")
     made.add_argument("--apply", action="store_true", help="write the differences as adjustments")
     made.add_argument("--reason", help="why, for who reads the invoice")
     made.add_argument("--author", help="who answers for it")
-    made.add_argument("--database-url", help="of the database's owner; default: WAREHOUSE_DATABASE_URL")
+    made.add_argument("--json", action="store_true", help="print JSON and not CSV")
+    programs.add_database(made)
     return made
-
-
-def _month_of(text: str) -> date:
-    return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
 
 
 def _first_day(count: int) -> date:
@@ -201,4 +194,4 @@ def _count(month: date) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(programs.run(main))

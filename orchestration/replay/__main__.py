@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orchestration import programs
 from orchestration.archive.days import connected
-from orchestration.jobs.digests import Comparison, compare
+from orchestration.jobs.mart_digests import Comparison, compare
 from orchestration.replay import comparing, copying
 from orchestration.settings import DBT_PROJECT
 from warehouse.base.errors import InferhouseError

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 
@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from orchestration.archive.catalogue import bounds
-from orchestration.jobs.digests import Question, TableDigest, next_month, question
-from orchestration.replay.copying import reach
+from orchestration.archive.month import next_month, reach
+from orchestration.jobs.mart_digests import Question, TableDigest, question
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
@@ -55,20 +55,20 @@ def invoice_digests(frozen: Lines, drafted: Lines) -> tuple[dict[str, TableDiges
 
     A line that was adjusted has two sets of rows; its sums are compared, and digests of rows where both have one.
     """
-    organizations = sorted({organization for organization, _ in frozen})
-    return (
-        {f"invoice of {name}": _of_lines(name, frozen, drafted) for name in organizations},
-        {f"invoice of {name}": _of_lines(name, drafted, frozen) for name in organizations},
-    )
+    organizations = {organization for organization, _ in frozen}
+    return _of_lines(organizations, frozen, drafted), _of_lines(organizations, drafted, frozen)
 
 
-def _of_lines(organization: str, own: Lines, other: Lines) -> TableDigest:
-    lines = []
-    for (name, key), (quantity, subtotal, rows) in sorted(own.items()):
-        if name == organization and (quantity, subtotal) != ("0", "0"):
+def _of_lines(organizations: Collection[str], own: Lines, other: Lines) -> dict[str, TableDigest]:
+    lines: dict[str, list[list[Any]]] = {name: [] for name in sorted(organizations)}
+    for (name, key), (quantity, subtotal, rows) in sorted(own.items(), key=lambda line: line[0]):
+        if name in lines and (quantity, subtotal) != ("0", "0"):
             theirs = other.get((name, key))
-            lines.append([key, quantity, subtotal, rows if theirs is not None and theirs[2] is not None else None])
-    return TableDigest(len(lines), hashlib.sha256(json.dumps(lines).encode()).hexdigest())
+            lines[name].append([key, quantity, subtotal, rows if theirs is not None and theirs[2] is not None else None])
+    return {
+        f"invoice of {name}": TableDigest(len(of), hashlib.sha256(json.dumps(of).encode()).hexdigest())
+        for name, of in lines.items()
+    }
 
 
 def _digest(conn: psycopg.Connection, asked: Question, month: date) -> TableDigest:

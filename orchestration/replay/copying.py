@@ -11,13 +11,11 @@ from psycopg import sql
 from orchestration.archive import catalogue, layout
 from orchestration.archive.catalogue import bounds
 from orchestration.archive.files import ArchiveFiles
-from orchestration.jobs.digests import next_month
+from orchestration.archive.month import DaysMissing, reach
 from warehouse.access.queries import load_queries
 from warehouse.base.errors import InferhouseError
 
 QUERIES = load_queries(__file__)
-MARGIN = timedelta(hours=14)
-"""The zones furthest from UTC are 12 hours behind and 14 before it: their month begins and ends outside UTC's."""
 _NOBODY = {
     "secret_hash": "sha256(public_id::bytea)", "previous_secret_hash": "null", "password_hash": "null", "totp_secret": "null",
     "totp_enabled_at": "null", "recovery_hashes": "'{}'", "sealed_key": "null",
@@ -29,17 +27,6 @@ class NotEmpty(InferhouseError):
     """The database that a month is to be replayed into has something in it. Nothing was changed."""
 
     code = "database_not_empty"
-
-
-class DaysMissing(InferhouseError):
-    """Rows of the month are not where they were to be read from; the message says which days."""
-
-    code = "days_missing"
-
-
-def reach(month: date) -> tuple[datetime, datetime]:
-    """The instants between which a month lies in any zone."""
-    return bounds(month)[0] - MARGIN, bounds(next_month(month))[0] + MARGIN
 
 
 def check_empty(target: psycopg.Connection) -> None:

@@ -10,7 +10,6 @@ from orchestration import programs
 from orchestration.archive import month as months
 from orchestration.archive.days import connected
 from orchestration.jobs.what_if import Question, cost, read_book
-from orchestration.replay.copying import reach
 from warehouse.base.errors import InvalidRequest
 
 
@@ -35,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         except (OSError, ValueError) as error:
             raise InvalidRequest(f"{args.prices}: {error}") from error
         asked = Question(book, not (args.prices or args.model), models.get(args.model), args.no_cache)
-        paths = months.paths_between(conn, programs.archive_if_any(args), *reach(args.month), folder)
+        paths = months.paths_between(conn, programs.archive_if_any(args), *months.reach(args.month), folder)
         costs = cost(paths, organizations, asked) if paths else []
     by_id = {number: name for name, number in names.items()}
     rows = [{"organization": by_id[one.org_id], **dataclasses.asdict(one)} for one in costs]

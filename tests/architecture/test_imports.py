@@ -29,6 +29,14 @@ def test_a_fresh_router_has_loaded_nothing_heavy(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_what_every_run_of_dagster_loads_is_without_data_packages() -> None:
+    """Each run is a process that waits for these imports; those that need a package import it inside."""
+    slow = ("polars", "pyarrow", "duckdb", "great_expectations", "pandas", "numpy", "fsspec")
+    program = f"import sys, orchestration.assembly; print(*(name for name in {slow!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize("module", ["warehouse.base.settings", "warehouse.identity.keys", "engines.launch", "engines.catalog"])
 def test_what_is_pure_loads_no_driver(module: str) -> None:
     program = f"import sys, {module}; print(*(name for name in ('psycopg', 'redis', 'fastapi') if name in sys.modules))"

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from orchestration.defs.anomalies.watch import watch_anomalies
-from orchestration.defs.findings.late import lateness_sensor
-from orchestration.defs.forecast.assets import forecast_backtests, spend_forecast
+from orchestration.defs.findings.anomalies import watch_anomalies
+from orchestration.defs.findings.forecast import forecast_backtests, spend_forecast
+from orchestration.defs.findings.lateness import lateness_sensor
 from orchestration.settings import OrchestrationSettings
 
 

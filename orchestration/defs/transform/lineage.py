@@ -10,6 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
 QUERIES = ("engine_deltas",)
 """Macros that models select from."""
 Origins = dict[str, list[tuple[str, str]]]
@@ -34,10 +39,7 @@ def lineage_of(manifest_path: Path) -> dict[str, Origins]:
 
 
 def _read(manifest: Mapping[str, Any]) -> dict[str, Origins]:
-    # Imported here: a second that only the first load after a change of the models has to wait for.
-    import sqlglot  # noqa: PLC0415
-    from sqlglot.errors import SqlglotError  # noqa: PLC0415
-
+    # A second that only the first load after a change of the models has to wait for.
     found: dict[str, Origins] = {}
     queries = "".join(
         macro["macro_sql"]
@@ -49,7 +51,7 @@ def _read(manifest: Mapping[str, Any]) -> dict[str, Origins]:
         names = _upstream_names(manifest, node)
         try:
             tree = sqlglot.parse_one(_rendered(queries + node["raw_code"]), dialect="postgres")
-            if not isinstance(tree, sqlglot.exp.Query):
+            if not isinstance(tree, exp.Query):
                 continue  # all of it is a macro
             tables = {
                 name: {column: {(upstream, column)} for column in found.get(upstream) or _mentioned(tree)}
@@ -91,8 +93,6 @@ def _upstream_names(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> dic
 
 
 def _rendered(raw_code: str) -> str:
-    import jinja2  # noqa: PLC0415
-
     class Constant(jinja2.ChainableUndefined):
         def __call__(self, *_: object, **__: object) -> str:
             return "true"
@@ -114,8 +114,6 @@ def _rendered(raw_code: str) -> str:
 
 def _mentioned(tree: Any) -> list[str]:
     """Columns of a source: whatever names its staging model uses, since nothing else is read there."""
-    from sqlglot import exp  # noqa: PLC0415
-
     return sorted({column.name for column in tree.find_all(exp.Column) if column.name != "*"})
 
 
@@ -123,14 +121,10 @@ class Reader:
     """Follows columns through common table expressions, subqueries, laterals and unions of one model."""
 
     def __init__(self, tables: Mapping[str, Outputs]) -> None:
-        from sqlglot import exp  # noqa: PLC0415
-
         self.tables = tables
-        self.exp = exp
 
     def outputs(self, query: Any, ctes: Mapping[str, Outputs], outer: Mapping[str, Outputs]) -> Outputs:
         """{column of the query: origins}. `outer`: sources of the queries around it, which laterals may name."""
-        exp = self.exp
         ctes = dict(ctes)
         for cte in query.ctes:
             ctes[cte.alias] = self.outputs(cte.this, ctes, outer)
@@ -163,7 +157,6 @@ class Reader:
         yield from query.args.get("laterals") or []
 
     def _source(self, part: Any, ctes: Mapping[str, Outputs], outer: Mapping[str, Outputs]) -> Outputs:
-        exp = self.exp
         inner = part.this if isinstance(part, exp.Lateral) else part
         if isinstance(inner, exp.Table):
             return ctes.get(inner.name) or self.tables.get(inner.name, {})
@@ -179,7 +172,6 @@ class Reader:
         return dict.fromkeys(names, self._origins(inner, ctes, outer))  # a function: whatever it is given
 
     def _origins(self, expression: Any, ctes: Mapping[str, Outputs], sources: Mapping[str, Outputs]) -> set[tuple[str, str]]:
-        exp = self.exp
         if isinstance(expression, exp.Query):
             return set().union(*self.outputs(expression, ctes, sources).values())
         if isinstance(expression, exp.Column):

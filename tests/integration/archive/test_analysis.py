@@ -16,6 +16,8 @@ from psycopg.rows import dict_row
 
 from orchestration.archive import days
 from orchestration.archive.files import ArchiveFiles
+from orchestration.dry_run.__main__ import main
+from orchestration.programs import USAGE, run
 from tests.integration.archive.conftest import DAY, History, later
 
 BOOK = """
@@ -65,6 +67,18 @@ def _march(db: psycopg.Connection) -> list[dict[str, Any]]:
         ).fetchall()
     db.commit()
     return rows
+
+
+def test_a_month_without_rows_is_no_error_and_costs_nothing(history: History, database_url: str) -> None:
+    assert _run("what_if", database_url, "--month", "2019-02", "--no-cache")[-1]["actual_picousd"] == 0
+    tried = _run("dry_run", database_url, "--month", "2019-02", "--scope", "project", "--limit", "requests_per_minute=1")
+    assert [(row["key"], row["requests"], row["blocked"]) for row in tried] == [("all", 0, 0)]
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-1", "1e-13", "much"])
+def test_a_tried_budget_is_an_amount_of_money(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(main, ["--scope", "key", f"--budget-usd={amount}", "--database-url", "x"]) == USAGE
+    assert amount in capsys.readouterr().err
 
 
 @pytest.fixture(params=["raw", "archive"])

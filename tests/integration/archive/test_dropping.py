@@ -1,5 +1,8 @@
 """Chunks go when everything that they hold is elsewhere, and the marts never notice."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,19 @@ def test_a_day_is_dropped_only_when_its_rows_are_in_file_marts_and_chain(
     with pytest.raises(DayRefused, match="not those of its file"):
         days.drop_day(transform, files, DAY)
     assert _count(db) == before + 1
+
+
+def test_the_command_drops_nothing_where_nobody_can_be_asked(
+    db: psycopg.Connection, ready: psycopg.Connection, files: ArchiveFiles, database_url: str
+) -> None:
+    before = _count(db)
+    options = ["drop", DAY.isoformat(), "--database-url", database_url, "--archive-url", files.url]
+    command = [sys.executable, "-m", "orchestration.archive", *options]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--yes" in done.stderr
+    assert _count(db) == before
 
 
 def test_a_row_under_way_to_the_day_is_waited_for(ready: psycopg.Connection, files: ArchiveFiles, database_url: str) -> None:

@@ -61,6 +61,25 @@ def test_days_are_chained_archived_dropped_and_brought_back_by_the_jobs(
     assert {day for day, file in catalogue.archived_days(transform).items() if file.dropped_at is None} == {DAY}
 
 
+def test_a_run_that_archives_a_day_leaves_the_files_of_other_days_to_the_daily_check(
+    history: History, dbt: Dbt, defs: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    assert defs.resolve_job_def("chain_days").execute_in_process(instance=instance).success
+    archived = defs.resolve_job_def("archive_days").execute_in_process(instance=instance, partition_key=DAY.isoformat())
+    assert archived.success
+    assert archived.get_asset_check_evaluations() == []
+    checked = defs.resolve_job_def("check_archive").execute_in_process(instance=instance)
+    assert [found.passed for found in checked.get_asset_check_evaluations()] == [True]
+
+
+def test_days_of_imported_years_are_archived_too(
+    db: psycopg.Connection, defs: dg.Definitions, instance: dg.DagsterInstance, role_url: Callable[..., str]
+) -> None:
+    db.execute("select archive.add_daily_digest('2016-02-29', 1, %s, '3')", [bytes(32)])
+    db.commit()
+    assert _due(defs, instance, role_url("inferhouse_transform")) == ["2016-02-29"]
+
+
 def test_young_days_cannot_be_set_to_be_dropped() -> None:
     env = {"ORCHESTRATION_DATABASE_URL": "x", "ORCHESTRATION_DAGSTER_DATABASE_URL": "x", "ORCHESTRATION_RAW_DAYS_KEPT": "30"}
     with pytest.raises(SettingsError, match="at least 45"):

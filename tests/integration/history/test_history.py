@@ -148,5 +148,5 @@ def test_wrong_usage_is_2(said: tuple[str, ...]) -> None:
 
 def test_a_database_that_does_not_answer_is_one_line() -> None:
     done = _command("postgresql://nobody@127.0.0.1:1/none", "--rows", "5")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (6, "")
     assert "Traceback" not in done.stderr

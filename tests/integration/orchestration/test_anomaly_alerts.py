@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from orchestration.defs.anomalies.watch import QUIET, watch, watch_anomalies
+from orchestration.defs.findings.anomalies import QUIET, watch, watch_anomalies
 from orchestration.resources import Warehouse
 from tests.dbt_runs import Dbt
 from tests.factories import Tenant, add_model, add_tenant, copy_events, usage_event

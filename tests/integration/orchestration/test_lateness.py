@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from orchestration.defs.findings.late import BUILT_WITHIN, ROWS_WITHIN, State, lateness_sensor
+from orchestration.defs.findings.lateness import BUILT_WITHIN, ROWS_WITHIN, State, lateness_sensor
 from orchestration.resources import Warehouse
 from tests.dbt_runs import Dbt
 from tests.factories import START, add_model, add_tenant, copy_events, usage_event

@@ -14,6 +14,7 @@ from psycopg.errors import RestrictViolation
 
 from orchestration.pricing.books import BookUnreadable
 from orchestration.pricing.reprice import RepricingRefused, Wish, main, months_between, reprice
+from orchestration.programs import FAILED, UNREACHABLE, USAGE, run
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
 
 MARCH = date(2026, 3, 1)
@@ -155,16 +156,31 @@ def test_only_months_that_are_over_everywhere_are_priced_anew() -> None:
 def test_the_command_prints_differences_in_exact_dollars(
     world: list[Tenant], role_url: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = io.StringIO()
     url = role_url("inferhouse_transform")
     options = ["--from", "2026-03", "--book", str(_book(tmp_path, input_picousd=101)), "--database-url", url]
-    assert main(options, out) == 0
-    lines = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert run(main, options) == 0
+    printed = capsys.readouterr()
+    lines = list(csv.DictReader(io.StringIO(printed.out)))
     assert {line["organization"] for line in lines} == {tenant.organization for tenant in world}
     usage = [line for line in lines if line["adjusts"] == "usage"]
     assert [line["difference_usd"] for line in usage] == [f"{int(line['quantity']) / 10**12:.12f}" for line in usage]
-    assert "nothing was written" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([*options, "--apply"], out)
-    assert main(["--from", f"{datetime.now(UTC):%Y-%m}", "--database-url", url], out) == 1
-    assert "repricing_refused" in capsys.readouterr().err
+    assert "nothing was written" in printed.err
+    assert run(main, [*options, "--json"]) == 0
+    as_json = json.loads(capsys.readouterr().out)
+    assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in as_json] == lines
+
+
+def test_the_command_says_what_stops_it(
+    role_url: Callable[..., str], server_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = role_url("inferhouse_transform")
+    march = ["--from", "2026-03", "--database-url"]
+    for options, code, words in (
+        ([*march, url, "--apply"], USAGE, "--reason and --author"),
+        ([*march, ""], USAGE, "WAREHOUSE_DATABASE_URL"),
+        (["--from", f"{datetime.now(UTC):%Y-%m}", "--database-url", url], FAILED, "repricing_refused"),
+        ([*march, "postgresql://nobody@127.0.0.1:1/none"], UNREACHABLE, "does not answer"),
+        ([*march, server_dsn], FAILED, "control.organizations"),
+    ):
+        assert run(main, options) == code
+        assert words in capsys.readouterr().err

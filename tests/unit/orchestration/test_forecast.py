@@ -46,6 +46,14 @@ def test_weekends_are_expected_to_be_weekends() -> None:
         assert cost == (1000 if day.weekday() < 5 else 10)
 
 
+@given(costs=st.lists(st.integers(0, 10**24), min_size=7, max_size=60))
+def test_a_day_is_expected_to_cost_the_mean_of_the_last_four_of_its_weekday(costs: list[int]) -> None:
+    history = _history(costs)
+    for day, cost in spend_forecast(_daily(history), TODAY).collect().select("day_utc", "cost_picousd").iter_rows():
+        like = [history[known] for known in sorted(history, reverse=True) if known.weekday() == day.weekday()][:4]
+        assert cost == sum(like) // len(like)
+
+
 def test_days_without_usage_cost_nothing() -> None:
     forecast = spend_forecast(_daily({TODAY - timedelta(days=28): 700}), TODAY).collect()
     assert forecast["cost_picousd"].to_list()[0] == 175  # one of four Mondays
@@ -84,6 +92,22 @@ def test_an_origin_knows_only_its_own_past() -> None:
     assert first["forecasts"] == 56
     assert first["error_share"] > 0
     assert first["coverage"] < 1
+
+
+def test_a_back_test_is_of_what_was_forecast_on_each_day_from_all_that_was_known() -> None:
+    chance = random.Random(7)
+    history = _history([chance.randrange(10**6) * (1 if n < 200 else 3) for n in range(300)])
+    errors, spent, within = ([0] * TESTED_DAYS_AHEAD for _ in range(3))
+    for back in range(1, 57):
+        told = spend_forecast(_daily(history), TODAY - timedelta(days=back), TESTED_DAYS_AHEAD).collect().iter_rows()
+        for ahead, (_, day, cost, low, high, _) in enumerate(told):
+            if day < TODAY:
+                errors[ahead] += abs(cost - history[day])
+                spent[ahead] += history[day]
+                within[ahead] += low <= history[day] <= high
+    for ahead, row in enumerate(backtest(_daily(history), TODAY).collect().to_dicts()):
+        assert row["error_share"] == errors[ahead] / spent[ahead]
+        assert row["coverage"] == within[ahead] / row["forecasts"]
 
 
 def test_days_of_less_than_two_weeks_are_not_tested() -> None:

@@ -1,6 +1,3 @@
--- name: marts_are_there
-select to_regclass('marts.completeness') is not null and to_regclass('intermediate.int_usage_horizon') is not null
-
 -- name: state
 select
     horizon.taken_at as built_at,
@@ -10,8 +7,3 @@ select
         where event.recorded_xid >= horizon.as_of_xid and event.recorded_at > %(now)s::timestamptz - interval '1 day'
     ) as waiting_since
 from intermediate.int_usage_horizon as horizon
-
--- name: tell
-select control.put_event(organization.id, 'marts.late', %(data)s, %(once)s)
-from control.organizations as organization
-where organization.public_id = %(organization)s

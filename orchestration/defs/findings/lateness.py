@@ -7,9 +7,8 @@ from typing import Any
 import dagster as dg
 import psycopg
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
-from orchestration.resources import Warehouse
+from orchestration.resources import Warehouse, marts_are_built, tell_organization
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
@@ -60,7 +59,7 @@ def lateness_sensor(operator_organization: str | None) -> dg.SensorDefinition:
             if operator_organization is not None:
                 data = {"late": late, "why": why, "built_at": f"{state.built_at:%Y-%m-%dT%H:%M:%SZ}"}
                 once = f"marts late {state.built_at.timestamp():.0f}"
-                conn.execute(QUERIES["tell"], {"data": Jsonb(data), "once": once, "organization": operator_organization})
+                tell_organization(conn, operator_organization, "marts.late", data, once=once)
         return dg.SkipReason(f"{late}; {why}")
 
     return watch_lateness
@@ -88,7 +87,7 @@ def _failure(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _state(conn: psycopg.Connection, now: datetime) -> State | None:
-    if conn.execute(QUERIES["marts_are_there"]).fetchone() != (True,):
+    if not marts_are_built(conn):
         return None
     with conn.cursor(row_factory=class_row(State)) as cur:
         return cur.execute(QUERIES["state"], {"now": now}).fetchone()

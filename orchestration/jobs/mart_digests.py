@@ -5,7 +5,6 @@ A table's digest is the SHA-256 over the digests of its rows, each as PostgreSQL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 COMPUTED = frozenset({"as_of_xid", "taken_at", "computed_at"})
 """Columns that say when a row was computed, not what of."""
@@ -79,14 +78,9 @@ def question(table: str, columns: Sequence[str]) -> Question | None:
         if period_column in columns:
             kept = tuple(name for name in columns if name not in left_out)
             return Question(table, kept, period_column, period_column in MONTHS)
-    raise ValueError(f"marts.{table}: say in orchestration/jobs/digests.py which of its rows are a month's")
+    raise ValueError(f"marts.{table}: say in orchestration/jobs/mart_digests.py which of its rows are a month's")
 
 
 def compare(source: Mapping[str, TableDigest], replayed: Mapping[str, TableDigest]) -> list[Comparison]:
     """Table by table."""
     return [Comparison(name, source.get(name), replayed.get(name)) for name in sorted({*source, *replayed})]
-
-
-def next_month(month: date) -> date:
-    """The first day of the month after."""
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)

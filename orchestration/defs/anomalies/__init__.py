@@ -1,1 +1,0 @@
-"""Runaway keys, found and told of."""
