@@ -80,7 +80,7 @@ months as (
 of_months as (
     select
         months.id,
-        sum(billed.picousd - costs.picousd) as rows_difference_picousd,
+        sum(abs(billed.picousd - costs.picousd)) as rows_difference_picousd,
         sum(abs(costs.picousd - days.picousd)) as days_difference_picousd,
         sum(costs.rows_unpriced) as rows_unpriced,
         max(months.period_ends_at) as ends_at
@@ -203,23 +203,3 @@ where
         limit 1
     )
 order by invoice.id
-
--- name: horizon
-select max(as_of_xid)::text from intermediate.int_usage_quarter_hours
-
--- name: lines_by_dbt
-select
-    org_id,
-    period_month,
-    kind,
-    project_id,
-    model_id,
-    price_id,
-    token_class,
-    above_quantity,
-    basis_points,
-    quantity,
-    unit_price_picousd,
-    subtotal_picousd
-from intermediate.int_invoice_lines
-where period_month = %(month)s

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from psycopg import Connection
 from psycopg.rows import class_row, scalar_row
-from psycopg.types.json import Jsonb
 
+from orchestration.resources import tell_organization
 from warehouse.access.queries import load_queries
 
 QUERIES = load_queries(__file__)
@@ -56,4 +56,4 @@ def tell(conn: Connection, organization: str, found: Sequence[Drift]) -> None:
             "output_tokens_unexplained": drift.output_tokens_unexplained,
         }
         once = f"reconciliation {drift.engine} {drift.day_utc}"
-        conn.execute(QUERIES["tell"], {"organization": organization, "data": Jsonb(data), "once": once})
+        tell_organization(conn, organization, "reconciliation.drift", data, once=once)

@@ -15,8 +15,3 @@ where engine.kind <> 'openai' and engine.enabled
     )
 order by engine.name
 limit %(rows_max)s
-
--- name: tell
-select control.put_event(organization.id, 'reconciliation.drift', %(data)s, %(once)s)
-from control.organizations as organization
-where organization.public_id = %(organization)s
