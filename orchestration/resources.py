@@ -59,16 +59,16 @@ class Warehouse(dg.ConfigurableResource):
 
     def replace_forecast(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Put a new forecast in the place of the last one. Values in the order of the query `copy_forecast`."""
-        self._replace("forecast", rows)
+        self._replace("clear_forecast", "copy_forecast", rows)
 
     def replace_backtests(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Put new back-tests in the place of the last ones. Values in the order of the query `copy_backtests`."""
-        self._replace("backtests", rows)
+        self._replace("clear_backtests", "copy_backtests", rows)
 
-    def _replace(self, what: str, rows: Iterable[tuple[object, ...]]) -> None:
+    def _replace(self, clear: str, copy_in: str, rows: Iterable[tuple[object, ...]]) -> None:
         with self.connect() as conn, conn.cursor() as cur:
-            cur.execute(QUERIES[f"clear_{what}"])
-            with cur.copy(QUERIES[f"copy_{what}"]) as copy:
+            cur.execute(QUERIES[clear])
+            with cur.copy(QUERIES[copy_in]) as copy:
                 for row in rows:
                     copy.write_row(row)
 

@@ -130,11 +130,11 @@ FAULTS = {
     "sums of rows": (
         ("update intermediate.int_usage_quarter_hours set cost_picousd = cost_picousd + 5 where quarter_hour_at"
         " = (select min(quarter_hour_at) from intermediate.int_usage_quarter_hours)"),
-        "lines and recorded costs of their rows differ by -5 pico-dollars",
+        "lines and recorded costs of their rows differ by 5 pico-dollars",
     ),
     "prices and digests of lines": (
         "update billing.invoice_lines set row_set_digest = null, unit_price_picousd = null where token_class = 'output'",
-        "1 lines have no price: draft again; 1 lines have no digest of their rows",
+        "1 lines have no price: draft again; 1 lines have no digest, since not all rows are there",
     ),
     "days": (
         "update marts.usage_daily set cost_picousd = cost_picousd + 5 where day_utc = '2026-03-10'",
