@@ -29,9 +29,14 @@ with horizon as (
 
 -- Rows that this snapshot sees and this run leaves to a later one, behind a transaction that is still open.
 left_out as (
-    select min(event.started_at) as first_started_at
-    from {{ ref('stg_router__usage_events') }} as event
-    where event.recorded_xid >= (select horizon.as_of_xid from horizon)
+    select min(behind.started_at) as first_started_at
+    from (
+        select event.started_at
+        from {{ ref('stg_router__usage_events') }} as event
+        where event.recorded_xid >= (select horizon.as_of_xid from horizon)
+        -- Looked for by commit: for the earliest alone, the planner would go over the history by time until it finds one.
+        offset 0  -- noqa: AM09
+    ) as behind
 )
 
 select
@@ -55,11 +60,15 @@ select set_config(
     'inferhouse.touched_from',
     coalesce(
         (
-            select min(event.started_at)
-            from {{ ref('stg_router__usage_events') }} as event
-            where
-                event.recorded_xid >= {{ watermark() }}
-                and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+            select min(recent.started_at)
+            from (
+                select event.started_at
+                from {{ ref('stg_router__usage_events') }} as event
+                where
+                    event.recorded_xid >= {{ watermark() }}
+                    and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+                offset 0  -- noqa: AM09
+            ) as recent
         ),
         'infinity'
     )::text,
@@ -72,23 +81,80 @@ select 1
 
 
 {# The same in a model. TimescaleDB evaluates it when the statement starts and leaves older chunks out once and for all; without
-   it every touched partition would look through the chunks of the whole history, a year's for each quarter of an hour. #}
-{% macro touched_from() -%}
+   it every touched partition would look through the chunks of the whole history, a year's for each of them. #}
+{% macro touched_from(step) -%}
 (
     time_bucket(
-        '15 minutes', coalesce(nullif(current_setting('inferhouse.touched_from', true), ''), '-infinity')::timestamptz
+        '{{ step }}', coalesce(nullif(current_setting('inferhouse.touched_from', true), ''), '-infinity')::timestamptz
     )
 )
 {%- endmacro %}
 
 
+{# The common tables `touched` and `events` of a model over raw rows: a step of time of one organization or engine (`by`) that a
+   new row touches, however late, comes whole. A full build has every row, in one pass. Rows behind the horizon wait. #}
+{% macro touched_events(horizon, step, by) -%}
+{% if is_incremental() -%}
+touched as materialized (
+    select distinct
+        event.{{ by }},
+        time_bucket('{{ step }}', event.started_at) as starts_at
+    from {{ ref('stg_router__usage_events') }} as event
+    where
+        event.recorded_xid >= {{ watermark() }}
+        and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+),
+
+events as (
+    select event.*
+    from (select distinct touched.starts_at from touched) as step
+    -- Lateral and with an offset, which the planner does not look through: each step is an index range of the raw rows. It
+    -- cannot know how few are touched, and would go over the history for each.
+    cross join lateral (
+        select every_event.*
+        from {{ ref('stg_router__usage_events') }} as every_event
+        where
+            every_event.started_at >= step.starts_at
+            and every_event.started_at < step.starts_at + interval '{{ step }}'
+            and every_event.started_at >= {{ touched_from(step) }}
+        offset 0  -- noqa: AM09
+    ) as event
+    inner join touched on step.starts_at = touched.starts_at and event.{{ by }} = touched.{{ by }}
+    -- Not within, where every row's commit would be looked up in its index once for each step.
+    where event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+)
+{%- else -%}
+events as (
+    select every_event.*
+    from {{ ref('stg_router__usage_events') }} as every_event
+    where every_event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+)
+{%- endif %}
+{%- endmacro %}
+
+
 {# The planner cannot know how few rows are new: it takes a third of a table for more than its watermark, and would read it whole.
-   For an incremental run every way is an index. #}
+   For an incremental run every way is an index, a row at any place costs what the next one does, as on no disk that turns, and
+   few rows that are looked for among many are hashed, not sorted with them. #}
 {% macro by_index() %}
 {% if is_incremental() %}
-set local enable_seqscan = off
+set local enable_seqscan = off;
+set local enable_mergejoin = off;
+set local random_page_cost = 1.1
 {% else %}
 select 1
+{% endif %}
+{% endmacro %}
+
+
+{# For a full build: with all cores. The planner takes a third of the raw rows for older than the horizon, too few for a second
+   core; and TimescaleDB's way to go over chunks gives all of them to the first core. #}
+{% macro by_all_cores() %}
+{% if is_incremental() %}
+select 1
+{% else %}
+set local parallel_tuple_cost = 0;
+set local timescaledb.enable_chunk_append = off
 {% endif %}
 {% endmacro %}
 

@@ -21,11 +21,13 @@ select
     sum(e.output_tokens)::bigint as output_tokens,
     sum(e.reasoning_tokens)::bigint as reasoning_tokens,
     coalesce(sum(e.cost_picousd), 0)::numeric as cost_picousd,
-    max(e.started_at) as last_started_at
+    max(e.started_at) as last_started_at,
+    pg_snapshot_xmin(pg_current_snapshot()) as as_of_xid
 from raw.usage_events as e
+where e.recorded_xid < pg_snapshot_xmin(pg_current_snapshot())
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
-create index on by_hand.quarter_hours (quarter_hour_at);
 create index on by_hand.quarter_hours (org_id, quarter_hour_at);
+create index on by_hand.quarter_hours (as_of_xid);
 analyze by_hand.quarter_hours
 
 -- name: hourly
@@ -45,7 +47,8 @@ select
     sum(q.output_tokens)::bigint as output_tokens,
     sum(q.reasoning_tokens)::bigint as reasoning_tokens,
     sum(q.cost_picousd)::numeric(38, 0) as cost_picousd,
-    max(q.last_started_at) as last_started_at
+    max(q.last_started_at) as last_started_at,
+    max(q.as_of_xid) as as_of_xid
 from by_hand.quarter_hours as q
 inner join control.organizations as o on q.org_id = o.id
 inner join control.projects as p on q.project_id = p.id
@@ -54,6 +57,7 @@ left join control.models as m on q.model_id = m.id
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
 create index on by_hand.hourly (org_id, hour_utc);
 create index on by_hand.hourly (hour_utc);
+create index on by_hand.hourly (as_of_xid);
 analyze by_hand.hourly
 
 -- name: daily
@@ -72,11 +76,13 @@ select
     sum(h.output_tokens)::bigint as output_tokens,
     sum(h.reasoning_tokens)::bigint as reasoning_tokens,
     sum(h.cost_picousd)::numeric(38, 0) as cost_picousd,
-    max(h.last_started_at) as last_started_at
+    max(h.last_started_at) as last_started_at,
+    max(h.as_of_xid) as as_of_xid
 from by_hand.hourly as h
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
 create index on by_hand.daily (org_id, day_utc);
 create index on by_hand.daily (day_utc);
+create index on by_hand.daily (as_of_xid);
 analyze by_hand.daily
 
 -- name: remove

@@ -15,7 +15,9 @@ begin
         and to_regclass('intermediate.int_usage_quarter_hours') is not null
     then
         charged := 'select org_id, endpoint, price_id, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,'
-            ' cost_picousd, usage_rows from intermediate.int_usage_quarter_hours'
+            ' cost_picousd, usage_rows from control.organizations as o'
+            -- By organization, as the index has it.
+            ' inner join intermediate.int_usage_quarter_hours as q on o.id = q.org_id'
             ' where quarter_hour_at >= $2 and model_id = ($1).model_id and charge_class = ''charged''';
     else
         -- Only single rows have tags and lengths.

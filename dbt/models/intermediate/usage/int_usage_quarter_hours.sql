@@ -2,47 +2,20 @@
     config(
         materialized='incremental',
         incremental_strategy='delete+insert',
-        unique_key='quarter_hour_at',
-        pre_hook="{{ note_touched_from(ref('int_usage_horizon')) }}",
-        indexes=[{'columns': ['quarter_hour_at']}, {'columns': ['as_of_xid']}, {'columns': ['org_id', 'quarter_hour_at']}]
+        unique_key=['org_id', 'quarter_hour_at'],
+        pre_hook=["{{ note_touched_from(ref('int_usage_horizon')) }}", "{{ by_all_cores() }}"],
+        indexes=[{'columns': ['org_id', 'quarter_hour_at']}, {'columns': ['as_of_xid']}]
     )
 }}
 
 -- The base of every sum: a quarter of an hour is the finest step by which zones differ from UTC, so days and months of any
--- zone are sums of these. A quarter of an hour that a new row touches, however late, is computed again from its raw rows.
+-- zone are sums of these. A quarter of an hour of an organization that a new row touches, however late, is computed again from
+-- its raw rows.
 with horizon as (
     select as_of_xid from {{ ref('int_usage_horizon') }}
 ),
 
-{% if is_incremental() %}
-touched as materialized (
-    select distinct time_bucket('15 minutes', event.started_at) as quarter_hour_at
-    from {{ ref('stg_router__usage_events') }} as event
-    where
-        event.recorded_xid >= {{ watermark() }}
-        and event.recorded_xid < (select horizon.as_of_xid from horizon)
-),
-
-events as (
-    select event.*
-    from touched
-    -- Lateral and with an offset, which the planner does not look through: each quarter of an hour is an index range of the raw
-    -- rows. It cannot know how few are touched, and would go over the history for each.
-    cross join lateral (
-        select every_event.*
-        from {{ ref('stg_router__usage_events') }} as every_event
-        where
-            every_event.started_at >= touched.quarter_hour_at
-            and every_event.started_at < touched.quarter_hour_at + interval '15 minutes'
-            and every_event.started_at >= {{ touched_from() }}
-        offset 0  -- noqa: AM09
-    ) as event
-),
-{% else %}
-events as (
-    select * from {{ ref('stg_router__usage_events') }}
-),
-{% endif %}
+{{ touched_events(ref('int_usage_horizon'), '15 minutes', by='org_id') }},
 
 sums as (
     select
@@ -69,7 +42,6 @@ sums as (
         coalesce(sum(event.cost_picousd), 0)::numeric as cost_picousd,
         max(event.started_at) as last_started_at
     from events as event
-    where event.recorded_xid < (select horizon.as_of_xid from horizon)
     group by
         time_bucket('15 minutes', event.started_at),
         event.org_id,

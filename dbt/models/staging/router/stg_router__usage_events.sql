@@ -1,11 +1,4 @@
-with source as (
-    select * from {{ source('router', 'usage_events') }}
-),
-
-absent as (
-    select * from {{ source('archive', 'absent_days') }}
-)
-
+-- Without common tables: PostgreSQL would take the view for one that it must not look into, and work out all of its columns.
 select
     request_id,
     attempt,
@@ -46,11 +39,12 @@ select
     status as status_enum,
     token_source as token_source_enum,
     charge_class as charge_class_enum
-from source
+from {{ source('router', 'usage_events') }}
 -- What the database has of a day in the archive is not the day but rows that came since: a sum of them would take the place of
 -- the day's. They wait until the day is restored. The first comparison settles it for all that is younger than the archive.
 where
     started_at >= (
-        select coalesce((max(absent.day) + 1)::timestamp at time zone 'UTC', '-infinity'::timestamptz) from absent
+        select coalesce((max(absent.day) + 1)::timestamp at time zone 'UTC', '-infinity'::timestamptz)
+        from {{ source('archive', 'absent_days') }} as absent
     )
-    or (started_at at time zone 'UTC')::date not in (select absent.day from absent)
+    or (started_at at time zone 'UTC')::date not in (select absent.day from {{ source('archive', 'absent_days') }} as absent)
