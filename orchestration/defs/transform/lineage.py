@@ -15,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-QUERIES = ("engine_deltas",)
+QUERIES = ("engine_deltas", "touched_events")
 """Macros that models select from."""
 Origins = dict[str, list[tuple[str, str]]]
 """{column: (unique id of the model or source, its column) that it is made from}."""
