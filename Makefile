@@ -12,6 +12,8 @@ FUZZ_S ?= 900
 BENCH ?= --write
 # Options of the marts' benchmark: `make bench-marts MARTS='--sizes 1,5'`.
 MARTS ?= --write
+# Options of the close's benchmark: `make bench-closing CLOSING='--organizations 1000 --rows 200000'`.
+CLOSING ?= --write
 # Options of the faults: `make faults FAULTS='--first 7 --seeds 1'`.
 FAULTS ?= --seeds 200
 # Options of the budgets: `make budgets BUDGETS='--first 7 --seeds 1'`.
@@ -19,7 +21,7 @@ BUDGETS ?= --seeds 200
 # Options of the parity: `make parity PARITY='--requests 60'`.
 PARITY ?= --requests 2000 --write
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts faults budgets parity schema check
+.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts bench-closing faults budgets parity schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +77,9 @@ bench-router: test-services  ## the router beside others alone; about 15 minutes
 
 bench-marts: test-services  ## marts at 1, 5, 10 and 50 M rows, beside SQL by hand; about 40 minutes, 30 GB, MARTS='--sizes 1,5' for less
 	@$(PYTHON) -m tests.bench.marts $(MARTS)
+
+bench-closing: test-services  ## a month of 10,000 organizations closed; about 10 minutes
+	@$(PYTHON) -m tests.bench.closing $(CLOSING)
 
 faults: test-services  ## 200 seeds of faults under load, half an hour; FAULTS='--seeds 5' for fewer
 	@$(PYTHON) -m tests.bench.faults $(FAULTS)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from orchestration.history.__main__ import make
-from tests.bench.marts.world import NEW_ROWS, TABLES, Warehouse, server, warehouse
+from tests.bench.marts.world import NEW_ROWS, TABLES, Warehouse, plan_of, server, warehouse
 from tests.bench.router.machine import described
 from tests.bench.router.report import Bar, Section, put_between_marks, written
 from tests.services import ROOT
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = []
     with server() as superuser:
         for size in sorted(float(part) for part in said.sizes.split(",")):
-            with warehouse(superuser, round(size * 1_000_000)) as has:
+            with warehouse(superuser, plan_of(round(size * 1_000_000))) as has:
                 figures.append(measured(has))
     options = " --write" if said.write else ""
     report = written(

@@ -91,9 +91,9 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def warehouse(superuser: str, rows: int) -> Iterator[Warehouse]:
+def warehouse(superuser: str, plan: Plan) -> Iterator[Warehouse]:
     """A migrated database without rows; dropped afterwards."""
-    name, plan = f"bench_{rows}", plan_of(rows)
+    name = f"bench_{plan.rows}"
     with psycopg.connect(superuser, autocommit=True) as admin, TemporaryDirectory() as target:
         create_database(admin, name)
         owner = make_conninfo(superuser, dbname=name, user=OWNER, password=PASSWORD)

@@ -1,0 +1,97 @@
+"""`python -m tests.bench.closing`: the close of a month of 10,000 organizations: drafts, the gate, final invoices.
+
+The history ends in the middle of June, and May is closed, as the job `close_month` does it, without engines' counters. Exit code
+1: an invoice is not final, or its rows do not sum up to its lines. `--write` puts the table into docs/benchmarks.md.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+
+from orchestration.defs.billing import closing
+from orchestration.defs.billing.gate import examine
+from orchestration.defs.billing.parity import differences
+from orchestration.history.__main__ import make
+from orchestration.history.plan import Plan
+from tests.bench.marts.world import END, server, warehouse
+from tests.bench.router.machine import described
+from tests.bench.router.report import Bar, Section, put_between_marks, written
+from tests.services import ROOT
+
+DOCUMENT, MARK = ROOT / "docs" / "benchmarks.md", "bench-closing"
+MONTH = date(2026, 5, 1)
+DAYS = (END - MONTH).days + 1
+CLOSE_S_MAX = 1200
+CLOSED = """
+select
+    count(*) filter (where i.status = 'final'),
+    count(*),
+    (select count(*) from billing.invoice_lines),
+    sum(i.subtotal_picousd) - (select sum(l.subtotal_picousd) from billing.invoice_lines as l)
+from billing.invoices as i
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--organizations", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    said = parser.parse_args(argv)
+    machine = described(ROOT)
+    plan = Plan(said.rows, said.organizations, 1, END - timedelta(days=DAYS), DAYS, late_basis_points=500, twice_basis_points=100)
+    with server() as superuser, warehouse(superuser, plan) as has:
+        make(has.owner_url, plan, owner=None, others_too=False)
+        has.dbt()
+        _say("built")
+        with psycopg.connect(has.transform_url) as conn:
+            steps = dict(_close(conn))
+        with psycopg.connect(has.owner_url) as conn:
+            final, invoices, lines, difference = conn.execute(CLOSED).fetchone() or (0, 0, 0, None)
+    total = sum(steps.values())
+    asked = f"--organizations {said.organizations} --rows {said.rows}{' --write' if said.write else ''}"
+    row = (f"{said.organizations:,}", f"{invoices:,}", f"{lines:,}", *(f"{s:.1f}" for s in steps.values()), f"{total:.1f}")
+    columns = ("organizations", "invoices", "lines", *(f"{name}, s" for name in steps), "in all, s")
+    report = written(
+        machine,
+        f"python -m tests.bench.closing {asked}",
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        [Section("The close of a month", columns, (row,))],
+        [
+            Bar("close of a month", f"{total:.0f} s", f"< {CLOSE_S_MAX} s", total < CLOSE_S_MAX),
+            Bar("final of all invoices", f"{final:,}", f"{invoices:,}", 0 < final == invoices),
+            Bar("invoices less their lines, pico-dollars", str(difference), "0", difference == 0),
+        ],
+    )
+    print(report)
+    if said.write:
+        put_between_marks(DOCUMENT, report, MARK)
+    return int(not 0 < final == invoices or difference != 0)
+
+
+def _close(conn: psycopg.Connection) -> list[tuple[str, float]]:
+    """Seconds of each step of the job `close_month`."""
+    took = []
+    for name, step in (
+        ("drafts", lambda: closing.draft(conn, MONTH)),
+        ("gate", lambda: examine(conn, closing.drafts_of(conn, MONTH), differences, without_counters=True)),
+        ("final", lambda: closing.finalize(conn, closing.drafts_of(conn, MONTH))),
+    ):
+        began = time.monotonic()
+        step()
+        conn.commit()
+        took.append((name, time.monotonic() - began))
+        _say(f"{name} {took[-1][1]:.1f} s")
+    return took
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
