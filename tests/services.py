@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deploy.local import postgres
 from deploy.local.account import Account, service_account
+from deploy.local.ports import is_free
 from deploy.local.postgres import PostgresServer
 from deploy.local.redis_server import RedisServer
 from deploy.local.runtime import is_complete
@@ -31,11 +32,18 @@ class Services:
     redis_url: str
 
 
+# Below those that Linux gives to connections: one of them could be gone by the time its server starts.
+_PORTS = range(20_000, 32_768)
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on now, and that nobody got of this function before."""
+    while True:
+        port = secrets.choice(_PORTS)  # chance that no test has a seed of
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
 
 
 @contextmanager
