@@ -22,6 +22,9 @@ SUMS = (
     "coalesce(sum(output_tokens), 0)::bigint from marts.usage_hourly"
 )
 
+BUILT = "select to_regclass('marts.usage_hourly') is not null"
+BEHIND = "select (select count(*) from raw.usage_events) - (select coalesce(sum(usage_rows), 0) from marts.usage_hourly)"
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -58,8 +61,18 @@ def _sums(stack: dict[str, str]) -> tuple[int, int, int]:
     return row[0], row[1], row[2]
 
 
+def _settled(stack: dict[str, str]) -> tuple[int, int, int]:
+    """The sums, once the requests of the start are in them."""
+    until = time.monotonic() + 180  # a start builds every mart for the first time
+    with psycopg.connect(stack["INFERHOUSE_DATABASE_URL"], autocommit=True) as conn:
+        while conn.execute(BUILT).fetchone() != (True,) or conn.execute(BEHIND).fetchone() != (0,):
+            assert time.monotonic() < until, "rows of the start are in no mart"
+            time.sleep(0.5)
+    return _sums(stack)
+
+
 def test_one_request_is_one_row_is_one_mart_is_one_number_on_the_page(page: Page, stack: dict[str, str]) -> None:
-    before = _sums(stack)
+    before = _settled(stack)
     with openai.OpenAI(base_url=stack["INFERHOUSE_BASE_URL"], api_key=stack["INFERHOUSE_API_KEY"]) as sdk:
         models = [model.id for model in sdk.models.list()]
         model = next((name for name in models if name != "simulated"), "simulated")
