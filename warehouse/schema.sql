@@ -516,7 +516,7 @@ declare
 begin
     select * into own from billing.invoice_lines as l where l.public_id = of_line;
     perform control.check_reach(own.org_id, false);
-    execute own.query into summed;
+    summed := billing.run_line_query(own.query);
     if own.price_id is null then
         return query select null::bigint, coalesce(summed, 0), sha256(string_agg(b.row_set_digest, ''::bytea order by b.line_key))
         from billing.invoice_lines as b
@@ -977,6 +977,18 @@ begin
         and (after_at is null or (e.started_at, e.request_id, e.attempt::integer) > (after_at, after_request, after_attempt))
     order by e.started_at, e.request_id, e.attempt
     limit rows_max;
+end
+$$;
+
+CREATE FUNCTION billing.run_line_query(query text) RETURNS numeric
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    summed numeric;
+begin
+    execute query into summed;
+    return summed;
 end
 $$;
 
@@ -1950,6 +1962,15 @@ CREATE FUNCTION raw.row_digest(event raw.usage_events) RETURNS bytea
 
 COMMENT ON FUNCTION raw.row_digest(event raw.usage_events) IS 'SHA-256 over the columns of a row, in the order of the function. When and by whom it was recorded is left out: a row that is
 replayed or restored has the same digest. Free text is quoted as JSON, so that no two rows have the same bytes.';
+
+CREATE FUNCTION raw.touched_from() RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return coalesce(nullif(current_setting('inferhouse.touched_from', true), ''), '-infinity')::timestamptz;
+end
+$$;
 
 CREATE AGGREGATE marts.merge_buckets(buckets smallint[], bucket_requests bigint[]) (
     SFUNC = marts.add_buckets,
@@ -4074,6 +4095,7 @@ GRANT USAGE ON SCHEMA archive TO inferhouse_transform;
 GRANT USAGE ON SCHEMA archive TO inferhouse_management;
 GRANT USAGE ON SCHEMA billing TO inferhouse_management;
 GRANT USAGE ON SCHEMA billing TO inferhouse_transform;
+GRANT USAGE ON SCHEMA billing TO inferhouse_lines;
 GRANT USAGE ON SCHEMA control TO inferhouse_router;
 GRANT USAGE ON SCHEMA control TO inferhouse_management;
 GRANT USAGE ON SCHEMA control TO inferhouse_transform;
@@ -4081,6 +4103,7 @@ GRANT USAGE ON SCHEMA control TO inferhouse_portal;
 GRANT USAGE ON SCHEMA control TO inferhouse_platform;
 GRANT USAGE ON SCHEMA control TO inferhouse_tenant;
 GRANT USAGE ON SCHEMA findings TO inferhouse_transform;
+GRANT USAGE ON SCHEMA findings TO inferhouse_lines;
 GRANT USAGE ON SCHEMA ledger TO inferhouse_management;
 GRANT USAGE ON SCHEMA ledger TO inferhouse_transform;
 GRANT USAGE ON SCHEMA marts TO inferhouse_portal;
@@ -4090,6 +4113,7 @@ GRANT USAGE ON SCHEMA marts TO inferhouse_management;
 GRANT USAGE ON SCHEMA raw TO inferhouse_router;
 GRANT USAGE ON SCHEMA raw TO inferhouse_management;
 GRANT USAGE ON SCHEMA raw TO inferhouse_transform;
+GRANT USAGE ON SCHEMA raw TO inferhouse_lines;
 
 REVOKE ALL ON FUNCTION archive.add_daily_digest(for_day date, its_rows bigint, its_digest bytea, horizon xid8) FROM PUBLIC;
 
@@ -4151,6 +4175,7 @@ REVOKE ALL ON FUNCTION billing.finish_correction(made_id bigint, by_whom text) F
 REVOKE ALL ON FUNCTION billing.frozen_query(of_invoice bigint, kind text, query text, after_xid xid8, to_xid xid8) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) FROM PUBLIC;
 
+GRANT ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) TO inferhouse_lines;
 GRANT ALL ON FUNCTION billing.lines_up_to(of_invoice bigint) TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION billing.lock_invoice(of_invoice text) FROM PUBLIC;
@@ -4165,6 +4190,7 @@ REVOKE ALL ON FUNCTION billing.rows_of_line(of_line text, after_at timestamp wit
 
 GRANT ALL ON FUNCTION billing.rows_of_line(of_line text, after_at timestamp with time zone, after_request uuid, after_attempt integer, rows_max integer) TO inferhouse_management;
 
+REVOKE ALL ON FUNCTION billing.run_line_query(query text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.total_up(of_invoices bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION billing.void_invoice(of_invoice text, why text, by_whom text) FROM PUBLIC;
 
@@ -4277,6 +4303,11 @@ REVOKE ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION raw.drop_engine_samples(kept_days integer) TO inferhouse_transform;
 GRANT SELECT,INSERT ON TABLE raw.usage_events TO inferhouse_router;
 GRANT SELECT ON TABLE raw.usage_events TO inferhouse_transform;
+GRANT SELECT ON TABLE raw.usage_events TO inferhouse_lines;
+
+REVOKE ALL ON FUNCTION raw.touched_from() FROM PUBLIC;
+
+GRANT ALL ON FUNCTION raw.touched_from() TO inferhouse_transform;
 
 REVOKE ALL ON FUNCTION marts.merge_buckets(smallint[], bigint[]) FROM PUBLIC;
 
@@ -4434,6 +4465,7 @@ GRANT USAGE ON SEQUENCE control.volume_tiers_id_seq TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE control.webhooks TO inferhouse_management;
 GRANT SELECT ON TABLE control.webhooks TO inferhouse_transform;
 GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
+GRANT SELECT ON TABLE findings.adjustments TO inferhouse_lines;
 GRANT SELECT,INSERT ON TABLE findings.adjustments TO inferhouse_transform;
 GRANT SELECT,INSERT,UPDATE ON TABLE findings.anomalies TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE ON TABLE findings.forecast_backtests TO inferhouse_transform;

@@ -80,14 +80,10 @@ select 1
 {% endmacro %}
 
 
-{# The same in a model. TimescaleDB evaluates it when the statement starts and leaves older chunks out once and for all; without
-   it every touched partition would look through the chunks of the whole history, a year's for each of them. #}
+{# The same in a model. The planner evaluates it and leaves older chunks out once and for all; without it every touched partition
+   would look through the chunks of the whole history, a year's for each of them, and the planner would plan for all of them. #}
 {% macro touched_from(step) -%}
-(
-    time_bucket(
-        '{{ step }}', coalesce(nullif(current_setting('inferhouse.touched_from', true), ''), '-infinity')::timestamptz
-    )
-)
+time_bucket('{{ step }}', raw.touched_from())
 {%- endmacro %}
 
 
@@ -103,11 +99,15 @@ touched as materialized (
     where
         event.recorded_xid >= {{ watermark() }}
         and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+        and event.started_at >= {{ touched_from(step) }}
+        and event.{{ by }} is not null
 ),
 
 events as (
     select event.*
-    from (select distinct touched.starts_at from touched) as step
+    -- Of an array the planner expects ten: of the table it would expect more with every month of history, and sort and hash the
+    -- raw rows as if all of them came.
+    from unnest(array(select distinct touched.starts_at from touched)) as step (starts_at)
     -- Lateral and with an offset, which the planner does not look through: each step is an index range of the raw rows. It
     -- cannot know how few are touched, and would go over the history for each.
     cross join lateral (
@@ -117,9 +117,12 @@ events as (
             every_event.started_at >= step.starts_at
             and every_event.started_at < step.starts_at + interval '{{ step }}'
             and every_event.started_at >= {{ touched_from(step) }}
+            -- Not a join, in which the rows of everybody else would be carried along: looked up as each row is read, where a
+            -- null on either side would be held against all.
+            and every_event.{{ by }} is not null
+            and ((every_event.{{ by }}, step.starts_at) in (select touched.{{ by }}, touched.starts_at from touched)) is true
         offset 0  -- noqa: AM09
     ) as event
-    inner join touched on step.starts_at = touched.starts_at and event.{{ by }} = touched.{{ by }}
     -- Not within, where every row's commit would be looked up in its index once for each step.
     where event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
 )

@@ -140,6 +140,20 @@ def test_a_login_may_do_what_is_listed_and_nothing_else(login: str, db: psycopg.
     assert wrong == []
 
 
+MAY_LINES = {"raw.usage_events": "s", "findings.adjustments": "s"}
+
+
+def test_the_query_of_a_line_is_run_by_who_reads_what_lines_rest_on_and_nothing_else(db: psycopg.Connection) -> None:
+    db.commit()
+    for statement in ("select count(*) from control.api_keys", "select ledger.draw(1, 1, 'x', now())", "set role inferhouse_owner"):
+        with pytest.raises(psycopg.Error, match="permission denied|not allowed"), db.transaction():
+            db.execute("select billing.run_line_query(%s)", [statement])
+    tables = _tables(db)
+    db.execute("set role inferhouse_lines")
+    allowed = {table: "".join(v for v in ALL if _may(db, _statement(v, table, columns))) for table, columns in tables.items()}
+    assert {table: verbs for table, verbs in allowed.items() if verbs} == MAY_LINES
+
+
 OWN_AND_NO_TENANTS = {"prices", "discounts", "volume_tiers"}
 """The price book: a row of no organization, such as a list price, is everybody's to read; the platform alone writes."""
 

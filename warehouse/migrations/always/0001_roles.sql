@@ -14,6 +14,10 @@ begin
     if not exists (select from pg_roles where rolname = 'inferhouse_tenant') then
         create role inferhouse_tenant nologin;
     end if;
+    -- As whom the query of an invoice line is run: nobody logs in as it.
+    if not exists (select from pg_roles where rolname = 'inferhouse_lines') then
+        create role inferhouse_lines nologin;
+    end if;
 end
 $$;
 
@@ -23,9 +27,12 @@ create schema if not exists intermediate;
 create schema if not exists marts;
 create schema if not exists dagster;
 
--- Schemas are handed over to the roles that fill them; the owner must be a member to do so.
+-- Schemas and functions are handed over to other roles; the owner must be a member to do so.
 do $$
 begin
+    if not pg_has_role(current_user, 'inferhouse_lines', 'member') then
+        execute format('grant inferhouse_lines to %I', current_user);
+    end if;
     if not pg_has_role(current_user, 'inferhouse_transform', 'member') then
         execute format('grant inferhouse_transform to %I', current_user);
     end if;
@@ -43,7 +50,8 @@ alter schema marts owner to inferhouse_transform;
 alter schema dagster owner to inferhouse_dagster;
 
 revoke all on all tables in schema control, raw from
-inferhouse_router, inferhouse_management, inferhouse_transform, inferhouse_portal, inferhouse_platform, inferhouse_tenant;
+inferhouse_router, inferhouse_management, inferhouse_transform, inferhouse_portal, inferhouse_platform, inferhouse_tenant,
+inferhouse_lines;
 
 grant usage on schema control, raw to inferhouse_router, inferhouse_management, inferhouse_transform;
 grant usage on schema control to inferhouse_portal, inferhouse_platform, inferhouse_tenant;

@@ -788,6 +788,24 @@ end
 $$;
 revoke all on function billing.rows_of_line(text, timestamptz, uuid, integer, integer) from public;
 
+-- What the query of a line comes to. The transform role writes the text, so it is run with the rights of a role that reads what
+-- lines rest on and nothing else; and in a function that is stable, which refuses to write.
+create or replace function billing.run_line_query(query text) returns numeric
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    summed numeric;
+begin
+    execute query into summed;
+    return summed;
+end
+$$;
+revoke all on function billing.run_line_query(text) from public;
+grant create on schema billing to inferhouse_lines;
+alter function billing.run_line_query(text) owner to inferhouse_lines;
+revoke create on schema billing from inferhouse_lines;
+
 -- The line computed again from the raw rows, beside what it says.
 create or replace function billing.check_line(of_line text) returns table (
     usage_rows bigint, subtotal_picousd numeric, row_set_digest bytea
@@ -801,7 +819,7 @@ declare
 begin
     select * into own from billing.invoice_lines as l where l.public_id = of_line;
     perform control.check_reach(own.org_id, false);
-    execute own.query into summed;
+    summed := billing.run_line_query(own.query);
     if own.price_id is null then
         return query select null::bigint, coalesce(summed, 0), sha256(string_agg(b.row_set_digest, ''::bytea order by b.line_key))
         from billing.invoice_lines as b
@@ -822,8 +840,12 @@ revoke all on function billing.check_line(text) from public;
 
 -- Who may what.
 revoke all on all tables in schema billing from
-inferhouse_router, inferhouse_management, inferhouse_transform, inferhouse_portal, inferhouse_platform, inferhouse_tenant;
+inferhouse_router, inferhouse_management, inferhouse_transform, inferhouse_portal, inferhouse_platform, inferhouse_tenant,
+inferhouse_lines;
 grant usage on schema billing to inferhouse_management, inferhouse_transform;
+grant usage on schema raw, billing to inferhouse_lines;
+grant select on raw.usage_events to inferhouse_lines;
+grant execute on function billing.lines_up_to(bigint) to inferhouse_lines;
 grant select on billing.invoices, billing.invoice_lines, billing.tax_lines, billing.certificates, billing.tax_rates,
 billing.tax_regions to inferhouse_management, inferhouse_transform;
 grant insert on billing.tax_rates to inferhouse_management;
