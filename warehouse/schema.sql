@@ -627,6 +627,7 @@ begin
     ),
     digests as (
         select w.invoice_id, w.period_month, e.project_id, e.price_id, sum(e.input_tokens + e.output_tokens) as tokens,
+            count(*) as usage_rows,
             sha256(string_agg(raw.row_digest(e), ''::bytea order by e.started_at, e.request_id, e.attempt)) as digest
         from raw.usage_events as e
         inner join wanted as w
@@ -642,7 +643,8 @@ begin
         where l.invoice_id = any(of_invoices) and l.price_id is not null
         group by l.invoice_id, l.period_month, l.project_id, l.price_id
     )
-    update billing.invoice_lines as l set row_set_digest = d.digest
+    -- Counted here, too: a class of tokens that has come late has no line of earlier rows to be taken off.
+    update billing.invoice_lines as l set row_set_digest = d.digest, usage_rows = d.usage_rows
     from digests as d
     -- Late rows that an adjustment is of may have gone to the archive with their day: of a part of them there is no digest, and
     -- the gate stays closed.

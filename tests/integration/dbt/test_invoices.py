@@ -72,15 +72,34 @@ def _explained(db: psycopg.Connection) -> int:
     """Every line of every invoice says what its rows say; how many lines there are."""
     rows = db.execute(
         "select l.public_id, l.subtotal_picousd, l.row_set_digest, l.price_id, c.subtotal_picousd, c.row_set_digest,"
-        " (select sum(r.subtotal_picousd) from billing.rows_of_line(l.public_id, null, null, null, 100000) as r)"
-        " from billing.invoice_lines as l cross join billing.check_line(l.public_id) as c where l.kind <> 'credit'"
+        " r.picousd, l.usage_rows, r.n"
+        " from billing.invoice_lines as l cross join billing.check_line(l.public_id) as c"
+        " cross join lateral (select sum(r.subtotal_picousd) as picousd, count(*) as n"
+        "   from billing.rows_of_line(l.public_id, null, null, null, 100000) as r) as r where l.kind <> 'credit'"
     ).fetchall()
     db.commit()
-    for line, subtotal, digest, price, computed, computed_digest, summed in rows:
+    for line, subtotal, digest, price, computed, computed_digest, summed, said, there in rows:
         assert (computed, computed_digest) == (subtotal, digest), line
         if price is not None:
-            assert abs(summed) == abs(subtotal), line
+            assert (abs(summed), there) == (abs(subtotal), said), line
     return len(rows)
+
+
+def test_a_class_of_tokens_that_comes_late_counts_its_own_rows(
+    db: psycopg.Connection, dbt: Dbt, conn: psycopg.Connection
+) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m", (10**9, 10**8, 4 * 10**9))
+    priced = {"model_id": model[0], "price_id": model[1]}
+    march = START + timedelta(days=3)
+    early = [usage_event(tenant, number, march, input_tokens=10, cost_picousd=10**10, **priced) for number in (1, 2, 3)]
+    copy_events(db, early)
+    dbt.run(*TABLES)
+    _final(conn, MARCH, tenant)
+    copy_events(db, [usage_event(tenant, 4, march, output_tokens=10, cost_picousd=4 * 10**10, **priced)])
+    dbt.run(*TABLES)
+    adjusting = _draft(conn, MARCH, tenant)
+    assert [(line["token_class"], line["usage_rows"]) for line in _lines(db, adjusting)] == [("output", 1)]
+    assert _explained(db) == 2
 
 
 def test_a_final_month_is_frozen_and_what_comes_later_is_adjusted_in_its_own_month(
