@@ -21,22 +21,56 @@ select 1
 {% endmacro %}
 
 
-{# One row: up to which commit a run reads, and which instant that makes its marts complete to. Both come from one snapshot. #}
-{% macro commit_horizon() %}
+{# The watermark of a model that reads by a horizon, asked for when the horizon is taken; null before its first run. By name, for
+   it is built after the horizon. #}
+{% macro watermark_of(name) -%}
+{%- set there = none -%}
+{%- if execute -%}
+    {%- set node = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | selectattr('name', 'equalto', name) | first -%}
+    {%- set there = adapter.get_relation(node.database, node.schema, node.alias) -%}
+{%- endif -%}
+{%- if there is none -%}
+null::xid8
+{%- else -%}
+(select max(mine.as_of_xid) from {{ there }} as mine)
+{%- endif -%}
+{%- endmacro %}
+
+
+{# One row: up to which commit a run reads, which instant that makes its marts complete to, and since when there are rows that
+   `readers`, which read raw rows by touched partitions, do not have: null is since ever. All come from one snapshot. #}
+{% macro commit_horizon(readers) %}
 with horizon as (
     select pg_snapshot_xmin(pg_current_snapshot()) as as_of_xid
 ),
 
--- Rows that this snapshot sees and this run leaves to a later one, behind a transaction that is still open.
-left_out as (
-    select min(behind.started_at) as first_started_at
+-- Which rows all readers have; null where one has none yet, which reads everything.
+read as (
+    select case when count(*) = count(readers.as_of_xid) then min(readers.as_of_xid) end as to_xid
     from (
-        select event.started_at
+        values
+        {%- for reader in readers %}
+        ({{ watermark_of(reader) }}){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as readers (as_of_xid)
+),
+
+-- In one pass and for all readers: a session that meets the raw rows without a bound reads the catalogue of every chunk, and each
+-- model has a session of its own.
+new_rows as (
+    select
+        min(recent.started_at) filter (where recent.recorded_xid < (select horizon.as_of_xid from horizon)) as touched_from,
+        -- Rows that this snapshot sees and this run leaves to a later one, behind a transaction that is still open.
+        min(recent.started_at) filter (where recent.recorded_xid >= (select horizon.as_of_xid from horizon)) as left_out_from
+    from (
+        select
+            event.started_at,
+            event.recorded_xid
         from {{ ref('stg_router__usage_events') }} as event
-        where event.recorded_xid >= (select horizon.as_of_xid from horizon)
+        where event.recorded_xid >= coalesce((select read.to_xid from read), (select horizon.as_of_xid from horizon))
         -- Looked for by commit: for the earliest alone, the planner would go over the history by time until it finds one.
         offset 0  -- noqa: AM09
-    ) as behind
+    ) as recent
 )
 
 select
@@ -47,33 +81,19 @@ select
     -- rows, those left out bound it. A worker that left between two rows of ours is covered: its rows are seen, or left out.
     least(
         (select coalesce(min(position.complete_to), now()) from {{ ref('stg_router__journal_positions') }} as position),
-        (select left_out.first_started_at from left_out)
-    ) as complete_to
+        (select new_rows.left_out_from from new_rows)
+    ) as complete_to,
+    case
+        when (select read.to_xid from read) is not null then coalesce((select new_rows.touched_from from new_rows), now())
+    end as touched_from
 {% endmacro %}
 
 
-{# Before a model reads raw rows by touched partitions: the first instant that a new row touches, for `touched_from()`. In the
-   transaction of the model, behind the lock, so that nobody can move watermark or horizon in between. #}
+{# Before a model reads raw rows by touched partitions: the first instant that a new row touches, for `touched_from()`. A run that
+   has moved the watermark since the horizon was taken has left fewer rows to touch, not earlier ones. #}
 {% macro note_touched_from(horizon) %}
 {% if is_incremental() %}
-select set_config(
-    'inferhouse.touched_from',
-    coalesce(
-        (
-            select min(recent.started_at)
-            from (
-                select event.started_at
-                from {{ ref('stg_router__usage_events') }} as event
-                where
-                    event.recorded_xid >= {{ watermark() }}
-                    and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
-                offset 0  -- noqa: AM09
-            ) as recent
-        ),
-        'infinity'
-    )::text,
-    true
-)
+select set_config('inferhouse.touched_from', coalesce((select horizon.touched_from from {{ horizon }} as horizon)::text, ''), true)
 {% else %}
 select 1
 {% endif %}
