@@ -109,10 +109,10 @@ def measured(has: Warehouse) -> Figures:
     incremental = []
     for _ in range(RUNS + 1):  # the first reads pages and plans that the others find
         has.add_rows()
-        incremental.append(has.dbt("--select", TABLES))
-        _say(
-            rows, f"{NEW_ROWS:,} new rows: {incremental[-1][0]:.2f} s, of it the models {sum(incremental[-1][1].values()):.2f} s"
-        )
+        seconds, took = has.dbt("--select", TABLES)
+        incremental.append((seconds, took))
+        slowest = ", ".join(f"{name} {took[name]:.2f}" for name in sorted(took, key=took.__getitem__, reverse=True)[:5])
+        _say(rows, f"{NEW_ROWS:,} new rows: {seconds:.2f} s, of it the models {sum(took.values()):.2f} s; {slowest}")
     return Figures(
         rows=rows,
         rate=int(str(made["rows_a_second"])),

@@ -145,8 +145,9 @@ MAY_LINES = {"raw.usage_events": "s", "findings.adjustments": "s"}
 
 def test_the_query_of_a_line_is_run_by_who_reads_what_lines_rest_on_and_nothing_else(db: psycopg.Connection) -> None:
     db.commit()
-    for statement in ("select count(*) from control.api_keys", "select ledger.draw(1, 1, 'x', now())", "set role inferhouse_owner"):
-        with pytest.raises(psycopg.Error, match="permission denied|not allowed"), db.transaction():
+    refused = r"permission denied|not allowed"
+    for statement in ("select 1 from control.api_keys", "select ledger.draw(1, 1, 'x', now())", "set role inferhouse_owner"):
+        with pytest.raises(psycopg.Error, match=refused), db.transaction():
             db.execute("select billing.run_line_query(%s)", [statement])
     tables = _tables(db)
     db.execute("set role inferhouse_lines")
