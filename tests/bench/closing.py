@@ -38,7 +38,7 @@ from billing.invoices as i
 """
 
 EXPLAINED = 1000
-# The history has a seed, and so has the choice: an id is a digest.
+# Chosen by a digest of their ids: the same lines for the same invoices.
 NOT_EXPLAINED = """
 with chosen as (
     select public_id, price_id, usage_rows, subtotal_picousd, row_set_digest
