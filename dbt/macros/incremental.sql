@@ -107,20 +107,19 @@ time_bucket('{{ step }}', raw.touched_from())
 {%- endmacro %}
 
 
-{# The common tables `touched` and `events` of a model over raw rows: a step of time of one organization or engine (`by`) that a
-   new row touches, however late, comes whole. A full build has every row, in one pass. Rows behind the horizon wait. #}
-{% macro touched_events(horizon, step, by) -%}
+{# The common tables `touched` and `events` of a model over raw rows: a step of time of one organization that a new row
+   touches, however late, comes whole. A full build has every row, in one pass. Rows behind the horizon wait. #}
+{% macro touched_events(horizon, step) -%}
 {% if is_incremental() -%}
 touched as materialized (
     select distinct
-        event.{{ by }},
+        event.org_id,
         time_bucket('{{ step }}', event.started_at) as starts_at
     from {{ ref('stg_router__usage_events') }} as event
     where
         event.recorded_xid >= {{ watermark() }}
         and event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
         and event.started_at >= {{ touched_from(step) }}
-        and event.{{ by }} is not null
 ),
 
 events as (
@@ -137,10 +136,8 @@ events as (
             every_event.started_at >= step.starts_at
             and every_event.started_at < step.starts_at + interval '{{ step }}'
             and every_event.started_at >= {{ touched_from(step) }}
-            -- Not a join, in which the rows of everybody else would be carried along: looked up as each row is read, where a
-            -- null on either side would be held against all.
-            and every_event.{{ by }} is not null
-            and ((every_event.{{ by }}, step.starts_at) in (select touched.{{ by }}, touched.starts_at from touched)) is true
+            -- Not a join, in which the rows of everybody else would be carried along: looked up as each row is read.
+            and ((every_event.org_id, step.starts_at) in (select touched.org_id, touched.starts_at from touched)) is true
         offset 0  -- noqa: AM09
     ) as event
     -- Not within, where every row's commit would be looked up in its index once for each step.
@@ -152,6 +149,17 @@ events as (
     from {{ ref('stg_router__usage_events') }} as every_event
     where every_event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
 )
+{%- endif %}
+{%- endmacro %}
+
+
+{# In a model of raw rows whose figures add up: the rows below the horizon that it does not have. Each commit is between two
+   horizons just once, however late its rows are. `step`: the one that the model's rows are of. #}
+{% macro added_since(horizon, step) -%}
+event.recorded_xid < (select horizon.as_of_xid from {{ horizon }} as horizon)
+{%- if is_incremental() %}
+        and event.recorded_xid >= {{ watermark() }}
+        and event.started_at >= {{ touched_from(step) }}
 {%- endif %}
 {%- endmacro %}
 

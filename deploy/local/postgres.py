@@ -1,5 +1,6 @@
 """A PostgreSQL server of our own: its folder, its settings, its command. On 127.0.0.1 only, passwords for everybody."""
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -31,9 +32,7 @@ ALWAYS: Mapping[str, str] = {
     "max_connections": "100",
     # A hypertable takes a lock for each chunk that a statement touches: 64 a transaction is too few for a year of days.
     "max_locks_per_transaction": "256",
-    # MiB. Enough for the marts of a demo; an analyst's larger sort goes to disk.
-    "shared_buffers": "256MB",
-    "work_mem": "16MB",
+    "work_mem": "16MB",  # enough for the marts of a demo; an analyst's larger sort goes to disk
 }
 # A test's server may lose everything in a power cut, and each test copies a database: nothing waits for the disk.
 FOR_TESTS: Mapping[str, str] = {
@@ -43,7 +42,18 @@ FOR_TESTS: Mapping[str, str] = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_connections": "200",
+    "shared_buffers": "256MB",  # of several servers at once
 }
+BUFFERS_MIB_MIN, BUFFERS_MIB_MAX = 128, 4096
+
+
+def shared_buffers(memory_bytes: int) -> str:
+    """An eighth of the machine's memory, since engines and pipelines are on it too; taken as pages are used, not at the start.
+
+    Late rows touch hours of the last week or so: where these stay in memory, a run takes as long with a year behind them as with
+    a month.
+    """
+    return f"{min(max(memory_bytes // 8 // 2**20, BUFFERS_MIB_MIN), BUFFERS_MIB_MAX)}MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,9 @@ class PostgresServer:
         """Make the data folder when it is missing, and write the settings; the server must not be running for a new port."""
         if not (self.data / "PG_VERSION").is_file():
             self._initialize()
-        lines = [f"{name} = '{value}'" for name, value in {**ALWAYS, "port": str(self.port), **(settings or {})}.items()]
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        own = {"port": str(self.port), "shared_buffers": shared_buffers(memory)}
+        lines = [f"{name} = '{value}'" for name, value in {**ALWAYS, **own, **(settings or {})}.items()]
         self.account.write(self.data / "inferhouse.conf", "\n".join(lines) + "\n")
 
     def _initialize(self) -> None:

@@ -15,12 +15,12 @@ TABLE = "inferhouse/table"
 COLUMN_LINEAGE = "dagster/column_lineage"
 OWNERS = {"billing": "team:finance", "findings": "team:finance"}
 OWNER = "team:data"
-# A mart that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
+# A table that has not been built for this long is late: the sensor builds every 15 minutes even when nothing has come.
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2), warn_window=timedelta(minutes=30))
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups by area; an owner and the lineage of its columns for every model; freshness for every mart that is a table."""
+    """Groups by area; an owner and the lineage of its columns for every model; freshness for every table."""
 
     def __init__(self, lineage: Mapping[str, Origins]) -> None:
         super().__init__()
@@ -35,9 +35,7 @@ class Translator(DagsterDbtTranslator):
         columns = {name: [self._column(manifest, *each) for each in of] for name, of in origins.items()}
         spec = spec.merge_attributes(metadata={COLUMN_LINEAGE: dg.TableColumnLineage(deps_by_column=columns)})
         if node["config"].get("materialized") == "incremental":
-            spec = spec.merge_attributes(tags={TABLE: ""})
-            if layer == "marts":
-                spec = spec.replace_attributes(freshness_policy=FRESH)
+            spec = spec.merge_attributes(tags={TABLE: ""}).replace_attributes(freshness_policy=FRESH)
         return spec
 
     def _column(self, manifest: Mapping[str, Any], unique_id: str, column: str) -> dg.TableColumnDep:

@@ -1,11 +1,12 @@
 """The routers beside ours, each set up as its own documents say for one worker and one engine."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.router.install import node_peer, python_peer
-from tests.services import free_port
+from tests.services import ROOT, free_port
 
 OURS = "inferhouse"
 _LITELLM = """\
@@ -58,6 +59,10 @@ def _litellm(home: Path, port: int, upstream: int) -> list[str]:
     ]  # fmt: skip
 
 
+def _forwarder(home: Path, port: int, upstream: int) -> list[str]:
+    return [sys.executable, "-m", "tests.bench.router.forwarder", str(port), str(upstream)]
+
+
 def _portkey(home: Path, port: int, upstream: int) -> list[str]:
     server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     return ["node", str(server), f"--port={port}", "--headless"]
@@ -66,6 +71,8 @@ def _portkey(home: Path, port: int, upstream: int) -> list[str]:
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
     for peer in (
+        # No router at all: the floor under every router in Python, beside which the others are to be read.
+        Peer("forwarder", "of bytes alone", "Python", lambda: ROOT, _forwarder, env={"PYTHONPATH": str(ROOT)}),
         Peer(
             "vllm-router", "0.1.17", "Rust", lambda: python_peer("vllm-router"),
             _rust(["vllm-router"], "--prometheus-host", "127.0.0.1", "--prometheus-port", "{prometheus}"),

@@ -15,7 +15,7 @@ with horizon as (
     select as_of_xid from {{ ref('int_usage_horizon') }}
 ),
 
-{{ touched_events(ref('int_usage_horizon'), '15 minutes', by='org_id') }},
+{{ touched_events(ref('int_usage_horizon'), '15 minutes') }},
 
 sums as (
     select
