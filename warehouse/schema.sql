@@ -221,7 +221,7 @@ begin
                 event.recorded_xid >= (select last.as_of_xid from intermediate.int_service_horizon as last)
                 or (
                     event.attempt > 0 and event.status = 'completed'
-                    and event.recorded_xid >= (select coalesce(max(mart.as_of_xid), '0') from marts.latency_hourly as mart)
+                    and event.recorded_xid >= (select coalesce(max(mart.as_of_xid), '0') from intermediate.int_latency_hours as mart)
                 )
                 or (
                     event.attempt > 0 and event.engine_id is not null
