@@ -121,8 +121,8 @@ def spend_per_day(usage: pd.DataFrame, forecast: pd.DataFrame, models: Iterable[
             x=list(forecast["day_utc"]), y=points, error_y=error, mode="markers", marker_color=COLOURS[1],
             name=f"expected, {share:.0f} % of days within the bars",
         )  # fmt: skip
-    # Not "500µ" for a small day: Plotly's own prefixes are for engineers.
-    figure.update_yaxes(tickprefix="$", tickformat=",", exponentformat="none", rangemode="tozero")
+    # A small day is $0.0000005, to the pico-dollar: Plotly's own "500n" and "5e-7" are for engineers.
+    figure.update_yaxes(tickprefix="$", tickformat=",.12~f", rangemode="tozero")
     return _framed(figure, days[0], last, DAY)
 
 
