@@ -81,13 +81,13 @@ class Hold:
         self.turn: asyncio.Future[None] | None = None
         self.settled = False
 
-    def claim(self, teller: str = "") -> tuple[Any, ...]:
-        """As reservations.lua reads it; with a teller for a lease."""
+    def claim(self) -> tuple[Any, ...]:
+        """As reservations.lua reads it."""
         match, account = self.match, self.account
         self.generation = account.generation if match.needs_account else 0
         return (
             1, account.org_id, self.generation, self.usd, self.pico, self.input_tokens, self.output_tokens,
-            match.budgets, match.rates, int(match.needs_account), self.requests, teller,
+            match.budgets, match.rates, int(match.needs_account), self.requests, account.teller,
         )  # fmt: skip
 
     def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int) -> tuple[Any, ...]:
@@ -97,5 +97,5 @@ class Hold:
         return (
             0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
             input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1, 0,
-            self.account.teller, 0,
+            self.account.teller,
         )  # fmt: skip

@@ -8,16 +8,15 @@
 --       are opened anew, and what it had told counts no more
 --   {'begin', org, seen}          a new generation, unless there is another than `seen` already; returns it
 --   {'look', org, life}           returns {generation or 0, 1 if it is open}
---   {'join', org, generation, {field, usd, pico, ...}, {limit, running, ...}, teller, {field, usd, pico, ...},
---       {field, usd, pico, ...}}   what this router holds in the new generation, how many requests run, what of the holds is
---       leases, and what it had last heard to be settled
+--   {'join', org, generation, {field, usd, pico, ...}, {limit, running, ...}, teller, {field, usd, pico, ...}}   what this router
+--       holds in the new generation, how many requests run, and what it had last heard to be settled
 --   {'joined', org, generation, life, number, budgets, was_away}   all its rows from before are in the database; returns {0} but to
---       one router, once all have joined: {1, {number, ...} of all routers, {{number, field, usd, pico}, ...} told by those that
---       are dead, {{field, usd, pico}, ...} heard to be settled before Redis lost it}; and {2} where the generation is open or no more.
+--       one router, once all have joined: {1, {number, ...} of all routers, {{number, field, usd, pico, held_usd, held_pico}, ...}
+--       told by those that are dead, {{field, usd, pico}, ...} heard to be settled before Redis lost it}; and {2} where the generation is open or no more.
 --       `budgets` stands for those that it knows: where the routers do not know the same ones, the next generation begins.
 --       `was_away` is 1 where others may have taken it for dead
---   {'open', org, generation, {field, usd, pico, ...}, {field, usd, pico, ...}}   what is settled, and what of it is in no row and
---       told by no router; returns 1 where that opened it
+--   {'open', org, generation, {field, usd, pico, ...}, {field, usd, pico, ...}, {field, usd, pico, ...}}   what is settled, what
+--       the dead hold, and what of the settled is in no row and told by no router; returns 1 where that opened it
 local PICO = 1e12
 local now = redis.call('TIME')
 now = now[1] * 1e6 + now[2]
@@ -26,6 +25,8 @@ local op = cmsgpack.unpack(ARGV[1])
 -- After a flush this Redis knows a router only when that has beaten again: until then nobody can say who lives.
 local GRACE_US = 1e6
 local KEPT_S = 30 * 86400
+-- For which a dead router holds what it held, unless its journal is read: it may have answered that, and told nobody.
+local HELD_US = 15 * 60 * 1e6
 -- In the place of a life and its number: spend that a living router had heard of before Redis lost it, and that is in no row yet.
 local UNKNOWN = '0'
 
@@ -54,13 +55,30 @@ end
 local function died(life)
     for _, org in ipairs(redis.call('SMEMBERS', 'ih:life:' .. life)) do begin(org) end
     redis.call('ZREM', 'ih:lives', life)
+    redis.call('ZADD', 'ih:dead', now + HELD_US, life)
     redis.call('EXPIRE', 'ih:life:' .. life, KEPT_S)
+end
+
+-- What it told to be settled counts on.
+local function holds_no_more(life)
+    redis.call('ZREM', 'ih:dead', life)
+    for _, org in ipairs(redis.call('SMEMBERS', 'ih:life:' .. life)) do
+        local told = 'ih:t:' .. org
+        for _, name in ipairs(redis.call('HKEYS', told)) do
+            if string.match(name, '^(%d+)%.') == life then
+                local usd, pico = struct.unpack('<dd', redis.call('HGET', told, name))
+                redis.call('HSET', told, name, struct.pack('<dddd', usd, pico, 0, 0))
+            end
+        end
+        begin(org)
+    end
 end
 
 local function forget_life(life, orgs)
     for _, org in ipairs(orgs) do
         forget(org, function(other) return other == tostring(life) end)
     end
+    redis.call('ZREM', 'ih:dead', life)
     redis.call('DEL', 'ih:life:' .. life, 'ih:seen:' .. life)
 end
 
@@ -98,7 +116,7 @@ local function hear(org, heard)
     redis.call('EXPIRE', key, 3600)
 end
 
--- {{number, window, usd, pico}, ...} told by routers that do not live, and whose journals have not been read.
+-- {{number, window, usd, pico, held_usd, held_pico}, ...} told by routers that do not live, and whose journals have not been read.
 local function told_by_the_dead(org, lives)
     local living, told = {}, {}
     for _, life in ipairs(lives) do living[life] = true end
@@ -106,10 +124,8 @@ local function told_by_the_dead(org, lives)
     for n = 1, #kept, 2 do
         local life, number, field = string.match(kept[n], '^(%d+)%.(%d+):(.*)$')
         if not living[life] then
-            local usd, pico, leased_usd, leased_pico = struct.unpack('<dddd', kept[n + 1])
-            usd, pico = usd + leased_usd, pico + leased_pico
-            if pico >= PICO then usd, pico = usd + 1, pico - PICO end
-            told[#told + 1] = {tonumber(number), field, usd, pico}
+            local usd, pico, held_usd, held_pico = struct.unpack('<dddd', kept[n + 1])
+            told[#told + 1] = {tonumber(number), field, usd, pico, held_usd, held_pico}
         end
     end
     return told
@@ -131,7 +147,7 @@ function commands.server(run_id)
     for _, keys in ipairs({'ih:o:*', 'ih:t:*'}) do
         for _, key in ipairs(redis.call('KEYS', keys)) do redis.call('DEL', key) end
     end
-    redis.call('DEL', 'ih:lives', 'ih:opening')
+    redis.call('DEL', 'ih:lives', 'ih:dead', 'ih:opening')
     redis.call('SET', 'ih:run', run_id)
     return 1
 end
@@ -139,10 +155,14 @@ end
 function commands.beat(life, ttl_ms)
     if redis.call('EXISTS', 'ih:lives') == 0 then redis.call('SET', 'ih:since', string.format('%.0f', now)) end
     local until_us = tonumber(redis.call('ZSCORE', 'ih:lives', life))
-    if not until_us then redis.call('PERSIST', 'ih:life:' .. life) end
+    if not until_us then
+        redis.call('PERSIST', 'ih:life:' .. life)
+        redis.call('ZREM', 'ih:dead', life)
+    end
     redis.call('SET', 'ih:seen:' .. life, '1', 'EX', KEPT_S)
     redis.call('ZADD', 'ih:lives', now + ttl_ms * 1000, life)
     for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:lives', '-inf', string.format('%.0f', now))) do died(dead) end
+    for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:dead', '-inf', string.format('%.0f', now))) do holds_no_more(dead) end
     return {until_us and until_us > now and 1 or 0, redis.call('ZCARD', 'ih:lives'), redis.call('HGETALL', 'ih:opening')}
 end
 
@@ -177,9 +197,9 @@ function commands.look(org, life)
     return {tonumber(read[1]) or 0, read[2] and 1 or 0}
 end
 
-function commands.join(org, generation, amounts, running, teller, leased, heard)
-    for n = 1, #leased, 3 do
-        redis.call('HSET', 'ih:t:' .. org, teller .. ':' .. leased[n], struct.pack('<dddd', 0, 0, leased[n + 1], leased[n + 2]))
+function commands.join(org, generation, amounts, running, teller, heard)
+    for n = 1, #amounts, 3 do
+        redis.call('HSET', 'ih:t:' .. org, teller .. ':' .. amounts[n], struct.pack('<dddd', 0, 0, amounts[n + 1], amounts[n + 2]))
     end
     if not is(org, generation) then return 0 end
     add(org, amounts, false)
@@ -230,7 +250,7 @@ function commands.joined(org, generation, life, number, budgets, was_away)
     return {1, numbers, told_by_the_dead(org, lives), heard_before(org)}
 end
 
-function commands.open(org, generation, amounts, unknown)
+function commands.open(org, generation, amounts, held, unknown)
     local same, opened = is(org, generation)
     if not same or opened then return 0 end
     local account, known = 'ih:o:' .. org, {}
@@ -241,6 +261,7 @@ function commands.open(org, generation, amounts, unknown)
         if budget and not known[budget] then redis.call('HDEL', account, field) end
     end
     add(org, amounts, true)
+    add(org, held, false)
     for budget in pairs(known) do redis.call('HSET', account, budget, '1') end
     if #unknown > 0 then redis.call('SET', 'ih:seen:' .. UNKNOWN, '1', 'EX', KEPT_S) end
     for n = 1, #unknown, 3 do

@@ -36,7 +36,7 @@ from warehouse.base.errors import NotReady
 
 _LOG = logging.getLogger(__name__)
 BEAT_S = 0.2
-LIFE_S = 5.0  # a router that has not beaten for this long is dead: what its requests held is free
+LIFE_S = 5.0  # a router that has not beaten for this long is dead
 BEGIN_S_MAX = 1.0  # for which a start waits for Redis
 OPEN_S_MAX = 3.0  # for which a request waits for its account to be opened
 ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those without holds are forgotten
@@ -168,7 +168,6 @@ class Accounts:
         account.doubtful = False
         account.renumber()
         amounts: dict[str, int] = {}
-        leased: dict[str, int] = {}
         running: dict[int, int] = {}
         for hold in account.holds:
             if hold.renewed is not None:
@@ -176,14 +175,12 @@ class Accounts:
             hold.match, hold.generation = account.rules.match(hold.caller, hold.model_id, hold.started_at), generation
             for window in hold.match.windows:
                 amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
-                if hold.renewed is not None:
-                    leased[window.field] = leased.get(window.field, 0) + hold.cost_picousd
             for limit in hold.match.limits:
                 running[limit.id] = running.get(limit.id, 0) + hold.requests
         flat = [value for limit_and_count in running.items() for value in limit_and_count]
         known = {window.field for window in account.rules.windows_at(_lately())}
         heard = account.shares.heard = {field: picousd for field, picousd in account.shares.heard.items() if field in known}
-        told = (_flat(amounts), flat, account.teller, _flat(leased), _flat(heard))
+        told = (_flat(amounts), flat, account.teller, _flat(heard))
         await self.line.ask("join", account.org_id, generation, *told)
 
     async def _sum_up(self, account: Account, generation: int, rules: Rules, known: Sequence[Any]) -> None:
@@ -201,8 +198,8 @@ class Accounts:
             async with self._connect() as conn:
                 spent = await spend_rules.spent(conn, ranges, [*numbers, *dead])
                 of_the_dead = await spend_rules.spent_of(conn, ranges, dead) if dead else {}
-        amounts, unknown = _settled([window.field for window in windows], spent, of_the_dead, told, heard)
-        self.openings += await self.line.ask("open", account.org_id, generation, _flat(amounts), _flat(unknown))
+        sums = _summed([window.field for window in windows], spent, of_the_dead, told, heard)
+        self.openings += await self.line.ask("open", account.org_id, generation, *map(_flat, sums))
 
     async def bury(self, lives: Collection[int], orgs: Collection[int]) -> None:
         """Routers that died have their rows, of these organizations, in the database now: they are summed up anew."""
@@ -315,30 +312,34 @@ def _lately() -> list[datetime]:
     return [at, at - LATE]
 
 
-def _settled(
+def _summed(
     fields: Sequence[str],
     spent: Sequence[int],
     of_the_dead: Mapping[tuple[int, int], int],
     told: Sequence[Any],
     heard: Sequence[Any],
-) -> tuple[dict[str, int], dict[str, int]]:
-    """What is settled in each window, and what of it nobody can explain.
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """What is settled in each window, what the dead hold, and what of the settled nobody can explain.
 
     Args: spent: by rows but for those of routers that are dead and had told of theirs.  of_the_dead: {(which window, number):
-    by theirs}.  told: {number, window, amount} of them.  heard: {window, amount} before Redis lost what it knew.
+    by theirs}.  told: {number, window, settled, held} of them.  heard: {window, amount} before Redis lost what it knew.
     """
-    said = {(number, field): _picousd(*amount) for number, field, *amount in told}
+    said = {(number, field): (_picousd(*amounts[:2]), _picousd(*amounts[2:])) for number, field, *amounts in told}
     before = {field: _picousd(*amount) for field, *amount in heard}
-    amounts, unknown = {}, {}
+    settled, held, unknown = {}, {}, {}
     for at, field in enumerate(fields):
         # Of what a dead router told none, some or all is in rows by now, and they may have more.
-        both = [(said.get((number, field), 0), of_the_dead.get((at, number), 0)) for number in {number for number, *_ in told}]
-        summed = spent[at] + sum(max(pair) for pair in both)
+        all_ = [
+            (*said.get((number, field), (0, 0)), of_the_dead.get((at, number), 0)) for number in {number for number, *_ in told}
+        ]
+        summed = spent[at] + sum(max(said_, rows) for said_, _, rows in all_)
+        # What it held it may have answered without telling, and the rows of that may be there.
+        held[field] = sum(max(said_ + holds - max(said_, rows), 0) for said_, holds, rows in all_)
         # What Redis lost is in no amount that was told; so what was told since then comes on top of what was heard before.
-        amounts[field] = max(summed, before.get(field, 0) + sum(said_ for said_, _ in both))
-        if amounts[field] > summed:
-            unknown[field] = amounts[field] - summed
-    return amounts, unknown
+        settled[field] = max(summed, before.get(field, 0) + sum(said_ for said_, _, _ in all_))
+        if settled[field] > summed:
+            unknown[field] = settled[field] - summed
+    return settled, held, unknown
 
 
 def _picousd(usd: int, picousd: int) -> int:

@@ -89,7 +89,7 @@ class Lease:
                 line.send(
                     (
                         0, hold.account.org_id, hold.generation, *held, *cost, *back, match.fields, match.rates, done[0], unused,
-                        hold.account.teller, 1,
+                        hold.account.teller,
                     )
                 )  # fmt: skip
         return not self.open and not hold.requests
@@ -200,7 +200,7 @@ class Leases:
             return
         hold = Hold(account, first.match, caller=first.caller, model_id=first.model_id, at=first.started_at, most=most)
         hold.requests = requests
-        self._line.send(hold.claim(account.teller), partial(self._answered, hold))
+        self._line.send(hold.claim(), partial(self._answered, hold))
 
     def _answered(self, hold: Hold, answer: Any) -> None:
         """A lease is there from this moment on; where it is refused, or taken in an account that is no more, there is none."""

@@ -2,11 +2,11 @@
 --
 -- ARGV[1], msgpack: a list of
 --   {0, org, generation, hold_usd, hold_pico, cost_usd, cost_pico, input_back, output_back, {field, ...}, {rates, ...}, requests,
---       requests_back, teller, leased}
+--       requests_back, teller}
 --       settles a hold of some requests: the cost stays, the rest and the tokens and requests that were not used go back;
---       `teller` is the router and the number of its rows, `life.number`; `leased` is 1 where the hold was a lease
+--       `teller` is the router and the number of its rows, `life.number`
 --   {1, org, generation, hold_usd, hold_pico, input, output, {budget, ...}, {rates, ...}, needs_account, requests, teller}
---       claims one for some requests; with a `teller` a lease; `budget` is {field, limit_usd, limit_pico, shadow, starts_us}, `rates` is {id, shadow, requests, input tokens,
+--       claims one for some requests; `budget` is {field, limit_usd, limit_pico, shadow, starts_us}, `rates` is {id, shadow, requests, input tokens,
 --       output tokens (each a minute), requests at once}, -1 for no bound; first everything is looked at, then everything taken
 -- Returns, msgpack: for each claim in order
 --   {0, {shadow rules}, {levels, ...}, now_us, {used_usd, used_pico, ...}, {settled_usd, settled_pico, ...}}   taken; a shadow
@@ -19,8 +19,8 @@
 -- Amounts are whole dollars and pico-dollars below one dollar, each exact in Lua's doubles. An account is the hash
 -- `ih:o:<org>`: g its generation, r whether it is open, a when it was begun, the names of the budgets that were summed up when it
 -- was opened, and windows (`budget:start`) of four doubles: used (settled and held) and settled. Beside it the hash `ih:t:<org>`
--- has what each router has told, `life.number:budget:start`, whichever the generation: settled, and held by its leases. Should the
--- router die, this counts until its journal has been read. A limit is the string `ih:l:<id>` of six doubles: when it was looked at, what of requests, input and output tokens
+-- has what each router has told, `life.number:budget:start`, whichever the generation: settled, and held. Should the router die,
+-- this counts until its journal has been read. A limit is the string `ih:l:<id>` of six doubles: when it was looked at, what of requests, input and output tokens
 -- has not drained away yet, requests under way, and the generation that those are of. Drains are exact up to 150 million a
 -- minute (2^53 / 6e7), and above that to one part in 2^53. TIME is the server's, so that routers need not agree on theirs.
 local PICO, MINUTE, IDLE_MS, CERTAIN_US = 1e12, 6e7, 3600000, 6e7
@@ -74,8 +74,8 @@ local function broken(rates, level, wanted)
     if rates[6] >= 0 and level[5] + wanted[1] > rates[6] then return 4, rates[6] == 0 and -1 or 0 end
 end
 
-local function tell(org, teller, fields, usd, pico, leased_usd, leased_pico)
-    if usd == 0 and pico == 0 and leased_usd == 0 and leased_pico == 0 then return end
+local function tell(org, teller, fields, usd, pico, held_usd, held_pico)
+    if usd == 0 and pico == 0 and held_usd == 0 and held_pico == 0 then return end
     local told, names = 'ih:t:' .. org, {}
     for n, field in ipairs(fields) do names[n] = teller .. ':' .. field end
     local kept, written = redis.call('HMGET', told, unpack(names)), {}
@@ -83,7 +83,8 @@ local function tell(org, teller, fields, usd, pico, leased_usd, leased_pico)
         local a, b, c, d = 0, 0, 0, 0
         if kept[n] then a, b, c, d = struct.unpack('<dddd', kept[n]) end
         a, b = added(a, b, usd, pico)
-        c, d = added(c, d, leased_usd, leased_pico)
+        c, d = added(c, d, held_usd, held_pico)
+        if c < 0 then c, d = 0, 0 end -- Redis has lost the claim
         written[2 * n - 1], written[2 * n] = name, struct.pack('<dddd', a, b, c, d)
     end
     redis.call('HSET', told, unpack(written))
@@ -100,7 +101,7 @@ local function settle(op)
     end
     local fields = op[10]
     if #fields == 0 then return end
-    tell(op[2], op[14], fields, op[6], op[7], -op[4] * op[15], -op[5] * op[15])
+    tell(op[2], op[14], fields, op[6], op[7], -op[4], -op[5])
     local account = 'ih:o:' .. op[2]
     local read = redis.call('HMGET', account, 'g', unpack(fields))
     if tonumber(read[1]) ~= op[3] then return end
@@ -197,7 +198,7 @@ local function claim(op)
         settled[#settled + 1], settled[#settled + 2] = window[3], window[4]
         fields[n] = budget[1]
     end
-    if op[12] ~= '' and #fields > 0 then tell(op[2], op[12], fields, 0, 0, op[4], op[5]) end
+    if #fields > 0 then tell(op[2], op[12], fields, 0, 0, op[4], op[5]) end
     if #written > 0 then redis.call('HSET', 'ih:o:' .. op[2], unpack(written)) end
     for n, rates in ipairs(op[9]) do
         local level = levels[n]

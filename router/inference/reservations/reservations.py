@@ -295,7 +295,7 @@ class Reservations:
         if match.windows and self._line.up:
             amount = divmod(cost_picousd, PICOUSD_PER_USD)
             account.touched_s = time.monotonic()
-            operation = (0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0, account.teller, 0)
+            operation = (0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0, account.teller)
             self._line.send(operation)
 
     def number_of(self, org_id: int) -> int:

@@ -9,7 +9,7 @@ import httpx
 from tests.bench.faults.world import World
 from warehouse.base.ids import public_id
 
-AGREED_S_MAX = 20.0  # holds of a dead router are free after 5 seconds, and an account is opened after that
+AGREED_S_MAX = 20.0  # what a dead router held is free when it is back, and an account is opened after that
 AMPLE_PICOUSD = 10**24
 BODY = {"model": "simulated", "messages": [{"role": "user", "content": "Is there money?"}], "max_tokens": 1}
 

@@ -25,6 +25,7 @@ from tests.integration.router.reservations_world import (
     add_budget,
     caller_of,
     left,
+    left_and_held,
     most,
     spent_by_rows,
 )
@@ -112,6 +113,7 @@ def kill(one: Worker) -> None:
 
     one.reservations.accounts.leave = silent  # type: ignore[method-assign]
     one.reservations.leases.end = lambda: None  # type: ignore[method-assign]
+    one.sink.lives_before = [one.reservations._life]  # so its name stays in its folder
 
 
 def forget_life(one: Worker, redis_url: str) -> None:
@@ -152,7 +154,7 @@ async def test_what_a_dead_worker_spent_counts_before_and_after_its_journal_is_r
             database_line.cut()
             await dead.call(tenant, most(USD), cost=7)
             await one.call(tenant, most(USD), cost=11)
-            await dead.reservations.reserve(  # and a hold, which is free when it is dead
+            await dead.reservations.reserve(  # and one of which nobody knows how it ended
                 caller_of(tenant), dead.model_id, now(), most(USD)
             )
             dead.reservations.accounts.get(tenant.org_id).holds.clear()  # type: ignore[union-attr]
@@ -162,9 +164,10 @@ async def test_what_a_dead_worker_spent_counts_before_and_after_its_journal_is_r
             with redis.Redis.from_url(redis_url) as client:
                 client.flushall()
         await asyncio.sleep(1)
-        assert await left(one, tenant, limit) == limit - 26
+        held = 0 if flushes else USD
+        assert await left_and_held(one, tenant, limit) == (limit - 26, held)
         one.reservations.accounts._doubt([*one.reservations.accounts.all()])  # another generation, which keeps it
-        assert await left(one, tenant, limit) == limit - 26
+        assert await left_and_held(one, tenant, limit) == (limit - 26, held)
         assert is_kept(tenant, redis_url)
         assert spent_by_rows(db, tenant) == 19
         assert await revive(workers, tenant, limit) == limit - 26
@@ -198,9 +201,39 @@ async def test_what_a_dead_worker_answered_under_a_lease_counts_even_if_it_never
         forget_life(dead, redis_url)
         spent = (calls + 1) * USD
         await asyncio.sleep(0.5)
-        assert limit - spent - limit // ROOM_MIN <= await left(one, tenant, limit) <= limit - spent
+        unspent, held = await left_and_held(one, tenant, limit)
+        assert limit - spent - limit // ROOM_MIN <= unspent - held <= limit - spent < unspent
         assert await revive(workers, tenant, limit) == limit - spent
         assert await left(one, tenant, limit) == limit - spent
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@in_loop
+async def test_what_a_dead_worker_closed_and_did_not_come_to_tell_is_held_until_its_journal_is_read(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_url: str, database_line: TcpProxy, cut_off: Any,
+    is_written: bool,
+) -> None:  # fmt: skip
+    limit = 100 * USD
+    add_budget(db, tenant, limit)
+    async with workers() as (one,):
+        async with workers(**cut_off) as (dead,):
+            await dead.call(tenant, most(USD), cost=3)
+            await dead.sink.recorded()
+            if not is_written:
+                database_line.cut()
+            held = await dead.reservations.reserve(caller_of(tenant), dead.model_id, now(), most(USD))
+            dead.reservations.accounts.line.send = lambda *_: None  # type: ignore[method-assign]  # it dies here
+            dead.record(tenant, held, caller_of(tenant), cost=7, at=now())
+            if is_written:
+                await dead.sink.recorded()
+            kill(dead)
+        forget_life(dead, redis_url)
+        await asyncio.sleep(0.5)
+        unspent = limit - 10 if is_written else limit - 3
+        assert await left_and_held(one, tenant, limit) == (unspent, unspent - (limit - 3 - USD))
+        assert await revive(workers, tenant, limit) == limit - 10
+        assert await left(one, tenant, limit) == limit - 10
+    assert spent_by_rows(db, tenant) == 10
 
 
 @in_loop
