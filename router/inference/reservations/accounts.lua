@@ -52,11 +52,15 @@ local function forget(org, is_over)
 end
 
 -- Which accounts it had, and what it told of them, is kept for when its journal has been read, which may be days later.
-local function died(life)
-    for _, org in ipairs(redis.call('SMEMBERS', 'ih:life:' .. life)) do begin(org) end
+local function is_gone(life)
     redis.call('ZREM', 'ih:lives', life)
     redis.call('ZADD', 'ih:dead', now + HELD_US, life)
     redis.call('EXPIRE', 'ih:life:' .. life, KEPT_S)
+end
+
+local function died(life)
+    for _, org in ipairs(redis.call('SMEMBERS', 'ih:life:' .. life)) do begin(org) end
+    is_gone(life)
 end
 
 -- What it told to be settled counts on.
@@ -167,12 +171,8 @@ function commands.beat(life, ttl_ms)
 end
 
 function commands.leave(life, recorded)
-    redis.call('ZREM', 'ih:lives', life)
-    if recorded == 1 then
-        forget_life(life, redis.call('SMEMBERS', 'ih:life:' .. life))
-    else
-        redis.call('EXPIRE', 'ih:life:' .. life, KEPT_S)
-    end
+    is_gone(life)
+    if recorded == 1 then forget_life(life, redis.call('SMEMBERS', 'ih:life:' .. life)) end
     return 1
 end
 

@@ -1,7 +1,8 @@
 """`python -m tests.bench.marts`: what marts cost as the history grows, beside hand-written SQL that makes the same sums.
 
-For each size: the history is generated, every model is built, the same sums are made by hand, and then 10,000 rows come five
-times. Each size has a database of its own, which is dropped before the next; the largest takes 30 GB of disk meanwhile.
+For each size: the history is generated, every model is built, the same sums are made by hand, everything is vacuumed, and then
+10,000 rows come five times. Each size has a database of its own, which is dropped before the next; the largest takes 30 GB of
+disk meanwhile.
 `--sizes 1,5` takes some, `--write` puts the table into docs/benchmarks.md. Exit code 1: a sum differs.
 """
 
@@ -106,6 +107,8 @@ def measured(has: Warehouse) -> Figures:
         _say(rows, f"the same sums by hand in {by_hand_s:.1f} s")
         differing = conn.execute(QUERIES["same_sums"]).fetchone()
         conn.execute(QUERIES["remove"])
+    has.settle()
+    _say(rows, "vacuumed")
     incremental = []
     for _ in range(RUNS + 1):  # the first reads pages and plans that the others find
         has.add_rows()

@@ -38,12 +38,19 @@ TABLES = "config.materialized:incremental"
 class Warehouse:
     """One database with a history."""
 
+    superuser_url: str
     owner_url: str
     transform_url: str
     plan: Plan
     world: World
     target: Path
     batches: int = field(default=0)
+
+    def settle(self) -> None:
+        """Vacuumed and written out, as a history is that has grown over months; so much at once leaves it to autovacuum."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as conn:
+            conn.execute("vacuum (analyze)")
+            conn.execute("checkpoint")
 
     def add_rows(self) -> None:
         """10,000 rows as they come: of the two hours after the history, and a twentieth up to a week late."""
@@ -101,7 +108,7 @@ def warehouse(superuser: str, plan: Plan) -> Iterator[Warehouse]:
         set_role_passwords(owner, dict.fromkeys(SERVICE_ROLES, PASSWORD))
         transform = make_conninfo(superuser, dbname=name, user="inferhouse_transform", password=PASSWORD)
         try:
-            yield Warehouse(owner, transform, plan, build(plan), Path(target))
+            yield Warehouse(make_conninfo(superuser, dbname=name), owner, transform, plan, build(plan), Path(target))
         finally:
             admin.execute(f'drop database "{name}" with (force)'.encode())
             admin.execute("checkpoint")

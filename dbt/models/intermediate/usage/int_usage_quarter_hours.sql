@@ -80,3 +80,7 @@ select
     sums.last_started_at,
     (select horizon.as_of_xid from horizon) as as_of_xid
 from sums
+{% if not is_incremental() -%}
+-- Months and days of an organization are read as a range of the index: of a history they then lie together.
+order by sums.org_id, sums.quarter_hour_at
+{%- endif %}
