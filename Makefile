@@ -75,7 +75,7 @@ bench: test-services  ## keys, lists and filters with 10,000 organizations, and 
 bench-router: test-services  ## the router beside others alone; about 15 minutes, BENCH='--only ...' for a part
 	@$(PYTHON) -m tests.bench.router $(BENCH)
 
-bench-marts: test-services  ## marts at 1, 5, 10 and 50 M rows, beside SQL by hand; about 40 minutes, 30 GB, MARTS='--sizes 1,5' for less
+bench-marts: test-services  ## marts at 1, 5, 10 and 50 M rows, beside SQL by hand; half an hour, 35 GB, MARTS='--sizes 1,5' for less
 	@$(PYTHON) -m tests.bench.marts $(MARTS)
 
 bench-closing: test-services  ## a month of 10,000 organizations closed; about 10 minutes

@@ -1,8 +1,8 @@
 """`python -m tests.bench.marts`: what marts cost as the history grows, beside hand-written SQL that makes the same sums.
 
-For each size: the history is generated, every model is built, the same sums are made by hand, everything is vacuumed, and then
-10,000 rows come five times. Each size has a database of its own, which is dropped before the next; the largest takes 30 GB of
-disk meanwhile.
+For each size, in a database of its own: the history is generated, every model is built, the same sums are made by hand, and
+everything is vacuumed. Then 10,000 rows come five times, to each size in turn, as a machine is not equally fast all the time.
+All of it takes 35 GB of disk meanwhile.
 `--sizes 1,5` takes some, `--write` puts the table into docs/benchmarks.md. Exit code 1: a sum differs.
 """
 
@@ -11,7 +11,8 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,9 +47,19 @@ class Figures:
     rebuild_s: float
     sums_s: float
     by_hand_s: float
-    incremental_s: float
-    models_s: float
     differing: int
+    runs: list[tuple[float, float]] = field(default_factory=list)
+    """Of 10,000 rows each: (seconds, of it the models)."""
+
+    @property
+    def incremental_s(self) -> float:
+        """The first run reads pages and plans that the others find."""
+        return statistics.median(seconds for seconds, _ in self.runs[1:])
+
+    @property
+    def models_s(self) -> float:
+        """Of it the models, without dbt's start."""
+        return statistics.median(models for _, models in self.runs[1:])
 
     @property
     def overhead(self) -> float:
@@ -70,11 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     said = parser.parse_args(argv)
     machine = described(ROOT)
-    figures = []
-    with server() as superuser:
-        for size in sorted(float(part) for part in said.sizes.split(",")):
-            with warehouse(superuser, plan_of(round(size * 1_000_000))) as has:
-                figures.append(measured(has))
+    sizes = sorted(float(part) for part in said.sizes.split(","))
+    with ExitStack() as stack:
+        superuser = stack.enter_context(server())
+        warehouses = [stack.enter_context(warehouse(superuser, plan_of(round(size * 1_000_000)))) for size in sizes]
+        figures = [built(has) for has in warehouses]
+        for _ in range(RUNS + 1):
+            for has, figure in zip(warehouses, figures, strict=True):
+                figure.runs.append(new_rows(has))
     options = " --write" if said.write else ""
     report = written(
         machine,
@@ -89,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(each.differing for each in figures))
 
 
-def measured(has: Warehouse) -> Figures:
-    """Everything about one size, with a line on stderr for each step."""
+def built(has: Warehouse) -> Figures:
+    """The history and its marts, with a line on stderr for each step."""
     rows = has.plan.rows
     made = make(has.owner_url, has.plan, owner=None, others_too=False)
     _say(rows, f"made, {made['rows_a_second']:,} a second")
@@ -109,13 +123,6 @@ def measured(has: Warehouse) -> Figures:
         conn.execute(QUERIES["remove"])
     has.settle()
     _say(rows, "vacuumed")
-    incremental = []
-    for _ in range(RUNS + 1):  # the first reads pages and plans that the others find
-        has.add_rows()
-        seconds, took = has.dbt("--select", TABLES)
-        incremental.append((seconds, took))
-        slowest = ", ".join(f"{name} {took[name]:.2f}" for name in sorted(took, key=took.__getitem__, reverse=True)[:5])
-        _say(rows, f"{NEW_ROWS:,} new rows: {seconds:.2f} s, of it the models {sum(took.values()):.2f} s; {slowest}")
     return Figures(
         rows=rows,
         rate=int(str(made["rows_a_second"])),
@@ -124,10 +131,17 @@ def measured(has: Warehouse) -> Figures:
         rebuild_s=rebuild_s,
         sums_s=sum(models[model] for model in BY_HAND.values()),
         by_hand_s=by_hand_s,
-        incremental_s=statistics.median(seconds for seconds, _ in incremental[1:]),
-        models_s=statistics.median(sum(each.values()) for _, each in incremental[1:]),
         differing=differing[0] if differing else 1,
     )
+
+
+def new_rows(has: Warehouse) -> tuple[float, float]:
+    """10,000 of them: (seconds of the run that follows, of it the models)."""
+    has.add_rows()
+    seconds, took = has.dbt("--select", TABLES)
+    slowest = ", ".join(f"{name} {took[name]:.2f}" for name in sorted(took, key=took.__getitem__, reverse=True)[:5])
+    _say(has.plan.rows, f"{NEW_ROWS:,} new rows: {seconds:.2f} s, of it the models {sum(took.values()):.2f} s; {slowest}")
+    return seconds, sum(took.values())
 
 
 def bars(figures: Sequence[Figures]) -> list[Bar]:
