@@ -12,7 +12,8 @@
 --       holds in the new generation, how many requests run, and what it had last heard to be settled
 --   {'joined', org, generation, life, number, budgets, was_away}   all its rows from before are in the database; returns {0} but to
 --       one router, once all have joined: {1, {number, ...} of all routers, {{number, field, usd, pico, held_usd, held_pico}, ...}
---       told by those that are dead, {{field, usd, pico}, ...} heard to be settled before Redis lost it}; and {2} where the generation is open or no more.
+--       told by those that are dead, {{field, usd, pico}, ...} heard to be settled before Redis lost it}; and {2} where the
+--       generation is open or no more.
 --       `budgets` stands for those that it knows: where the routers do not know the same ones, the next generation begins.
 --       `was_away` is 1 where others may have taken it for dead
 --   {'open', org, generation, {field, usd, pico, ...}, {field, usd, pico, ...}, {field, usd, pico, ...}}   what is settled, what

@@ -82,6 +82,8 @@ def test_the_token_before_stops_after_its_moment(stack: Stack, email: str) -> No
 def test_guessing_is_stopped_and_the_right_password_counts_again_later(stack: Stack, email: str) -> None:
     answers = [_sign_in(stack, email, "a wrong password") for _ in range(FAILURES)]
     assert [answer.status_code for answer in answers] == [401] * FAILURES
+    paused = stack.db.execute("select extract(epoch from max(blocked_until - last_at)) from control.login_failures").fetchone()
+    assert paused == (1,)
     # A minute more: on a busy machine a password alone may take longer to compare than the first pause.
     stack.db.execute("update control.login_failures set blocked_until = blocked_until + interval '1 minute'")
     stack.db.commit()
