@@ -1,5 +1,6 @@
 """A month for analysis: its rows as local Parquet files, and who and what the numbers in them are."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from orchestration.archive import catalogue
+from orchestration.archive import catalogue, layout
 from orchestration.archive.catalogue import bounds
 from orchestration.archive.files import ArchiveFiles
 from orchestration.jobs.what_if import BOOK, ORGANIZATIONS
@@ -59,6 +60,18 @@ def paths_between(
                 own.write(path, batches)
             paths.append(str(Path(folder) / "copies" / path))
     return paths
+
+
+def rows_of(paths: Sequence[str]) -> pl.LazyFrame:
+    """The rows of the files, `request_id` a text that sorts as the identifier; other columns as they are in the files."""
+    rows = pl.concat([pl.scan_parquet(path) for path in paths], how="diagonal")
+    if layout.TAIL not in rows.collect_schema():
+        rows = rows.with_columns(pl.lit(None, pl.Binary).alias(layout.TAIL))
+    whole, tail = pl.col("request_id"), pl.col(layout.TAIL)
+    head = whole.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big") // 65_536
+    ms = pl.coalesce(head.cast(pl.Int64), pl.col("started_at").dt.timestamp("us") // 1000)
+    rest = pl.coalesce(tail, whole.bin.slice(6))
+    return rows.with_columns(request_id=ms.cast(pl.String).str.zfill(15) + rest.bin.encode("hex"))
 
 
 def organizations(conn: psycopg.Connection, month: date) -> pl.DataFrame:

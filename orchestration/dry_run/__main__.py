@@ -44,7 +44,7 @@ def _requests(
     paths: Sequence[str], organizations: pl.DataFrame, args: argparse.Namespace, models: Mapping[str, int]
 ) -> pl.DataFrame:
     rows = (
-        pl.scan_parquet(paths)
+        months.rows_of(paths)
         .join(organizations.lazy(), on="org_id")
         .filter(pl.col("started_at").is_between("period_starts_at", "period_ends_at", closed="left"))
     )

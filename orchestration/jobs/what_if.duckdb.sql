@@ -3,13 +3,13 @@
 -- organization's own before the list price, then the highest priority. Sums are 128 bits wide, so exact.
 with used as (
     select
-        event.request_id, event.attempt, event.started_at, event.org_id, event.endpoint, event.tags, event.price_id,
+        event.filename, event.file_row_number, event.started_at, event.org_id, event.endpoint, event.tags, event.price_id,
         coalesce($model_id, event.model_id) as model_id,
         event.cost_picousd,
         event.input_tokens,
         case when $without_cache then 0 else event.cached_input_tokens end as cached_input_tokens,
         event.output_tokens, event.reasoning_tokens
-    from read_parquet($paths) as event
+    from read_parquet($paths, union_by_name = true, filename = true, file_row_number = true) as event
     inner join organizations as organization
         on
             event.org_id = organization.org_id
@@ -25,7 +25,7 @@ priced as (
     from used
     left join (
         select
-            used.request_id, used.attempt, used.started_at,
+            used.filename, used.file_row_number,
             arg_max(
                 struct_pack(
                     input := price.input_picousd, cached := price.cached_input_picousd, output := price.output_picousd,
@@ -43,9 +43,9 @@ priced as (
                 and used.input_tokens >= price.input_tokens_from and used.input_tokens < price.input_tokens_to
                 and (price.tags = '{}' or json_contains(coalesce(used.tags, '{}')::json, price.tags::json))
         where not $same_prices or used.price_id = price.price_id
-        group by used.request_id, used.attempt, used.started_at
+        group by used.filename, used.file_row_number
     ) as price
-        on used.request_id = price.request_id and used.attempt = price.attempt and used.started_at = price.started_at
+        on used.filename = price.filename and used.file_row_number = price.file_row_number
 )
 
 select

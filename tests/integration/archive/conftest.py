@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration.archive.days import connected
@@ -53,7 +55,30 @@ def strange_rows(history: History) -> list[Any]:
                     token_source="none", model_asked="nothing"),
         history.row(10**7 + 4, at, attempt=2, cost_picousd=None, price_id=None),
         history.row(10**7 + 4, at, attempt=3),
+        *rows_as_written(history),
     ]  # fmt: skip
+
+
+def rows_as_written(history: History) -> list[Any]:
+    """Rows with identifiers of their own millisecond, and some that are nearly so, in the first and last one of the day."""
+    first, last = START, START + timedelta(days=1) - timedelta(microseconds=1)
+    ends = timedelta(microseconds=250_000)
+    return [
+        history.row(1, at, request_id=uuid7(at + off, number), finished_at=at + ends + late, attempt=attempt)
+        for number, (at, off, late, attempt) in enumerate(
+            (at, off, late, attempt)
+            for at in (first, last, first + timedelta(microseconds=999), last - timedelta(milliseconds=1))
+            for off in (timedelta(), timedelta(milliseconds=1), timedelta(milliseconds=-1))
+            for late in (timedelta(), timedelta(microseconds=1), timedelta(seconds=3))
+            for attempt in (1, 2)
+        )
+    ]
+
+
+def uuid7(at: datetime, number: int) -> UUID:
+    """An identifier of that millisecond. Source: RFC 9562, section 5.7."""
+    ms = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return UUID(int=ms << 80 | 7 << 76 | 2 << 62 | number)
 
 
 @pytest.fixture
@@ -73,6 +98,12 @@ def dbt(history: History, dbt: Dbt) -> Dbt:
     """dbt on a database that has the marts of the history."""
     dbt.run("build", "--exclude", "test_type:data")
     return dbt
+
+
+def as_before(files: ArchiveFiles, path: str) -> None:
+    """A file of the archive written anew as files were before they left anything out."""
+    rows = pa.Table.from_batches(files.batches(path))
+    pq.write_table(rows, files.fetch(path, ""), compression="zstd", store_schema=False)
 
 
 def later(day: date, n: int) -> date:

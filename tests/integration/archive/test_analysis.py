@@ -18,7 +18,7 @@ from orchestration.archive import days
 from orchestration.archive.files import ArchiveFiles
 from orchestration.dry_run.__main__ import main
 from orchestration.programs import USAGE, run
-from tests.integration.archive.conftest import DAY, History, later
+from tests.integration.archive.conftest import DAY, History, as_before, later
 
 BOOK = """
 [[prices]]
@@ -81,13 +81,15 @@ def test_a_tried_budget_is_an_amount_of_money(amount: str, capsys: pytest.Captur
     assert amount in capsys.readouterr().err
 
 
-@pytest.fixture(params=["raw", "archive"])
+@pytest.fixture(params=["raw", "archive", "archive of before"])
 def places(request: pytest.FixtureRequest, transform: psycopg.Connection, files: ArchiveFiles) -> list[str]:
     """Options that say where rows are."""
     if request.param == "raw":
         return []
     for number in range(4):
-        days.archive_day(transform, files, later(DAY, number))
+        path = days.archive_day(transform, files, later(DAY, number)).path
+        if request.param == "archive of before" and number % 2:
+            as_before(files, path)
     return ["--archive-url", files.url]
 
 

@@ -1,5 +1,6 @@
 """Days go to Parquet and come back the same; what is not in a verified file stays in the database."""
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -11,11 +12,14 @@ import polars as pl
 import psycopg
 import pytest
 
-from orchestration.archive import catalogue, days
+from orchestration.archive import catalogue, days, layout
 from orchestration.archive.days import DayRefused
 from orchestration.archive.files import ArchiveDamaged, ArchiveFiles
 from tests.factories import START, copy_events
-from tests.integration.archive.conftest import DAY, History
+from tests.integration.archive.conftest import DAY, History, as_before, later, rows_as_written
+from tests.services import ROOT
+
+RUNBOOK = ROOT / "docs" / "runbooks" / "archive-and-restore.md"
 
 
 def _raw(db: psycopg.Connection) -> list[tuple[object, ...]]:
@@ -44,11 +48,51 @@ def test_an_archived_day_is_the_day_to_the_last_field(
             "select count(*), sum(cost_picousd), count(end_user), min(started_at), max(length(model_asked)), sum(stream::integer)"
             " from read_parquet(?, hive_partitioning = true) where day = '2026-03-01'", [str(path)],
         ).fetchone()  # fmt: skip
-        ids = duck.execute("select request_id from read_parquet(?) order by started_at, request_id, attempt", [str(path)])
-        first = ids.fetchone()
     assert seen == exact
-    assert first == db.execute("select request_id from raw.usage_events order by started_at, request_id limit 1").fetchone()
     assert pl.read_parquet(path).height == archived.usage_rows
+
+
+def test_the_view_of_the_runbook_has_whole_rows_of_new_and_of_old_files(
+    db: psycopg.Connection, transform: psycopg.Connection, files: ArchiveFiles, tmp_path: Path
+) -> None:
+    days.archive_day(transform, files, DAY)
+    as_before(files, days.archive_day(transform, files, later(DAY, 1)).path)
+    statement = re.findall(r"```sql\n(create view .*?)```", RUNBOOK.read_text(), re.DOTALL)[0]
+    columns = [name for name in layout.NAMES if name not in ("tags", "trace_id", "recorded_at", "recorded_xid")]
+    select = f"select {', '.join(columns)} from %s where started_at < '2026-03-03' order by started_at, request_id, attempt"
+    with duckdb.connect() as duck:
+        duck.execute("set timezone = 'UTC'")
+        duck.execute(statement.replace("ARCHIVE", f"{tmp_path}/archive"))
+        seen = duck.execute(select % "usage_events").fetchall()
+    assert seen == db.execute((select % "raw.usage_events").encode()).fetchall()
+
+
+def test_what_a_row_says_twice_is_in_the_file_once(
+    history: History, transform: psycopg.Connection, files: ArchiveFiles, tmp_path: Path
+) -> None:
+    held = pl.read_parquet(tmp_path / "archive" / days.archive_day(transform, files, DAY).path)
+    written = rows_as_written(history)
+    own = [row for row in written if row.request_id.int >> 80 == int(row.started_at.timestamp() * 1000)]
+    assert held["request_id_tail"].count() == len(own) > 0
+    assert held.select((pl.col("request_id").is_null() ^ pl.col("request_id_tail").is_null()).all()).item()
+    odd = [row for row in written if row.finished_at - row.started_at != timedelta(microseconds=row.duration_us)]
+    assert held["finished_at"].count() == len(odd) > 0
+
+
+def test_a_file_of_before_is_verified_and_restored(
+    db: psycopg.Connection, transform: psycopg.Connection, files: ArchiveFiles
+) -> None:
+    before = _raw(db)
+    archived = days.archive_day(transform, files, DAY)
+    as_before(files, archived.path)
+    old = files.read_back(archived.path)
+    assert (old.usage_rows, old.row_set_digest) == (archived.usage_rows, archived.row_set_digest)
+    with transform.transaction():
+        catalogue.put_incoming(transform, files.batches(archived.path))
+        rows = transform.execute(
+            "select to_jsonb(row) - 'recorded_xid' from archive.incoming_rows as row order by started_at, request_id, attempt"
+        ).fetchall()
+    assert rows == [row for row in before if row[0]["started_at"] < "2026-03-02"]
 
 
 def test_any_file_system_of_fsspec_will_do(transform: psycopg.Connection) -> None:

@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +16,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from deploy.local.postgres import OWNER
+from orchestration.archive.catalogue import rows_between
+from orchestration.archive.files import ArchiveFiles
 from orchestration.history.world import ZONES
 from tests.factories import add_model, add_tenant, copy_events, month_of_events
 from tests.services import ROOT
@@ -122,6 +127,14 @@ def test_late_rows_are_recorded_after_later_ones(made: Made) -> None:
     ) as recorded where latest - started_at > interval '10 days'
     """
     assert _one(conn, late) > ROWS * 0.004
+
+
+def test_an_archived_row_takes_forty_bytes_at_most(made: Made, tmp_path: Path) -> None:
+    conn, _, _ = made
+    with closing(rows_between(conn, datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))) as batches:
+        written = ArchiveFiles(f"file://{tmp_path}").write("rows.parquet", batches)
+    assert written.usage_rows == ROWS
+    assert written.size_bytes <= 40 * ROWS
 
 
 def test_a_second_history_is_refused(made: Made) -> None:
