@@ -269,6 +269,33 @@ def test_rows_and_counters_are_compared_and_what_differs_is_explained_or_drift(d
     assert {mart: table(db, mart) for mart in MARTS} == incremental
 
 
+def test_a_call_that_ran_while_nobody_read_the_engine_is_at_the_edge_of_the_day_of_the_next_reading(
+    db: psycopg.Connection, dbt: Dbt
+) -> None:
+    day = Day(db, add_tenant(db), add_model(db, "m"), "silent")
+    day.row(24 * 60 - 2, finished_at=START + (24 * 60 + 20) * MINUTE, output_tokens=70_000, duration_us=1_320_000_000)
+    copy_events(db, day.rows)
+    seen, day.samples = len(day.samples), [*day.samples, *_readings_after(day, 4 * 24 * 60)]
+    _add(db, day.samples[:seen])
+    dbt.run(*SERVICE)
+    _add(db, day.samples[seen:])  # the days between are settled and have no reading
+    dbt.run(*SERVICE)
+    ends = "select day_utc::text, edge_rows from marts.reconciliation_daily order by day_utc"
+    incremental = {mart: table(db, mart) for mart in MARTS}
+    assert _all(db, ends)[1:] == [("2026-03-01", 1), ("2026-03-02", 1), ("2026-03-05", 1)]
+    dbt.run(*SERVICE, "--full-refresh")
+    assert {mart: table(db, mart) for mart in MARTS} == incremental
+
+
+def _readings_after(day: Day, minute: int) -> list[EngineSample]:
+    """Two of its counters as they are then."""
+    before = len(day.samples)
+    day.sample(minute)
+    day.sample(minute + 1)
+    made, day.samples = day.samples[before:], day.samples[:before]
+    return made
+
+
 SAMPLES = """
 insert into raw.engine_samples (
     engine_id, sampled_at, prompt_tokens, cached_tokens, generation_tokens, prefix_cache_queries, prefix_cache_hits,

@@ -3,6 +3,7 @@
         materialized='incremental',
         incremental_strategy='delete+insert',
         unique_key='day_utc',
+        pre_hook="{{ note_reconciled_from() }}",
         indexes=[{'columns': ['engine_id', 'day_utc']}, {'columns': ['day_utc']}, {'columns': ['as_of_xid']}]
     )
 }}
@@ -23,43 +24,8 @@ engines as materialized (
     where kind <> 'openai'
 ),
 
-new_samples as materialized (
-    select
-        sample.engine_id,
-        sample.sampled_at
-    from {{ ref('stg_router__engine_samples') }} as sample
-    where
-        sample.recorded_xid >= {{ watermark() }}
-        and sample.recorded_xid < (select horizon.as_of_xid from horizon)
-),
-
 touched_days as (
-    select date_trunc('day', new_samples.sampled_at, 'UTC') as day_starts_at
-    from new_samples
-    {% if is_incremental() -%}
-    union
-    -- Of a whole build every sample is new. The sample after it is compared with another one now.
-    select date_trunc('day', later.sampled_at, 'UTC') as day_starts_at
-    from new_samples
-    cross join
-        lateral (
-            select sample.sampled_at
-            from {{ ref('stg_router__engine_samples') }} as sample
-            where sample.engine_id = new_samples.engine_id and sample.sampled_at > new_samples.sampled_at
-            order by sample.sampled_at
-            limit 1
-        ) as later
-    {%- endif %}
-    union
-    select date_trunc('day', usage.quarter_hour_at, 'UTC') as day_starts_at
-    from {{ ref('int_engine_usage_quarter_hours') }} as usage
-    where usage.as_of_xid > {{ watermark() }}
-    {% if is_incremental() -%}
-    union
-    select mine.day_utc::timestamp at time zone 'UTC' as day_starts_at
-    from {{ this }} as mine
-    where not mine.is_settled
-    {%- endif %}
+    {{ days_to_reconcile() }}
 ),
 
 touched as materialized (
@@ -147,7 +113,7 @@ edge_quarter_hours as materialized (
     inner join {{ ref('int_engine_usage_quarter_hours') }} as usage
         on
             edges.engine_id = usage.engine_id
-            and usage.quarter_hour_at > edges.edge_starts_at - interval '{{ var("call_s_max") }} seconds' - interval '15 minutes'
+            and usage.quarter_hour_at > edges.edge_starts_at - {{ reach_of_an_edge() }}
             and edges.edge_ends_at >= usage.quarter_hour_at
             and usage.last_finished_at >= edges.edge_starts_at - interval '{{ var("clock_s_max") }} seconds'
 ),
@@ -166,6 +132,7 @@ edge_rows as materialized (
         where
             raw_row.started_at >= edge_quarter_hours.quarter_hour_at
             and raw_row.started_at < edge_quarter_hours.quarter_hour_at + interval '15 minutes'
+            and raw_row.started_at >= raw.touched_from()
             and raw_row.recorded_xid < (select horizon.as_of_xid from horizon)
             and raw_row.attempt > 0
             and raw_row.endpoint not in ('tokenize', 'detokenize')
