@@ -2,8 +2,9 @@
 --
 -- ARGV[1], msgpack: one of
 --   {'server', run_id}            which run of the server this is; what another run has left is not believed
---   {'beat', life, ttl_ms}        this router lives; returns {lived, lives, {org, generation, ...} that are being opened}
---   {'leave', life, recorded}     it stops, and has settled everything; `recorded` is 1 where all its rows are in the database
+--   {'beat', life, ttl_ms, held_ms}   this router lives; returns {lived, lives, {org, generation, ...} that are being opened}.
+--       What a dead one held it holds for `held_ms`, unless its journal is read: it may have answered that, and told nobody
+--   {'leave', life, recorded, held_ms}   it stops, and has settled everything; `recorded` is 1 where all its rows are in the database
 --   {'bury', life, {org, ...}}    it is dead, and what its journal had, of these organizations, is in the database: its accounts
 --       are opened anew, and what it had told counts no more
 --   {'begin', org, seen}          a new generation, unless there is another than `seen` already; returns it
@@ -26,8 +27,6 @@ local op = cmsgpack.unpack(ARGV[1])
 -- After a flush this Redis knows a router only when that has beaten again: until then nobody can say who lives.
 local GRACE_US = 1e6
 local KEPT_S = 30 * 86400
--- For which a dead router holds what it held, unless its journal is read: it may have answered that, and told nobody.
-local HELD_US = 15 * 60 * 1e6
 -- In the place of a life and its number: spend that a living router had heard of before Redis lost it, and that is in no row yet.
 local UNKNOWN = '0'
 
@@ -53,15 +52,15 @@ local function forget(org, is_over)
 end
 
 -- Which accounts it had, and what it told of them, is kept for when its journal has been read, which may be days later.
-local function is_gone(life)
+local function is_gone(life, held_ms)
     redis.call('ZREM', 'ih:lives', life)
-    redis.call('ZADD', 'ih:dead', now + HELD_US, life)
+    redis.call('ZADD', 'ih:dead', now + held_ms * 1000, life)
     redis.call('EXPIRE', 'ih:life:' .. life, KEPT_S)
 end
 
-local function died(life)
+local function died(life, held_ms)
     for _, org in ipairs(redis.call('SMEMBERS', 'ih:life:' .. life)) do begin(org) end
-    is_gone(life)
+    is_gone(life, held_ms)
 end
 
 -- What it told to be settled counts on.
@@ -157,7 +156,7 @@ function commands.server(run_id)
     return 1
 end
 
-function commands.beat(life, ttl_ms)
+function commands.beat(life, ttl_ms, held_ms)
     if redis.call('EXISTS', 'ih:lives') == 0 then redis.call('SET', 'ih:since', string.format('%.0f', now)) end
     local until_us = tonumber(redis.call('ZSCORE', 'ih:lives', life))
     if not until_us then
@@ -166,13 +165,13 @@ function commands.beat(life, ttl_ms)
     end
     redis.call('SET', 'ih:seen:' .. life, '1', 'EX', KEPT_S)
     redis.call('ZADD', 'ih:lives', now + ttl_ms * 1000, life)
-    for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:lives', '-inf', string.format('%.0f', now))) do died(dead) end
+    for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:lives', '-inf', string.format('%.0f', now))) do died(dead, held_ms) end
     for _, dead in ipairs(redis.call('ZRANGEBYSCORE', 'ih:dead', '-inf', string.format('%.0f', now))) do holds_no_more(dead) end
     return {until_us and until_us > now and 1 or 0, redis.call('ZCARD', 'ih:lives'), redis.call('HGETALL', 'ih:opening')}
 end
 
-function commands.leave(life, recorded)
-    is_gone(life)
+function commands.leave(life, recorded, held_ms)
+    is_gone(life, held_ms)
     if recorded == 1 then forget_life(life, redis.call('SMEMBERS', 'ih:life:' .. life)) end
     return 1
 end

@@ -37,6 +37,7 @@ from warehouse.base.errors import NotReady
 _LOG = logging.getLogger(__name__)
 BEAT_S = 0.2
 LIFE_S = 5.0  # a router that has not beaten for this long is dead
+HELD_S_MAX = 900.0  # for which what it held stays held, unless its journal is read: it may have answered that, and told nobody
 BEGIN_S_MAX = 1.0  # for which a start waits for Redis
 OPEN_S_MAX = 3.0  # for which a request waits for its account to be opened
 ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those without holds are forgotten
@@ -238,7 +239,7 @@ class Accounts:
             for account in self._of.values():
                 if account.holds or account.generation != account.joined:
                     await self.line.ask("begin", account.org_id, account.generation)
-            await self.line.ask("leave", self._life, int(await self._all_is_recorded()))
+            await self.line.ask("leave", self._life, int(await self._all_is_recorded()), int(HELD_S_MAX * 1000))
 
     async def _all_is_recorded(self) -> bool:
         """Whether the database has every row; otherwise they stay in the journal until the next start."""
@@ -253,7 +254,7 @@ class Accounts:
         while True:
             await self.line.connected.wait()
             try:
-                lived, self.lives, opening = await self.line.ask("beat", self._life, int(LIFE_S * 1000))
+                lived, self.lives, opening = await self.line.ask("beat", self._life, int(LIFE_S * 1000), int(HELD_S_MAX * 1000))
             except RedisAway:
                 continue
             if not lived:  # accounts may have been opened without this worker, which has served meanwhile

@@ -98,6 +98,10 @@ class Reservations:
         except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
             self.counts[error.code] += 1
             raise
+        except asyncio.CancelledError:
+            if hold.answer is not None:  # taken in the very turn in which the client left
+                self.settle(hold)
+            raise
         finally:
             if hold.queue is not None:
                 self._leave_queue(hold)

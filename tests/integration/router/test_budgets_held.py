@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ import pytest
 import redis
 
 from router.inference.reservations.accounts import LIFE_S
+from router.inference.reservations.line import Done
 from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
 from tests.factories import Tenant, add_tenant, copy_events, usage_event
 from tests.integration.router.reservations_world import (
@@ -225,6 +227,32 @@ async def test_a_client_that_leaves_while_it_waits_holds_nothing(
             one.reservations.settle(hold)  # as the endpoint does at the end of each
         assert await left(one, tenant, 3 * USD) == 3 * USD
         assert one.reservations.waiting == 0
+
+
+@in_loop
+async def test_a_client_that_leaves_in_the_turn_in_which_it_is_admitted_holds_nothing(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_budget(db, tenant, 10 * USD)
+    async with workers() as (one,):
+        await one.call(tenant, most(USD), cost=0)
+        line = one.reservations.accounts.line
+        send = line.send
+
+        def send_and_leave(operation: tuple[Any, ...], done: Done | None = None) -> None:
+            def answered(answer: Any) -> None:
+                assert done is not None
+                done(answer)
+                task.cancel()
+
+            send(operation, answered if done else None)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(line, "send", send_and_leave)
+            task = asyncio.create_task(one.reservations.reserve(caller_of(tenant), one.model_id, now(), most(USD)))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await left(one, tenant, 10 * USD) == 10 * USD
 
 
 @in_loop
