@@ -2,9 +2,9 @@
 --
 -- ARGV[1], msgpack: one of
 --   {'server', run_id}            which run of the server this is; what another run has left is not believed
---   {'beat', life, ttl_ms, held_ms}   this router lives; returns {lived, lives, {org, generation, ...} that are being opened}.
+--   {'beat', life, ttl_ms, held_ms, run_id}   this router lives; returns {lived, lives, {org, generation, ...} being opened}.
 --       What a dead one held it holds for `held_ms`, unless its journal is read: it may have answered that, and told nobody
---   {'leave', life, recorded, held_ms}   it stops, and has settled everything; `recorded` is 1 where all its rows are in the database
+--   {'leave', life, recorded, held_ms}   it stops, and has settled everything; `recorded` is 1 where the database has its rows
 --   {'bury', life, {org, ...}}    it is dead, and what its journal had, of these organizations, is in the database: its accounts
 --       are opened anew, and what it had told counts no more
 --   {'begin', org, seen}          a new generation, unless there is another than `seen` already; returns it
@@ -156,8 +156,10 @@ function commands.server(run_id)
     return 1
 end
 
-function commands.beat(life, ttl_ms, held_ms)
+function commands.beat(life, ttl_ms, held_ms, run_id)
     if redis.call('EXISTS', 'ih:lives') == 0 then redis.call('SET', 'ih:since', string.format('%.0f', now)) end
+    -- After a flush: what is told from now on is of this run, and whoever connects next has to believe it.
+    redis.call('SET', 'ih:run', run_id, 'NX')
     local until_us = tonumber(redis.call('ZSCORE', 'ih:lives', life))
     if not until_us then
         redis.call('PERSIST', 'ih:life:' .. life)

@@ -254,7 +254,8 @@ class Accounts:
         while True:
             await self.line.connected.wait()
             try:
-                lived, self.lives, opening = await self.line.ask("beat", self._life, int(LIFE_S * 1000), int(HELD_S_MAX * 1000))
+                times_ms = int(LIFE_S * 1000), int(HELD_S_MAX * 1000)
+                lived, self.lives, opening = await self.line.ask("beat", self._life, *times_ms, self.line.run_id)
             except RedisAway:
                 continue
             if not lived:  # accounts may have been opened without this worker, which has served meanwhile

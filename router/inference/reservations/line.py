@@ -97,6 +97,8 @@ class Line(asyncio.Protocol):
         self._operations: list[tuple[Any, ...]] = []
         self._claims: list[Done] = []
         self.up = False
+        self.run_id = ""
+        """Names the run of the server that it is connected to."""
         self.connected = asyncio.Event()
         """The same as `up`, to be waited for."""
 
@@ -234,7 +236,8 @@ class Line(asyncio.Protocol):
             told = _RUN_ID.search(await self._answer(_packed("INFO", "server")))
             if told is None:
                 raise RedisAway
-            argument = self._encode(("server", told[1].decode()))
+            self.run_id = told[1].decode()
+            argument = self._encode(("server", self.run_id))
             await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument))
         self.up = True
         self.connected.set()
