@@ -23,7 +23,7 @@ BATCH_ROWS = 65_536
 # Rows of a row group: 128 k rows are 5 MB of file and about 60 MB while they are read. Fewer compress worse.
 GROUP_ROWS = 131_072
 _BLOCK_BYTES = 1 << 20
-_ZSTD_LEVEL = 15  # 2 % less than 9; rows take longer to come than to be packed
+_ZSTD_LEVEL = 19  # 2 % less than 9; rows take longer to come than to be packed
 
 
 class ArchiveDamaged(InferhouseError):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 INSTANT = pa.timestamp("us", tz="UTC")
 _SPLIT = "BYTE_STREAM_SPLIT"  # numbers that differ from row to row: their high bytes are alike and cost nothing
-_DELTA = "DELTA_BINARY_PACKED"  # rows of a key lie in the order of started_at
+_DELTA = "DELTA_BINARY_PACKED"  # near to the one before
 _PLAIN = "PLAIN"  # DuckDB 2.0 cannot read identifiers split, Polars 2.1 not as deltas
 _DICTIONARY = None
 
@@ -33,7 +33,7 @@ class Column:
 COLUMNS = (
     Column("request_id", pa.binary(16), encoding=_PLAIN),
     Column("attempt", pa.int16()),
-    Column("started_at", INSTANT, encoding=_DELTA),
+    Column("started_at", INSTANT, encoding=_SPLIT),
     Column("finished_at", INSTANT, encoding=_DELTA),
     Column("recorded_at", INSTANT),
     Column("recorded_xid", pa.int64(), encoding=_DELTA),
@@ -56,9 +56,9 @@ COLUMNS = (
     Column("error_code", pa.string(), nullable=True),
     Column("finish_reason", pa.string(), nullable=True),
     Column("input_tokens", pa.int32(), encoding=_SPLIT),
-    Column("cached_input_tokens", pa.int32()),
+    Column("cached_input_tokens", pa.int32(), encoding=_SPLIT),
     Column("output_tokens", pa.int32(), encoding=_SPLIT),
-    Column("reasoning_tokens", pa.int32()),
+    Column("reasoning_tokens", pa.int32(), encoding=_SPLIT),
     Column("token_source", pa.string()),
     Column("queue_us", pa.int32(), nullable=True, encoding=_SPLIT),
     Column("ttft_us", pa.int32(), nullable=True, encoding=_SPLIT),
@@ -76,8 +76,8 @@ TAIL = "request_id_tail"
 """In files only: the last 80 bits of a request_id that is not there whole."""
 _HEAD_BYTES, _UUID_BYTES = 6, 16
 _KEY = ("started_at", "request_id", "attempt")
-_TOGETHER = ("api_key_id", "model_id", "endpoint", "status", *_KEY)
-"""What rows of a file lie by: a key's have organization, project and user in common, and those of a model prices and engines."""
+_TOGETHER = ("price_id", "status", "api_key_id", "engine_id", *_KEY)
+"""What rows of a file lie by: those of a price have the model in common, and a key's the organization, project and user."""
 
 
 def _parquet_type(column: Column) -> pa.DataType:
