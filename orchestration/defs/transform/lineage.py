@@ -15,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-QUERIES = ("engine_deltas", "touched_events")
+QUERIES = ("days_to_reconcile", "engine_deltas", "touched_events")
 """Macros that models select from."""
 Origins = dict[str, list[tuple[str, str]]]
 """{column: (unique id of the model or source, its column) that it is made from}."""
@@ -124,7 +124,12 @@ class Reader:
         self.tables = tables
 
     def outputs(self, query: Any, ctes: Mapping[str, Outputs], outer: Mapping[str, Outputs]) -> Outputs:
-        """{column of the query: origins}. `outer`: sources of the queries around it, which laterals may name."""
+        """{column of the query: origins}. `outer`: sources of the queries around it, which laterals may name.
+
+        Raises: SqlglotError: it is none, as where a macro stands for one that is not among QUERIES.
+        """
+        if not isinstance(query, (exp.Query, exp.Subquery)):
+            raise SqlglotError(f"{query.sql()!r} stands where a query is to be")
         ctes = dict(ctes)
         for cte in query.ctes:
             ctes[cte.alias] = self.outputs(cte.this, ctes, outer)

@@ -2,6 +2,7 @@
 
 import pytest
 import sqlglot
+from sqlglot.errors import SqlglotError
 
 from orchestration.defs.transform.lineage import Reader
 
@@ -32,3 +33,8 @@ TABLES = {
 def test_columns_lead_to_those_they_are_made_of(sql: str, columns: dict[str, set[str]]) -> None:
     told = Reader(TABLES).outputs(sqlglot.parse_one(sql, dialect="postgres"), {}, {})
     assert {name: {".".join(each) for each in of} for name, of in told.items()} == columns
+
+
+def test_what_stands_for_a_query_and_is_none_is_told() -> None:
+    with pytest.raises(SqlglotError, match="'TRUE' stands where a query is to be"):
+        Reader(TABLES).outputs(sqlglot.parse_one("with a as (true) select * from a", dialect="postgres"), {}, {})
