@@ -68,6 +68,7 @@ def rows_of(paths: Sequence[str]) -> pl.LazyFrame:
     if layout.TAIL not in rows.collect_schema():
         rows = rows.with_columns(pl.lit(None, pl.Binary).alias(layout.TAIL))
     whole, tail = pl.col("request_id"), pl.col(layout.TAIL)
+    # An identifier's first 48 bits, of the 64 that make an integer.
     head = whole.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big") // 65_536
     ms = pl.coalesce(head.cast(pl.Int64), pl.col("started_at").dt.timestamp("us") // 1000)
     rest = pl.coalesce(tail, whole.bin.slice(6))
