@@ -1,7 +1,7 @@
 """The columns of an archived row: how they travel through CSV, and how they lie in Parquet.
 
 A file leaves out what a row says twice: `finished_at` where it is `duration_us` after `started_at`, and the first 48 bits of a
-`request_id`, a UUIDv7, where they are the millisecond of `started_at`. Rows of a key lie together, within groups of rows.
+`request_id`, a UUIDv7, where they are the millisecond of `started_at`. Within a group, rows of a price and key lie together.
 Source: RFC 9562, section 5.7.
 """
 
