@@ -114,7 +114,6 @@ class Exchange:
     answering: bool = False
     """The client has something of the engine's answer: no other engine can be asked any more."""
     client_gone: bool = False
-    quiet: bool = True
     sent_us: int = 0
     attempt: Attempt = field(init=False)
 
@@ -179,11 +178,12 @@ class Exchange:
 
     def pulse(self) -> None:
         """Tell a client that has heard nothing for long that its answer is still being made."""
-        if self.quiet and self.client.status:
+        if self.connection.has_spoken():
+            return
+        if self.client.status:
             self.client.write(KEEPALIVE)
-        elif self.quiet:
+        else:
             self.client.begin_stream(self._stream_headers(), KEEPALIVE)
-        self.quiet = True
 
     def leave(self) -> None:
         """The client is gone: the engine's work ends with ClientGone."""
@@ -232,12 +232,13 @@ class Exchange:
 
         def pass_on(data: bytes) -> None:
             events = tap.feed(data)
-            self.quiet = False
             if not self.answering:
                 self.answering = True
                 self.row.ttft_us = monotonic_us() - self.started_us
                 self.shared.dispatcher.answered(self.engine)
                 client.source = self.connection
+                if client.write_chunk is not None:
+                    self.connection.take_chunk = tap.tokens_to(client.write_chunk)
                 if not client.status:
                     client.begin_stream(self._stream_headers(), events)
                     return

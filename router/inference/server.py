@@ -15,6 +15,7 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from router.inference.chunked import SIZE_LINES
 from router.inference.heads import KnownHead
 from router.inference.responses import error_headers, header_lines
 from warehouse.base import requests
@@ -34,9 +35,6 @@ _STREAM = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     b"x-accel-buffering: no\r\n"  # proxies of nginx's kind would hold tokens back
 )
-
-
-_SIZE_LINES = {size: b"%x\r\n" % size for size in range(1, 4097)}  # of pieces as tokens come in; cheaper than to write them
 
 
 class HeadersTooLarge(InferhouseError):
@@ -171,11 +169,16 @@ class ClientCall:
         if not self.disconnected:
             self._transport.write(head + self._framed(first))
 
+    @property
+    def write_chunk(self) -> Callable[[bytes], None] | None:
+        """What takes a further piece of the stream that is a chunk already; None: this client knows no chunks."""
+        return self._transport.write if self._chunked else None
+
     def write(self, data: bytes) -> None:
         """A further piece of the stream."""
         if self.disconnected:
             return
-        size = _SIZE_LINES.get(len(data)) if self._chunked else None
+        size = SIZE_LINES.get(len(data)) if self._chunked else None
         self._transport.write(self._framed(data) if size is None else size + data + b"\r\n")
 
     def end(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from router.inference.chunked import begin_of_only
 from router.inference.heads import KnownHead
 from warehouse.base.errors import EngineFailed, EngineTimedOut, InferhouseError
 
@@ -21,7 +22,6 @@ BUFFER_BYTES_MAX = 256 * 1024  # read ahead of a slow client; above it the engin
 HEADERS_MAX = 100
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
 OK = 200
-_CHUNK_SIZES = {b"%x" % size: size for size in range(1, 4097)}  # as engines write them, of pieces as tokens come in
 SWEEP_S = 0.1  # how late a time limit may be noticed
 EXPECTED_REFUSALS = (OSError, TimeoutError)
 
@@ -75,12 +75,6 @@ NO_HEAD = AnswerHead()
 WELL = AnswerHead(OK, [(b"content-type", b"application/json")])  # of an answer whose head was known; nobody asks for the rest
 
 
-def only_chunk(data: bytes) -> bytes | None:
-    """What is in a chunk of chunked coding, where it is small, whole and alone. None: it is anything else."""
-    at = data.find(b"\r\n", 1, 6)
-    return data[at + 2 : -2] if _CHUNK_SIZES.get(data[:at]) == len(data) - at - 4 and data.endswith(b"\r\n") else None
-
-
 class EngineConnection(asyncio.Protocol):
     """One connection; between `send` and the end of the answer it belongs to one request."""
 
@@ -101,7 +95,11 @@ class EngineConnection(asyncio.Protocol):
         self._paused = False
         self._heard = False
         """A piece has been passed on since the last sweep, which then gives the engine its time for the next one."""
+        self._spoke = False
+        """A piece had been passed on by the last sweep."""
         self._relay: Callable[[bytes], None] | None = None
+        self.take_chunk: Callable[[bytes], bool] | None = None
+        """What is given each chunk first that comes whole and alone while the answer is relayed; False: it is not for it."""
         self._between_s = _NEVER_S
         self._loop = asyncio.get_running_loop()
         self._head_done = False
@@ -120,13 +118,13 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._between_chunks and self._relay is not None and not self._chunks:
-            piece = only_chunk(data)
-            if piece is not None:  # as tokens come: nothing is left for the parser, which goes on with the next chunk
+            # As tokens come: nothing is left for the parser, which goes on with the next chunk.
+            if self.take_chunk is not None and self.take_chunk(data):
                 self._heard = True
-                try:
-                    self._relay(piece)
-                except InferhouseError as error:
-                    self.fail(error)
+                return
+            begin = begin_of_only(data)
+            if begin:
+                self._pass_on(self._relay, data[begin:-2])
                 return
         is_first = self._unread
         if is_first:
@@ -197,8 +195,9 @@ class EngineConnection(asyncio.Protocol):
         if self._transport is None:
             raise EngineHungUp("the engine closed the connection")
         self._parser, self._unread, self._held = None, True, b""
-        self._error, self._chunks, self._buffered, self._relay = None, [], 0, None
-        self._head_done = self.ended = self._between_chunks = self._heard = False
+        self._error, self._chunks, self._buffered = None, [], 0
+        self._relay = self.take_chunk = None
+        self._head_done = self.ended = self._between_chunks = self._heard = self._spoke = False
         self.head = NO_HEAD
         now_s = self._loop.time()
         self.total_deadline_s = until_s = now_s + timeouts.total_s
@@ -294,9 +293,15 @@ class EngineConnection(asyncio.Protocol):
     def note_heard(self, now_s: float) -> None:
         """The engine has its time for the next piece from now on, if it has sent one: a clock read a token would cost more."""
         if self._heard:
-            self._heard = False
+            self._heard, self._spoke = False, True
             if not self._paused and not self.ended:
                 self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
+
+    def has_spoken(self) -> bool:
+        """Whether a piece has been passed on since the last call."""
+        self.note_heard(self._loop.time())
+        spoke, self._spoke = self._spoke, False
+        return spoke
 
     def _take(self) -> bytes:
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -319,7 +324,7 @@ class EngineConnection(asyncio.Protocol):
     def close(self) -> None:
         """The request is over: keep the connection for the next one if the answer was read whole, otherwise abort it."""
         self.deadline_s = self.total_deadline_s = _NEVER_S
-        self._heard = False
+        self._heard, self._relay, self.take_chunk = False, None, None
         if self.ended and self._reusable and self._error is None and self._transport:
             self._pool.keep(self)
         else:

@@ -25,7 +25,7 @@ from warehouse.journal.frames import END, Kind, encode
 END_BYTES = len(END)
 CLOSE_SLACK_BYTES = 256  # by which a close record may be longer than its open record: counts, times, an error code
 QUICK_S = 0.003  # the event loop itself waits for a disk that takes no longer than this
-SLOW_FOR_S = 2.0  # after one that did, a thread waits for it
+SLOW_FOR = 20  # times as long as it took when it took longer, a thread waits for it: the loop stands still a 20th of its time
 CROWD = 4  # callers who wait: then others are let come before the sync, which costs as much processor as a request
 SPARES = 2  # files that are kept to be written again: a sync of new room costs half as much processor again (decision 0069)
 TURNS_MAX = 8  # of the event loop, for which they are
@@ -249,8 +249,9 @@ class _Syncer:
 
     While the disk is quick, the event loop waits for it itself: what arrives meanwhile is served by the next turn together, and
     that costs less than to wake a thread, and to be woken by it, for every few records. A disk that is slow once is waited for
-    by the thread for a while: nothing else may stand still for it. While a crowd grows it is let grow, for some turns of the
-    loop: under load a sync for every few records would cost as much processor as the requests (decision 0068).
+    by the thread for a while, the longer the slower it was: nothing else may stand still for it. While a crowd grows it is let
+    grow, for some turns of the loop: under load a sync for every few records would cost as much processor as the requests
+    (decision 0068).
     """
 
     def __init__(self, segments: list[Segment]) -> None:
@@ -275,11 +276,7 @@ class _Syncer:
         self._waiting.append((self.written, then))
         if not self._under_way:
             self._under_way = True
-            loop = self.loop()
-            if loop.time() < self._thread_until_s:
-                self._ask_thread(loop, 0.0)
-            else:
-                loop.call_soon(self._gather, loop, 0, TURNS_MAX)
+            self._begin(self.loop(), 0.0)
 
     def stop(self) -> None:
         """End the thread, after the sync under way."""
@@ -287,6 +284,12 @@ class _Syncer:
             self._asked.put(None)
             self._thread.join()
             self._thread = None
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
+        if loop.time() < self._thread_until_s:
+            self._ask_thread(loop, pause_s)
+        else:
+            loop.call_soon(self._gather, loop, 0, TURNS_MAX)
 
     def _gather(self, loop: asyncio.AbstractEventLoop, were: int, turns: int) -> None:
         """Sync, as soon as turns of the loop bring nobody else; few are not kept waiting for others."""
@@ -297,10 +300,11 @@ class _Syncer:
             self._sync_here(loop)
 
     def _sync_here(self, loop: asyncio.AbstractEventLoop) -> None:
-        started_s = loop.time()
+        began_s = time.monotonic()  # the loop's own clock is that of the turn's beginning
         written, error = self._sync()
-        if time.monotonic() - started_s > QUICK_S:
-            self._thread_until_s = started_s + SLOW_FOR_S
+        ended_s = time.monotonic()
+        if ended_s - began_s > QUICK_S:
+            self._thread_until_s = ended_s + SLOW_FOR * (ended_s - began_s)
         self._tell(loop, written, error)
 
     def _ask_thread(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
@@ -340,4 +344,4 @@ class _Syncer:
             waiting.popleft()[1](failure)
         self._under_way = bool(waiting)
         if waiting:  # they came while the thread was waiting for the disk
-            self._ask_thread(loop, min(GATHER_S * len(waiting), GATHER_S_MAX))
+            self._begin(loop, min(GATHER_S * len(waiting), GATHER_S_MAX))

@@ -5,10 +5,12 @@ for byte, however they were cut on their way here. A tap never raises anything b
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from router.inference.chunked import SIZE_LINES, SIZES
 from router.inference.shapes.edit import fields, without_field
 from router.inference.shapes.usage import TOKENS_MAX, ChoicesUsage, Reading, Usage, finish_label
 from warehouse.base.errors import EngineFailed
@@ -18,10 +20,12 @@ _END = re.compile(rb"\n\r?\n")
 _LINE_END, _ARRAY, _ARRAY_END, _BRACE, _D = b"\n[]{d"
 _USAGE = b',"usage":'  # 9 bytes
 _AFTER_CHOICES = b'],"usage":{'  # its last byte is the tenth after the bracket
-_DATA = b"data: {"
+_TOKEN = b'data: {"'
+_ERROR = b'data: {"error"'
+_UNFINISHED = b'"finish_reason":null'
 _FINISH = b'"finish_reason":"'  # 17 bytes
 _INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
-_ERRORS = (b'data: {"error"', b"event: error")
+_ERRORS = (_ERROR, b"event: error")
 _CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
 
 
@@ -57,6 +61,13 @@ class Tap:
         events = data.split(b"\n\n")
         self._hold(events.pop())
         return b"".join([self._late(event + b"\n\n") if self.done else self._event(event + b"\n\n") for event in events])
+
+    def tokens_to(self, write: Callable[[bytes], None]) -> Callable[[bytes], bool] | None:  # noqa: ARG002  # for those that can
+        """What takes the engine's chunks straight to the client's `write` where one is a token and nothing else, in one step.
+
+        It returns False for a chunk that is for `feed`, of which nothing was done then. None: all of this stream's are.
+        """
+        return None
 
     def close(self) -> None:
         """The answer is over, and whole as far as HTTP can tell. Some engines have no end marker: then it may be `done` now."""
@@ -131,23 +142,36 @@ class ChoicesTap(Tap):
         finish = None if self._finish is None else finish_label(self._finish.decode("latin-1"))
         return Reading(self._sum() if self._of_choices else _usage_in(self._usage), finish)
 
-    def feed(self, data: bytes) -> bytes:
-        # A token of the only choice as vLLM sends it: one event that ends with its usage, right after the array of choices.
-        at = data.rfind(_AFTER_CHOICES) if self._is_simple else 0
-        if (
-            at > 0
-            and data.find(b"}", at) == len(data) - 4
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"}}\n\n")
-            and data.startswith(_DATA)
-            and data[at - 1] != _ARRAY
-            and _FINISH not in data
-            and self._partial is None
-            and not self.done
-        ):
-            self._usage = data[at + 10 : -3]
-            return data[: at + 1] + b"}\n\n"
-        return super().feed(data)
+    def tokens_to(self, write: Callable[[bytes], None]) -> Callable[[bytes], bool] | None:
+        if not self._is_simple:
+            return None
+
+        def take(chunk: bytes) -> bool:
+            # Each line of this runs for every token that anybody is sent: one step, instead of five functions for the same.
+            at, begin = chunk.rfind(_AFTER_CHOICES), chunk.find(b"\n", 1, 6) + 1
+            if (
+                SIZES.get(chunk[:begin]) != len(chunk) - begin - 2
+                or not chunk.endswith(b"}\n\n\r\n")
+                or chunk.find(b"\n", begin) != len(chunk) - 4  # one event
+                or not chunk.startswith(_TOKEN, begin)
+                or _FINISH in chunk
+                or self._partial is not None
+                or self.done
+            ):
+                return False
+            if at < 0:  # of an engine that has no running counts
+                if b'usage"' in chunk or _UNFINISHED not in chunk or chunk.startswith(_ERROR, begin):
+                    return False
+                write(chunk)
+                return True
+            # As vLLM sends it: the event ends with its usage, which is right after the array of choices, and that is not empty.
+            if chunk.find(b"}", at) != len(chunk) - 6 or chunk[-6:-4] != b"}}" or chunk[at - 1] == _ARRAY:
+                return False
+            self._usage = chunk[at + 10 : -5]
+            write(SIZE_LINES[at + 4 - begin] + chunk[begin : at + 1] + b"}\n\n\r\n")
+            return True
+
+        return take
 
     def close(self) -> None:
         """A choice that has a reason to be finished is whole; of several, only the end marker says that all are."""
@@ -182,7 +206,7 @@ class ChoicesTap(Tap):
 
     def _event(self, event: bytes) -> bytes:
         usage = event.rfind(_USAGE)
-        if usage < 0 and event.startswith(b'data: {"') and b'usage"' not in event and not event.startswith(_ERRORS):
+        if usage < 0 and event.startswith(_TOKEN) and b'usage"' not in event and not event.startswith(_ERRORS):
             return self._without_usage(event)
         # After the array of choices, as every engine that we know writes it; else it is looked for with care.
         if usage < 0 or event[usage - 1] != _ARRAY_END or event[0] != _D:
@@ -211,7 +235,7 @@ class ChoicesTap(Tap):
         if finish > 0:
             start = finish + 17
             self._finish = event[start : event.find(b'"', start)]
-        elif b'"finish_reason":null' not in event:
+        elif _UNFINISHED not in event:
             return self._slow(event)
         return event
 

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from router.inference.upstream import EngineConnection, EnginePool, Timeouts, only_chunk
+from router.inference.chunked import begin_of_only
+from router.inference.upstream import EngineConnection, EnginePool, Timeouts
 from warehouse.base.errors import EngineFailed, EngineTimedOut
 
 TIMEOUTS = Timeouts(connect_s=1, first_token_s=5, between_tokens_s=5, total_s=10)
@@ -82,15 +83,52 @@ def test_a_stream_is_the_same_however_it_is_cut() -> None:
 
 
 def test_whole_chunks_do_not_go_through_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[bytes | None] = []
+    begins: list[int] = []
 
-    def noted(data: bytes) -> bytes | None:
-        taken.append(only_chunk(data))
-        return taken[-1]
+    def noted(data: bytes) -> int:
+        begins.append(begin_of_only(data))
+        return begins[-1]
 
-    monkeypatch.setattr("router.inference.upstream.only_chunk", noted)
+    monkeypatch.setattr("router.inference.upstream.begin_of_only", noted)
     asyncio.run(_relayed([HEAD, *[_framed(b"token")] * 4, b"0\r\n\r\n"]))
-    assert taken == [b"token"] * 3 + [None]
+    assert begins == [3] * 3 + [0]
+
+
+def test_what_takes_chunks_is_asked_first_and_the_relay_gets_the_others() -> None:
+    asyncio.run(_taken())
+
+
+async def _taken() -> None:
+    connection = EngineConnection(EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=TIMEOUTS))
+    connection.connection_made(Transport())
+    connection.send(b"POST / HTTP/1.1\r\n\r\n", TIMEOUTS)
+    connection.data_received(HEAD)
+    await connection.answer_head()
+    passed, taken = list[bytes](), list[bytes]()
+
+    def take(chunk: bytes) -> bool:
+        if b"token" in chunk:
+            taken.append(chunk)
+        return b"token" in chunk
+
+    task = asyncio.ensure_future(connection.relay(passed.append, TIMEOUTS.between_tokens_s))
+    await asyncio.sleep(0)
+    connection.data_received(_framed(b"first"))
+    assert connection.has_spoken()
+    assert not connection.has_spoken()
+    connection.take_chunk = take
+    connection.data_received(_framed(b"token 1"))
+    assert connection.has_spoken()
+    connection.data_received(b"7\r\ntok")  # cut: the parser puts it together
+    connection.data_received(b"en 2\r\n")
+    connection.data_received(_framed(b"other"))
+    connection.data_received(_framed(b"token 3"))
+    connection.data_received(b"0\r\n\r\n")
+    await task
+    assert taken == [_framed(b"token 1"), _framed(b"token 3")]
+    assert b"".join(passed) == b"firsttoken 2other"
+    connection.close()
+    assert connection.take_chunk is None
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
@@ -143,7 +181,7 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "piece"),
+    ("data", "content"),
     [
         (b"5\r\ntoken\r\n", b"token"),
         (b"a\r\n0123456789\r\n", b"0123456789"),
@@ -161,5 +199,6 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
         (b"", None),
     ],
 )
-def test_only_a_small_chunk_whole_and_alone_is_one(data: bytes, piece: bytes | None) -> None:
-    assert only_chunk(data) == piece
+def test_only_a_small_chunk_whole_and_alone_is_one(data: bytes, content: bytes | None) -> None:
+    begin = begin_of_only(data)
+    assert (data[begin:-2] if begin else None) == content

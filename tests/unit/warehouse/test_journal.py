@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pytest
 
 from warehouse.journal import Journal, JournalFailed, JournalFull, Ticket, recover
 from warehouse.journal.frames import KEY_BYTES, decode, frame_bytes
-from warehouse.journal.journal import CLOSE_SLACK_BYTES
+from warehouse.journal.journal import CLOSE_SLACK_BYTES, SLOW_FOR
 
 MIB = 1024 * 1024
 
@@ -49,13 +50,17 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.syncs = 0
+        self.seconds = seconds
+        self.by: list[str] = []
+        """The threads that waited for it."""
         self.records_safe = 0
         self.error: OSError | None = None
         real = os.fdatasync
 
         def fdatasync(fd: int) -> None:
             there = len(list(decode(os.pread(fd, MIB, 0))))  # what is written later is not covered by this call
-            time.sleep(seconds)
+            self.by.append(threading.current_thread().name)
+            time.sleep(self.seconds)
             if self.error is not None:
                 raise self.error
             real(fd)
@@ -140,6 +145,39 @@ def test_a_slow_disk_holds_up_the_event_loop_once_only(tmp_path: Path, monkeypat
         return await longest_pause_s()
 
     assert asyncio.run(run()) < 0.09
+    journal.shut()
+
+
+def test_a_disk_that_is_quick_again_is_waited_for_by_the_event_loop_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if at each moment somebody waits; and the longer the thread does it, the slower the disk was."""
+    disk = Disk(monkeypatch, seconds=0.01)
+    journal = _made(tmp_path)
+    numbers = count()
+
+    async def promise() -> None:
+        ticket = journal.open(_key(next(numbers)), b"x")
+        await journal.durable()
+        journal.committed([ticket])
+
+    async def one_after_another(seconds: float) -> None:
+        promises, until_s = [], time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            promises.append(asyncio.ensure_future(promise()))
+            await asyncio.sleep(0.0003)
+        await asyncio.gather(*promises)
+
+    async def run() -> None:
+        await promise()
+        disk.seconds = 0.001
+        await one_after_another(0.01 * SLOW_FOR / 2)
+        assert set(disk.by) == {"MainThread", "journal-fsync"}
+        disk.by.clear()
+        await one_after_another(0.01 * SLOW_FOR + 0.2)
+
+    asyncio.run(run())
+    assert "MainThread" in disk.by
     journal.shut()
 
 
