@@ -2,11 +2,12 @@
 
 SMALL_BYTES_MAX = 4096
 SIZE_LINES = {size: b"%x\r\n" % size for size in range(1, SMALL_BYTES_MAX + 1)}
-"""{size: the line before a chunk of it}. To look one up is cheaper than to write it."""
-SIZES = {line: size for size, line in SIZE_LINES.items()}
+"""{size of the content: the line before it}. To look one up is cheaper than to write it."""
+LINES = {len(line) + size + 2: line for size, line in SIZE_LINES.items()}
+"""{size of the whole chunk: the line that it begins with, if it is one chunk}."""
 
 
 def begin_of_only(data: bytes) -> int:
     """Where the content begins of a chunk that is small, whole and alone; two bytes follow it. 0: it is anything else."""
-    begin = data.find(b"\n", 1, 6) + 1
-    return begin if SIZES.get(data[:begin]) == len(data) - begin - 2 and data.endswith(b"\r\n") else 0
+    line = LINES.get(len(data))
+    return len(line) if line is not None and data.startswith(line) and data.endswith(b"\r\n") else 0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
@@ -18,14 +19,15 @@ from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
 from router.inference.server import ClientCall
-from router.inference.shapes import Call, Shape
+from router.inference.shapes import Shape
 from router.inference.state import InferenceState
 from router.inference.upstream import EngineConnection, EngineUnreachable, Timeouts, post_bytes
-from warehouse.access.catalogue import Model
+from warehouse.access.catalogue import Model, Price
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
 from warehouse.base.errors import EngineFailed, EngineTimedOut, EngineUnavailable, InferhouseError
+from warehouse.base.ids import text_of
 from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class MeteredEndpoint:
 
     async def _answer(self, client: ClientCall) -> None:
         id_, started_at, started_us = requests.begin(), now(), monotonic_us()
-        client.id_line = b"x-request-id: %b\r\n" % str(id_).encode()
+        client.id_line = b"x-request-id: %b\r\n" % text_of(id_)
         try:
             authorization = client.headers.get(b"authorization") or _bearer(client.headers.get(b"x-api-key"))
             keys = self._shared.keys
@@ -111,14 +113,15 @@ class MeteredEndpoint:
 
     async def _ask_engines(self, request: Request, body: bytes) -> None:
         """One engine after another, until one has begun to answer. Raises: what the last one did, or EngineUnavailable."""
-        shared, call = self._shared, request.call
+        shared, call, org_id = self._shared, request.call, request.caller.org_id
         assert call is not None
         prefix = _beginning(body) if len(shared.engines.states) > 1 else b""
         plan = shared.dispatcher.plan(call.model, request.caller, call.session, prefix)
         tokens = len(body) // TOKEN_BYTES
         while True:
             model = plan.model
-            await self._reserve(request, model, len(body))
+            prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
+            await self._reserve(request, model, prices, len(body))
             engine = shared.dispatcher.pick(plan, request.tried)
             connection = engine.pool.kept() if engine is not None else None
             if engine is None or connection is None:
@@ -127,8 +130,9 @@ class MeteredEndpoint:
                 shared.dispatcher.started(engine, tokens)
             if plan.model is not model:
                 model = plan.model
+                prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
                 try:
-                    await self._reserve(request, model, len(body))
+                    await self._reserve(request, model, prices, len(body))
                 except BaseException:
                     connection.close()
                     shared.dispatcher.ended(engine, tokens, outcome="gone")
@@ -137,7 +141,7 @@ class MeteredEndpoint:
                 connection.close()
                 shared.dispatcher.ended(engine, tokens, outcome="gone")
                 raise ClientGone
-            exchange = self._exchange(request, call, engine, connection, model)
+            exchange = self._exchange(request, engine, connection, model, prices)
             row = exchange.row
             message = self._message(request, engine, body)
             refusal: InferhouseError | None = None
@@ -160,22 +164,22 @@ class MeteredEndpoint:
             self._give_up(exchange, refusal)
 
     def _exchange(
-        self, request: Request, call: Call, engine: EngineState, connection: EngineConnection, model: Model
+        self, request: Request, engine: EngineState, connection: EngineConnection, model: Model, prices: Sequence[Price]
     ) -> Exchange:
         """The next attempt."""
-        shared = self._shared
+        shared, call = self._shared, request.call
+        assert call is not None
         request.attempts += 1
         row = request.row()
         row.model_id, row.engine_id = model.id, engine.id
         row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
-        prices = shared.catalogue.prices_for(model.id, row.org_id, request.started_at, request.endpoint, request.tags)
         request.exchange = Exchange(
             shared, self._shape, call, engine, connection, row, request.started_us, model, prices, request.client,
             request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
         )  # fmt: skip
         return request.exchange
 
-    async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
+    async def _reserve(self, request: Request, model: Model, prices: Sequence[Price], body_bytes: int) -> None:
         """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
         call, shared, hold = request.call, self._shared, request.hold
         assert call is not None
@@ -188,8 +192,6 @@ class MeteredEndpoint:
         if hold is not None:
             shared.reservations.settle(hold)
             request.hold = None
-        org_id = request.caller.org_id
-        prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
         cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
         most = bounds(call, body_bytes, model, prices, cap)
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:

@@ -5,9 +5,10 @@ the close record is on the disk before the client has the last byte of the answe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+
+import msgspec
 
 from router.inference import charging
 from router.inference.admission import ClientGone
@@ -91,8 +92,7 @@ def answer_error(client: ClientCall, shape: Shape, error: InferhouseError, reque
     client.answer(error.status, shape.error_body(error, request_id), lines)
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One attempt. After `run` its row is closed, whether it returned or raised."""
 
     shared: InferenceState
@@ -115,7 +115,7 @@ class Exchange:
     """The client has something of the engine's answer: no other engine can be asked any more."""
     client_gone: bool = False
     sent_us: int = 0
-    attempt: Attempt = field(init=False)
+    attempt: Attempt | None = None
 
     async def run(self, request: bytes) -> None:
         """Send the request to the engine and its answer to the client.
@@ -123,7 +123,7 @@ class Exchange:
         Raises: EngineHungUp, EngineFailed, EngineTimedOut, EngineRefused (only while not `answering`), ClientGone,
             JournalFull and JournalFailed.
         """
-        self.attempt = self._begin()
+        attempt = self.attempt = self._begin()
         # What holds if nothing else gets to speak: the task was cancelled because the process is stopping.
         status, http_status, error_code = "router_lost", 500, "router_stopped"
         try:
@@ -153,7 +153,7 @@ class Exchange:
             raise
         except InferhouseError as error:
             # Once the row is closed the engine had done its part, and the disk of the journal has not.
-            self.outcome = self.outcome if self.attempt.row else "failed"
+            self.outcome = self.outcome if attempt.row else "failed"
             status = "timed_out" if isinstance(error, EngineTimedOut) else "engine_failed"
             http_status, error_code = error.status, error.code
             if not self.answering:
@@ -338,7 +338,8 @@ class Exchange:
 
     def _close_row(self, status: str, http_status: int, error_code: str | None = None) -> None:
         """Close the row; the first call says how it ended, later ones do nothing."""
-        if self.attempt.row:
+        attempt = self.attempt
+        if attempt is None or attempt.row:
             return
         row = self.row
         row.status, row.http_status, row.error_code = status, http_status, error_code
@@ -346,5 +347,5 @@ class Exchange:
         row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
         charging.apply(row, self.prices)
         self.shared.reservations.settle_row(self.hold, self.caller, row)
-        self.shared.sink.close(self.attempt)
+        self.shared.sink.close(attempt)
         self.shared.count(row)

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from router.inference.admission import END_USER_CHARACTERS_MAX, ClientGone, plain
 from router.inference.auth import Caller
@@ -18,8 +19,7 @@ from warehouse.access import usage_rows
 from warehouse.access.usage_rows import UsageEvent
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request, from the caller's key to its last row."""
 
     endpoint: str
@@ -33,7 +33,7 @@ class Request:
     call: Call | None = None
     tags: dict[str, str] | None = None
     attempts: int = 0
-    tried: set[int] = field(default_factory=set)
+    tried: set[int] = msgspec.field(default_factory=set)
     exchange: Exchange | None = None
     queued: "asyncio.Task[None] | None" = None
     """The request's task, while it waits for a budget, an engine, a connection or the pause before another attempt."""

@@ -117,7 +117,7 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
 
     def data_received(self, data: bytes) -> None:
-        if self._between_chunks and self._relay is not None and not self._chunks:
+        if self._between_chunks and self._relay is not None:
             # As tokens come: nothing is left for the parser, which goes on with the next chunk.
             if self.take_chunk is not None and self.take_chunk(data):
                 self._heard = True

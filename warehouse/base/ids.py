@@ -5,6 +5,8 @@ import secrets
 import time
 from uuid import UUID, SafeUUID
 
+import msgspec
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letter that is read as another
 PUBLIC_ID_CHARACTERS = 20  # 100 bits
 
@@ -41,6 +43,14 @@ def uuid7() -> UUID:
 # What UUID(int=…) does in the end, without the looking through its seven parameters that takes most of its time.
 _new_uuid = object.__new__
 _set_int, _set_is_safe = UUID.int.__set__, UUID.is_safe.__set__  # type: ignore[attr-defined, misc]  # slots
+
+
+def text_of(id_: UUID) -> bytes:
+    """As `str` writes it, for a third of the time."""
+    return _WRITE(id_)[1:-1]
+
+
+_WRITE = msgspec.json.Encoder().encode
 
 
 def public_id(prefix: str) -> str:

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+import msgspec
+
 from warehouse.base.errors import InferhouseError
 from warehouse.journal.frames import END, Kind, encode
 
@@ -64,8 +66,7 @@ class Segment:
     """Of the records `written`, those that are on the disk; only who syncs changes it."""
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One open record, until the database has its row; its close record goes into the same file."""
 
     key: bytes

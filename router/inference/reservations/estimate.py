@@ -5,7 +5,8 @@ the catalogue bounds model by model. The engine keeps input and output of a choi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from router.inference.shapes import Call
 from warehouse.access.catalogue import Model, Price
@@ -13,8 +14,7 @@ from warehouse.access.catalogue import Model, Price
 _TOKENS_SANE = 2**53  # exact in Lua's doubles, and far above any limit: millions of prompts times billions of choices are not
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """Upper bounds of one request, in tokens and pico-dollars."""
 
     input_tokens: int

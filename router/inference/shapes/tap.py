@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from router.inference.chunked import SIZE_LINES, SIZES
+from router.inference.chunked import LINES, SIZE_LINES
 from router.inference.shapes.edit import fields, without_field
 from router.inference.shapes.usage import TOKENS_MAX, ChoicesUsage, Reading, Usage, finish_label
 from warehouse.base.errors import EngineFailed
@@ -21,6 +21,7 @@ _LINE_END, _ARRAY, _ARRAY_END, _BRACE, _D = b"\n[]{d"
 _USAGE = b',"usage":'  # 9 bytes
 _AFTER_CHOICES = b'],"usage":{'  # its last byte is the tenth after the bracket
 _TOKEN = b'data: {"'
+_BEGINS = {size: line + _TOKEN for size, line in LINES.items()}
 _ERROR = b'data: {"error"'
 _UNFINISHED = b'"finish_reason":null'
 _FINISH = b'"finish_reason":"'  # 17 bytes
@@ -148,27 +149,28 @@ class ChoicesTap(Tap):
 
         def take(chunk: bytes) -> bool:
             # Each line of this runs for every token that anybody is sent: one step, instead of five functions for the same.
-            at, begin = chunk.rfind(_AFTER_CHOICES), chunk.find(b"\n", 1, 6) + 1
+            size, at = len(chunk), chunk.rfind(_AFTER_CHOICES)
+            begin = _BEGINS.get(size)
             if (
-                SIZES.get(chunk[:begin]) != len(chunk) - begin - 2
-                or not chunk.endswith(b"}\n\n\r\n")
-                or chunk.find(b"\n", begin) != len(chunk) - 4  # one event
-                or not chunk.startswith(_TOKEN, begin)
+                begin is None
+                or not chunk.startswith(begin)
+                or chunk.find(b"\n", len(begin)) != size - 4  # one event
                 or _FINISH in chunk
                 or self._partial is not None
                 or self.done
             ):
                 return False
-            if at < 0:  # of an engine that has no running counts
-                if b'usage"' in chunk or _UNFINISHED not in chunk or chunk.startswith(_ERROR, begin):
+            if at > 0:  # as vLLM sends it: the usage ends the event, and is right after the array of choices, which is not empty
+                if chunk.find(b"}", at) != size - 6 or not chunk.endswith(b"}}\n\n\r\n") or chunk[at - 1] == _ARRAY:
                     return False
-                write(chunk)
+                self._usage = chunk[at + 10 : -5]
+                event = len(begin) - len(_TOKEN)
+                write(SIZE_LINES[at + 4 - event] + chunk[event : at + 1] + b"}\n\n\r\n")
                 return True
-            # As vLLM sends it: the event ends with its usage, which is right after the array of choices, and that is not empty.
-            if chunk.find(b"}", at) != len(chunk) - 6 or chunk[-6:-4] != b"}}" or chunk[at - 1] == _ARRAY:
+            # Of an engine that has no running counts.
+            if b'usage"' in chunk or _UNFINISHED not in chunk or _ERROR in chunk or not chunk.endswith(b"}\n\n\r\n"):
                 return False
-            self._usage = chunk[at + 10 : -5]
-            write(SIZE_LINES[at + 4 - begin] + chunk[begin : at + 1] + b"}\n\n\r\n")
+            write(chunk)
             return True
 
         return take

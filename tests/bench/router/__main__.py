@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from tests.bench.router import endurance, ingest, latency, non_stream, streams
+from tests.bench.router import endurance, ingest, latency, non_stream, profile, streams
 from tests.bench.router.bench import Bench
 from tests.bench.router.install import HOME, debian_packages
 from tests.bench.router.machine import Cores, commit, described, missing_tools, run_folder
@@ -22,6 +22,7 @@ from tests.services import ROOT
 PARTS: Mapping[str, Callable[[Bench], None]] = {
     "non-stream": non_stream.run,
     "stream": streams.run,
+    "profile": profile.run,
     "latency": latency.run,
     "crowd": streams.crowd,
     "ingest": ingest.run,

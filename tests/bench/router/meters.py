@@ -17,12 +17,13 @@ class Stat:
 
     parent: int
     ticks: int
+    kernel_ticks: int
 
 
 def parse_stat(text: str) -> Stat:
-    """User and system time together. The name of a program may hold spaces and brackets, so fields count from its end."""
+    """User and system time, and the latter alone. A name may hold spaces and brackets, so fields count from its end."""
     fields = text.rpartition(")")[2].split()
-    return Stat(parent=int(fields[1]), ticks=int(fields[11]) + int(fields[12]))
+    return Stat(parent=int(fields[1]), ticks=int(fields[11]) + int(fields[12]), kernel_ticks=int(fields[12]))
 
 
 def _stat(pid: int) -> Stat | None:
@@ -44,6 +45,11 @@ def tree(root: int) -> list[int]:
 def cpu_ticks(root: int) -> dict[int, int]:
     """{process: ticks used so far} of the process and its descendants; threads are in their process's count."""
     return {pid: stat.ticks for pid in tree(root) if (stat := _stat(pid)) is not None}
+
+
+def kernel_ticks(root: int) -> dict[int, int]:
+    """The same of the time that the kernel worked for them."""
+    return {pid: stat.kernel_ticks for pid in tree(root) if (stat := _stat(pid)) is not None}
 
 
 def cpu_us_between(before: dict[int, int], after: dict[int, int]) -> float:

@@ -4,7 +4,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,8 +110,8 @@ class Ours:
         return last
 
     @contextmanager
-    def router(self, cores: Cores, upstream: int, *, workers: int = 1) -> Iterator[Target]:
-        """The router in front of an upstream, up on its cores."""
+    def router(self, cores: Cores, upstream: int, *, workers: int = 1, program: Sequence[str] = ("router",)) -> Iterator[Target]:
+        """The router in front of an upstream, up on its cores. Args: program: the module that runs it, and its words."""
         with psycopg.connect(self.url(OWNER)) as db:
             put_catalogue(db, Seed([_MODEL], [SeedEngine("bench", "vllm", f"http://127.0.0.1:{upstream}", "m")]))
         self._starts += 1
@@ -126,7 +126,7 @@ class Ours:
             "ROUTER_KEY_PEPPER": PEPPER,
             "ROUTER_SESSION_SECRET": secrets.token_hex(16),
         }
-        argv = cores.on_router([sys.executable, "-m", "router"])
+        argv = cores.on_router([sys.executable, "-m", *program])
         server = ServerProcess(argv, env, f"http://127.0.0.1:{port}", "/health/ready", log)
         with running(server):
             time.sleep(1)  # every worker has read catalogue and engines

@@ -27,8 +27,8 @@ BODY = (
 )
 
 
-def _streamed(bench: Bench, target: Target, streams: int, seconds: float, taken: list[int]) -> tuple[StreamResult, float]:
-    """(what the clients saw, CPU time of the router in microseconds)."""
+def streamed(bench: Bench, target: Target, streams: int, seconds: float, taken: list[int]) -> tuple[StreamResult, float]:
+    """Streams on one router: (what the clients saw, CPU time of the router in microseconds)."""
     request = target.raw_request(bench.folder, BODY, "stream")
     before = target.cpu()
     result = msgspec.json.decode(bench.load("sse_load", target.port, streams, seconds, request), type=StreamResult)
@@ -52,10 +52,10 @@ def run(bench: Bench) -> None:
         bench.counted("stream", taken),
     ):
         for target in targets:
-            _streamed(bench, target, STREAMS, 0.1, taken)
+            streamed(bench, target, STREAMS, 0.1, taken)
         for _ in range(bench.repeats):
             for target in targets:
-                result, used_us = _streamed(bench, target, STREAMS, bench.seconds, taken)
+                result, used_us = streamed(bench, target, STREAMS, bench.seconds, taken)
                 results[target.name].append(result)
                 if target.pid:
                     cpu_us.setdefault(target.name, []).append(used_us / max(result.chunks, 1))
@@ -97,7 +97,7 @@ def crowd(bench: Bench) -> None:
     ):
         assert target.pid is not None
         with MemorySampler(target.pid, interval_s=1, proportional=True) as memory:
-            result, cpu_us = _streamed(bench, target, CROWD, CROWD_S, taken)
+            result, cpu_us = streamed(bench, target, CROWD, CROWD_S, taken)
     most_mib = max(memory.mib)
     bad = result.failed + result.cut_off
     row = (

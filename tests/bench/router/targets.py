@@ -58,6 +58,10 @@ class Target:
         """A reading of the CPU time of its processes."""
         return meters.cpu_ticks(self.pid) if self.pid else {}
 
+    def kernel(self) -> dict[int, int]:
+        """A reading of what of that is the kernel's."""
+        return meters.kernel_ticks(self.pid) if self.pid else {}
+
     def memory_mib(self) -> float | None:
         """Resident memory of its processes."""
         return meters.memory_mib(self.pid) if self.pid else None

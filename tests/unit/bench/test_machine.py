@@ -57,7 +57,7 @@ def test_processor_is_named() -> None:
 def test_user_and_system_time_count_together() -> None:
     """The name of a program may look like the fields after it."""
     text = "42 (a ) S 9 (b) S 7 1 1 0 -1 4194304 1 0 0 0 150 25 0 0 20 0 1 0 100 1 1 1"
-    assert meters.parse_stat(text) == meters.Stat(parent=7, ticks=175)
+    assert meters.parse_stat(text) == meters.Stat(parent=7, ticks=175, kernel_ticks=25)
 
 
 def test_cpu_of_a_process_born_meanwhile_counts_whole() -> None:
