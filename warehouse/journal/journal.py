@@ -28,6 +28,8 @@ END_BYTES = len(END)
 CLOSE_SLACK_BYTES = 256  # by which a close record may be longer than its open record: counts, times, an error code
 QUICK_S = 0.003  # the event loop itself waits for a disk that takes no longer than this
 SLOW_FOR = 20  # times as long as it took when it took longer, a thread waits for it: the loop stands still a 20th of its time
+UNEVEN_S = 0.001  # a disk that once takes longer than this
+WARY_S = 2.0  # is waited for by the thread for so long where few wait: who comes meanwhile is not held up
 CROWD = 4  # callers who wait: then others are let come before the sync, which costs as much processor as a request
 SPARES = 2  # files that are kept to be written again: a sync of new room costs half as much processor again (decision 0069)
 TURNS_MAX = 8  # of the event loop, for which they are
@@ -250,9 +252,10 @@ class _Syncer:
 
     While the disk is quick, the event loop waits for it itself: what arrives meanwhile is served by the next turn together, and
     that costs less than to wake a thread, and to be woken by it, for every few records. A disk that is slow once is waited for
-    by the thread for a while, the longer the slower it was: nothing else may stand still for it. While a crowd grows it is let
-    grow, for some turns of the loop: under load a sync for every few records would cost as much processor as the requests
-    (decision 0068).
+    by the thread for a while, the longer the slower it was: nothing else may stand still for it. After that the loop waits
+    again for a crowd, which is most of what it has to do; where few wait, the thread does for two seconds. While a crowd grows
+    it is let grow, for some turns of the loop: under load a sync for every few records would cost as much processor as the
+    requests (decision 0068).
     """
 
     def __init__(self, segments: list[Segment]) -> None:
@@ -264,7 +267,7 @@ class _Syncer:
         self._asked: SimpleQueue[float | None] = SimpleQueue()
         self._under_way = False
         self._thread: threading.Thread | None = None
-        self._thread_until_s = 0.0
+        self._slow_until_s = self._wary_until_s = 0.0
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The one that this belongs to; asyncio asks the kernel for the process's id each time that it is asked."""
@@ -287,7 +290,7 @@ class _Syncer:
             self._thread = None
 
     def _begin(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
-        if loop.time() < self._thread_until_s:
+        if loop.time() < self._slow_until_s:
             self._ask_thread(loop, pause_s)
         else:
             loop.call_soon(self._gather, loop, 0, TURNS_MAX)
@@ -297,6 +300,8 @@ class _Syncer:
         are = len(self._waiting)
         if are >= CROWD and turns:
             loop.call_soon(self._gather, loop, are, turns - 1 if are != were else 0)  # one more after the first without anybody
+        elif are < CROWD and loop.time() < self._wary_until_s:
+            self._ask_thread(loop, 0.0)
         else:
             self._sync_here(loop)
 
@@ -304,8 +309,11 @@ class _Syncer:
         began_s = time.monotonic()  # the loop's own clock is that of the turn's beginning
         written, error = self._sync()
         ended_s = time.monotonic()
-        if ended_s - began_s > QUICK_S:
-            self._thread_until_s = ended_s + SLOW_FOR * (ended_s - began_s)
+        took_s = ended_s - began_s
+        if took_s > UNEVEN_S:
+            self._wary_until_s = ended_s + WARY_S
+        if took_s > QUICK_S:
+            self._slow_until_s = ended_s + SLOW_FOR * took_s
         self._tell(loop, written, error)
 
     def _ask_thread(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
