@@ -1,7 +1,7 @@
 """Chunked coding (RFC 9112, 7.1), as far as pieces of a stream come in it: small, and each by itself."""
 
-SMALL_BYTES_MAX = 4096
-SIZE_LINES = {size: b"%x\r\n" % size for size in range(1, SMALL_BYTES_MAX + 1)}
+_SMALL_BYTES = 4096
+SIZE_LINES = {size: b"%x\r\n" % size for size in range(1, _SMALL_BYTES + 1)}
 """{size of the content: the line before it}. To look one up is cheaper than to write it."""
 LINES = {len(line) + size + 2: line for size, line in SIZE_LINES.items()}
 """{size of the whole chunk: the line that it begins with, if it is one chunk}."""
