@@ -98,6 +98,7 @@ READS = (  # as tokens come, and what is almost such a read
     chunks([chunk("", usage={"prompt_tokens": 9, "completion_tokens": 4}, choices=False)], end=b""),
     chunks([{"a": [1], "error": {"usage": 1}}], end=b""),
     chunks([{"error": chunk("a")}], end=b""),
+    chunks([{"id": "c", "error": {"message": "out of memory"}}], end=b""),
     TOKEN.replace(b"data: ", b": "),
     b'data: {"a":1,\ndata: ' + TOKEN.removeprefix(b"data: {"),
     b'data: {"id":"',
