@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.router.bench import Bench
@@ -37,6 +38,8 @@ DUTIES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Part of the work -> where it is written. The first that matches; the rest is Python's own library, psycopg and Redis."""
 OTHERS = "libraries"
+Load = Callable[[Target, float], tuple[int, float]]
+"""Put on a router for some seconds: (requests or chunks, CPU time in microseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +68,33 @@ def run(bench: Bench) -> None:
     names = (OURS, *(name for name in BESIDE if name in bench.peers))
     spent: dict[str, dict[str, Spent]] = {}
     counted: dict[str, dict[str, Run]] = {}
-    with nginx(bench.cores, bench.folder) as upstream:
-        for connections in CONNECTIONS:
-            what = f"request, {connections} connections"
-            spent[what] = _by_turns(bench, names, upstream, lambda target, at_s, n=connections: _requests(bench, target, n, at_s))
-        counted["request"] = _counted(bench, upstream, lambda target: _requests(bench, target, CONNECTIONS[0], COUNTED_S)[0])
-    with event_streams(bench.cores, bench.folder, chunks=CHUNKS, gap_s=GAP_S) as upstream:
-        what = f"chunk, {STREAMS} streams"
-        spent[what] = _by_turns(bench, names, upstream, lambda target, at_s: _chunks(bench, target, STREAMS, at_s))
-        counted["chunk"] = _counted(bench, upstream, lambda target: _chunks(bench, target, COUNTED_STREAMS, COUNTED_S)[0])
+    taken: list[int] = []
+    with bench.counted("profile", taken, sum(CONNECTIONS) * (bench.repeats + 1) + CONNECTIONS[0] * 2):
+        with nginx(bench.cores, bench.folder) as upstream:
+            for connections in CONNECTIONS:
+                requests = partial(_requests, bench, connections, taken)
+                spent[f"request, {connections} connections"] = _by_turns(bench, names, upstream, requests)
+            counted["request"] = _counted(bench, upstream, partial(_requests, bench, CONNECTIONS[0], taken))
+        with event_streams(bench.cores, bench.folder, chunks=CHUNKS, gap_s=GAP_S) as upstream:
+            spent[f"chunk, {STREAMS} streams"] = _by_turns(bench, names, upstream, partial(_chunks, bench, STREAMS, taken))
+            counted["chunk"] = _counted(bench, upstream, partial(_chunks, bench, COUNTED_STREAMS, taken))
     _tell_spent(bench, spent)
     _tell_counted(bench, counted, spent)
 
 
-def _requests(bench: Bench, target: Target, connections: int, seconds: float) -> tuple[int, float]:
+def _requests(bench: Bench, connections: int, taken: list[int], target: Target, seconds: float) -> tuple[int, float]:
     """(requests, CPU time in microseconds)."""
-    one = measured(bench, target, connections, seconds, [])
+    one = measured(bench, target, connections, seconds, taken)
     return one.result.requests, one.cpu_us * one.result.requests
 
 
-def _chunks(bench: Bench, target: Target, streams: int, seconds: float) -> tuple[int, float]:
+def _chunks(bench: Bench, streams: int, taken: list[int], target: Target, seconds: float) -> tuple[int, float]:
     """(chunks, CPU time in microseconds)."""
-    result, cpu_us = streamed(bench, target, streams, seconds, [])
+    result, cpu_us = streamed(bench, target, streams, seconds, taken)
     return result.chunks, cpu_us
 
 
-def _by_turns(
-    bench: Bench, names: tuple[str, ...], upstream: int, load: Callable[[Target, float], tuple[int, float]]
-) -> dict[str, Spent]:
+def _by_turns(bench: Bench, names: tuple[str, ...], upstream: int, load: Load) -> dict[str, Spent]:
     """{router: what one costs}: medians over the turns."""
     readings: dict[str, list[Spent]] = {name: [] for name in names}
     with bench.all_running(names, upstream) as targets:
@@ -109,16 +111,16 @@ def _by_turns(
     }
 
 
-def _counted(bench: Bench, upstream: int, load: Callable[[Target], int]) -> dict[str, Run]:
+def _counted(bench: Bench, upstream: int, load: Load) -> dict[str, Run]:
     """{part of the work: what one request runs of it}."""
     path = bench.folder / "counted.json"
     path.unlink(missing_ok=True)
     program = ("tests.bench.router.counted", str(path))
     with bench.ours.router(bench.cores, upstream, program=program) as target:
         assert target.pid is not None
-        load(target)
+        load(target, COUNTED_S)
         with _counting(target.pid, path):
-            number = load(target)
+            number, _ = load(target, COUNTED_S)
         counts: dict[str, list[int]] = json.loads(path.read_text())
     return by_duty(counts, number)
 
