@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 from warehouse.journal import Journal, JournalFailed, JournalFull, Ticket, recover
 from warehouse.journal.frames import KEY_BYTES, decode, frame_bytes
-from warehouse.journal.journal import CLOSE_SLACK_BYTES, CROWD, SLOW_FOR
+from warehouse.journal.journal import CLOSE_SLACK_BYTES, CROWD, SLOW_FOR, UNEVEN_S, WARY_S
 
 MIB = 1024 * 1024
 
@@ -110,7 +111,7 @@ def test_one_who_gives_up_waiting_does_not_take_it_from_the_others(tmp_path: Pat
         await journal.durable()  # so slow a disk is waited for by the thread from here on
         journal.open(_key(2), b"y")
         alone, gives_up, stays = (asyncio.ensure_future(journal.durable()) for _ in range(3))
-        await asyncio.sleep(0.01)  # the first is being served, the others share the next sync
+        await asyncio.sleep(0)  # all three wait now
         gives_up.cancel()
         await asyncio.gather(alone, stays)
         assert gives_up.cancelled()
@@ -120,66 +121,98 @@ def test_one_who_gives_up_waiting_does_not_take_it_from_the_others(tmp_path: Pat
 
 
 def test_a_slow_disk_holds_up_the_event_loop_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Disk(monkeypatch, seconds=0.1)
+    disk = Disk(monkeypatch, seconds=0.1)
     journal = _made(tmp_path)
-
-    async def longest_pause_s() -> float:
-        longest = 0.0
-        last_s = time.monotonic()
-        promises = [asyncio.ensure_future(promise(number)) for number in range(10)]
-        while not all(promised.done() for promised in promises):
-            await asyncio.sleep(0.001)
-            now_s = time.monotonic()
-            longest, last_s = max(longest, now_s - last_s), now_s
-        return longest
 
     async def promise(number: int) -> None:
         await asyncio.sleep(number * 0.03)
         journal.open(_key(number), b"x")
         await journal.durable()
 
-    journal.open(_key(100), b"x")
+    async def run() -> None:
+        await promise(0)
+        await asyncio.gather(*(promise(number) for number in range(1, 11)))
 
-    async def run() -> float:
-        await journal.durable()
-        return await longest_pause_s()
-
-    assert asyncio.run(run()) < 0.09
+    asyncio.run(run())
+    assert disk.by[0] == "MainThread"
+    assert set(disk.by[1:]) == {"journal-fsync"}
     journal.shut()
+
+
+class SteppedDisk:
+    """A disk whose syncs take time on a clock that nothing else moves; the loop calls `meanwhile` during each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, loop: asyncio.AbstractEventLoop) -> None:
+        self.now_s = 1000.0
+        self.seconds = 0.0
+        self.by: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+        def fdatasync(_: int) -> None:
+            self.by.append(threading.current_thread().name)
+            self.now_s += self.seconds
+            if threading.current_thread() is threading.main_thread():
+                self.meanwhile()
+            else:
+                came = threading.Event()
+                loop.call_soon_threadsafe(self.meanwhile)
+                loop.call_soon_threadsafe(came.set)
+                assert came.wait(10)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)  # which the loop's clock is, too
 
 
 def test_a_disk_that_is_quick_again_is_waited_for_by_the_event_loop_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if at each moment somebody waits; the longer the thread does it, the slower the disk was, and for few longer."""
-    disk = Disk(monkeypatch, seconds=0.01)
-    journal = _made(tmp_path)
-    numbers = count()
-
-    async def promise() -> None:
-        ticket = journal.open(_key(next(numbers)), b"x")
-        await journal.durable()
-        journal.committed([ticket])
-
-    async def arrivals(seconds: float, at_once: int) -> set[str]:
-        promises, until_s = [], time.monotonic() + seconds
-        disk.by.clear()
-        while time.monotonic() < until_s:
-            promises += [asyncio.ensure_future(promise()) for _ in range(at_once)]
-            await asyncio.sleep(0.0003 * at_once)
-        await asyncio.gather(*promises)
-        return set(disk.by)
 
     async def run() -> None:
-        await promise()
-        assert disk.by == ["MainThread"]
-        disk.seconds = 0.001
-        assert await arrivals(0.01 * SLOW_FOR / 2, CROWD) == {"journal-fsync"}
-        assert "MainThread" in await arrivals(0.01 * SLOW_FOR + 0.2, CROWD)
-        assert await arrivals(0.1, 1) == {"journal-fsync"}
+        disk = SteppedDisk(monkeypatch, asyncio.get_running_loop())
+        journal = _made(tmp_path)
+
+        async def arrivals(seconds: float, at_once: int) -> list[str]:
+            """The threads that did the syncs, with so many new callers during each, for so long."""
+            until_s = disk.now_s + seconds
+            pending, done = 0, asyncio.Event()
+            disk.by = []
+
+            def arrive() -> None:
+                nonlocal pending
+                if disk.now_s < until_s:
+                    for _ in range(at_once):
+                        ticket = journal.open(_key(1), b"x")
+                        pending += 1
+                        journal.when_durable(partial(leave, ticket))
+
+            def leave(ticket: Ticket, error: JournalFailed | None) -> None:
+                nonlocal pending
+                assert error is None
+                journal.committed([ticket])
+                pending -= 1
+                if not pending:
+                    done.set()
+
+            disk.meanwhile = arrive
+            arrive()
+            await done.wait()
+            return disk.by
+
+        disk.seconds = 0.01
+        assert await arrivals(0.005, CROWD) == ["MainThread"]
+        disk.seconds = UNEVEN_S * 1.5
+        by = await arrivals(0.01 * SLOW_FOR + 0.1, CROWD)
+        by_thread = by.index("MainThread")
+        assert by_thread * disk.seconds == pytest.approx(0.01 * SLOW_FOR, abs=2 * disk.seconds)
+        assert set(by[by_thread:]) == {"MainThread"}
+        assert set(await arrivals(WARY_S / 2, 1)) == {"journal-fsync"}
+        disk.now_s += WARY_S
+        disk.seconds = UNEVEN_S / 2
+        assert set(await arrivals(0.1, 1)) == {"MainThread"}
+        journal.shut()
 
     asyncio.run(run())
-    journal.shut()
 
 
 def test_an_error_of_the_disk_is_told_and_the_same_bytes_are_synced_again(
