@@ -42,7 +42,7 @@ class Bench:
         if name == "direct":
             yield direct(upstream)
         elif name in PEERS:
-            with running_peer(PEERS[name], self.cores, self.folder, upstream) as target:
+            with running_peer(PEERS[name], self.cores, self.folder, upstream, self.ours.services.redis_url) as target:
                 yield target
         else:
             with self.ours.router(self.cores, upstream) as target:

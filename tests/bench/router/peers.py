@@ -1,5 +1,6 @@
 """The routers beside ours, each set up as its own documents say for one worker and one engine."""
 
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,23 +10,15 @@ from tests.bench.router.install import node_peer, python_peer
 from tests.services import ROOT, free_port
 
 OURS = "inferhouse"
-_LITELLM = """\
-model_list:
-  - model_name: m
-    litellm_params:
-      model: openai/m
-      api_base: http://127.0.0.1:{upstream}/v1
-      api_key: sk-none
-litellm_settings:
-  telemetry: false
-  num_retries: 0
-"""
+LITELLM = Path(__file__).parent / "litellm"
+_LITELLM_KEY = f"sk-{secrets.token_hex(32)}"  # it refuses to start without one, or with one that is easy to guess
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """How one router is started. `argv(folder, port, upstream port)`; `headers(upstream port)` beside the usual ones.
 
+    `files`: copied to where it runs. Its environment has UPSTREAM_URL and COORDINATION_REDIS_URL beside `env`.
     `no_streams`: why it is left out where streams are measured.
     """
 
@@ -34,7 +27,7 @@ class Peer:
     written_in: str
     install: Callable[[], Path]
     argv: Callable[[Path, int, int], list[str]]
-    files: Callable[[int], Mapping[str, str]] = lambda upstream: {}
+    files: tuple[Path, ...] = ()
     headers: Callable[[int], Mapping[str, str]] = lambda upstream: {}
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -52,11 +45,22 @@ def _rust(program: list[str], *more: str) -> Callable[[Path, int, int], list[str
     return argv
 
 
-def _litellm(home: Path, port: int, upstream: int) -> list[str]:
-    return [
-        str(home / "bin" / "litellm"), "--config", "litellm.yaml", "--host", "127.0.0.1", "--port", str(port),
-        "--num_workers", "1",
-    ]  # fmt: skip
+def _litellm(name: str, config: str, *files: str) -> Peer:
+    def argv(home: Path, port: int, upstream: int) -> list[str]:
+        return [
+            str(home / "bin" / "litellm"), "--config", config, "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1",
+        ]  # fmt: skip
+
+    return Peer(
+        name, "1.106.2", "Python", lambda: python_peer("litellm"), argv,
+        files=tuple(LITELLM / file for file in (config, *files)),
+        headers=lambda upstream: {"authorization": f"Bearer {_LITELLM_KEY}"},
+        # Its price list would be fetched from the network.
+        env={
+            "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "MASTER_KEY": _LITELLM_KEY,
+        },
+    )  # fmt: skip
 
 
 def _forwarder(home: Path, port: int, upstream: int) -> list[str]:
@@ -88,14 +92,7 @@ PEERS: Mapping[str, Peer] = {
                 "x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1"
             },
         ),
-        Peer(
-            "litellm", "1.106.2", "Python", lambda: python_peer("litellm"), _litellm,
-            files=lambda upstream: {"litellm.yaml": _LITELLM.format(upstream=upstream)},
-            # Without a key or a database it has less to do than ours. Its price list would be fetched from the network.
-            env={
-                "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
-            },
-        ),
+        _litellm("litellm", "forwarding.yaml"),
+        _litellm("litellm-metering", "metering.yaml", "metering.py"),
     )
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """A router that runs: where it listens, what to send it, what it uses."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -78,13 +79,14 @@ def direct(upstream: int) -> Target:
 
 
 @contextmanager
-def running_peer(peer: Peer, cores: Cores, folder: Path, upstream: int) -> Iterator[Target]:
+def running_peer(peer: Peer, cores: Cores, folder: Path, upstream: int, redis_url: str) -> Iterator[Target]:
     """One of the others, up on the router's core and answering; ended by its process number."""
     home, port = peer.install(), free_port()
-    for name, text in peer.files(upstream).items():
-        (folder / name).write_text(text)
+    for file in peer.files:
+        shutil.copy(file, folder)
     target = Target(peer.name, port, None, headers(more=peer.headers(upstream)))
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **peer.env}
+    env |= {"UPSTREAM_URL": f"http://127.0.0.1:{upstream}/v1", "COORDINATION_REDIS_URL": redis_url}
     log_path = folder / f"{peer.name}.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
