@@ -79,7 +79,7 @@ class ClientCall:
     _task: asyncio.Task[None]
 
     def __init__(
-        self, protocol: "InferenceProtocol", headers: dict[bytes, bytes], endpoint: "Endpoint", body: bytes = b""
+        self, protocol: "InferenceProtocol", headers: Mapping[bytes, bytes], endpoint: "Endpoint", body: bytes = b""
     ) -> None:
         self._protocol, self._transport, self.endpoint = protocol, protocol.transport, endpoint
         self.headers, self.body = headers, body
@@ -329,7 +329,7 @@ class InferenceProtocol(HttpToolsProtocol):
         self._held = b""
         self._began_s = 0.0
         self.waiting.pop(self, None)
-        self._call = call = ClientCall(self, dict(headers), endpoint, body)
+        self._call = call = ClientCall(self, headers, endpoint, body)
         if self._ending:
             call.keep_alive = False
         self.cycle = call  # type: ignore[assignment]  # as in `on_headers_complete`
@@ -350,7 +350,7 @@ class InferenceProtocol(HttpToolsProtocol):
         if call is None or not call.is_plain:
             self._known = None
         elif (known := KnownHead.of(data, len(call.body))) is not None:
-            self._known = known, call.headers.copy(), call.endpoint
+            self._known = known, call.headers, call.endpoint
 
     def pause_writing(self) -> None:
         super().pause_writing()

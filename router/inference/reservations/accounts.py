@@ -61,14 +61,12 @@ class Accounts:
         self.line = Line(url or "redis://", self._closed)
         self.configured = url is not None
         self._of: dict[int, Account] = {}
+        self.get = self._of.get
+        """The account of an organization by its id, None where this worker has not served it."""
         self._alive = asyncio.Event()
         self.lives = 1
         self.openings = 0
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def get(self, org_id: int) -> Account | None:
-        """The account, if this worker has served its organization."""
-        return self._of.get(org_id)
 
     def all(self) -> Iterator[Account]:
         """Every account of this worker."""
@@ -79,7 +77,8 @@ class Accounts:
         account = self._of.get(org_id)
         if account is None:
             if len(self._of) >= ACCOUNTS_MAX:
-                self._of = {org: kept for org, kept in self._of.items() if kept.holds or kept.queues}
+                for org in [org for org, kept in self._of.items() if not kept.holds and not kept.queues]:
+                    del self._of[org]
             account = self._of[org_id] = Account(org_id, self._life)
         if account.stale or account.rules is None:
             await self._read_once(account)

@@ -7,6 +7,7 @@ lease is at most a 200th of what is left; close to a bound every request asks fo
 """
 
 from functools import partial
+from operator import sub
 from typing import Any
 
 from router.inference.reservations.account import TAKEN, Hold
@@ -18,26 +19,29 @@ from router.inference.reservations.rules import PICOUSD_PER_USD, Match
 TICK_S = 0.05
 REQUESTS_MIN = 8  # of a key in one tick, from which on it gets a lease
 ROOM_MIN = 200  # leases that fit into what is left; 0.5 % of it may lie in another router's lease
+ENDED = 6  # numbers of each request that has ended
 MORE = 3, 2  # a lease is half as much again as was asked for in the last tick
 
 
 class Lease:
     """What one worker has taken in advance for the requests of one key and model."""
 
-    __slots__ = ("cost", "done", "free", "headers", "hold", "input", "open", "output", "spent")
+    __slots__ = ("_before", "cost", "ended", "free", "headers", "hold", "input", "last", "open", "output")
 
     def __init__(self, hold: Hold) -> None:
-        self.hold, self.open = hold, True
+        self.hold = self.last = hold
+        """`last`: the newest that was taken from it."""
+        self.open = True
         self.headers = rate_headers(hold.match.meters, hold.answer[2])
         """What its requests are told of their limits: as they were when it was taken."""
-        hold.renewed = self.forget_done
+        hold.renewed = self.forget_ended
         self.free = hold.requests
         """Requests that may still be taken; `cost`, `input` and `output` are what they may hold together."""
         self.cost, self.input, self.output = hold.cost_picousd, hold.input_tokens, hold.output_tokens
-        self.done = [0, 0, 0, 0]
-        """Of requests that have ended since the last tick: how many, and what they held."""
-        self.spent = [0, 0, 0]
-        """What they cost and used."""
+        self._before = self.free, self.cost, self.input, self.output
+        self.ended: list[int] = []
+        """Of each request that has ended since the last tick, one after the other: cost, input and output that it held, and
+        that it used. They are summed up then: while a request is answered, an addition costs many times as much."""
 
     def take(self, hold: Hold) -> bool:
         """Hold for one request. False: there is not enough here."""
@@ -47,49 +51,48 @@ class Lease:
         self.cost -= hold.cost_picousd
         self.input -= hold.input_tokens
         self.output -= hold.output_tokens
-        hold.lease, hold.answer = self, self.hold.answer
+        self.last, hold.lease, hold.answer = hold, self, self.hold.answer
         hold.generation = self.hold.generation
         return True
 
+    def taken(self) -> tuple[int, int, int, int]:
+        """Requests, cost, input and output that were taken since the last call."""
+        before, self._before = self._before, (self.free, self.cost, self.input, self.output)
+        requests, cost, input_tokens, output_tokens = map(sub, before, self._before)
+        return requests, cost, input_tokens, output_tokens
+
     def settle(self, hold: Hold, cost_picousd: int, input_tokens: int, output_tokens: int) -> None:
         """One request has ended."""
-        done, spent = self.done, self.spent
-        done[0] += 1
-        done[1] += hold.cost_picousd
-        done[2] += hold.input_tokens
-        done[3] += hold.output_tokens
-        spent[0] += cost_picousd
-        spent[1] += input_tokens
-        spent[2] += output_tokens
+        self.ended += hold.cost_picousd, hold.input_tokens, hold.output_tokens, cost_picousd, input_tokens, output_tokens
 
-    def forget_done(self) -> None:
+    def forget_ended(self) -> None:
         """What has ended is in rows of an earlier number; only what goes on is told in the new generation."""
-        hold, done = self.hold, self.done
-        hold.requests -= done[0]
-        hold.cost_picousd -= done[1]
-        self.done, self.spent = [0, 0, 0, 0], [0, 0, 0]
+        ended, self.ended = self.ended, []
+        self.hold.requests -= len(ended) // ENDED
+        self.hold.cost_picousd -= sum(ended[::ENDED])
 
     def post(self, line: Line) -> bool:
         """Tell Redis what has ended, and give back what is free if the lease is over. True: nothing of it is left."""
-        hold, done, spent = self.hold, self.done, self.spent
-        unused = 0
+        hold, ended = self.hold, self.ended
+        requests, unused = len(ended) // ENDED, 0
+        held, held_input, held_output, spent, used_input, used_output = (sum(ended[at::ENDED]) for at in range(ENDED))
         if not self.open:
             unused, self.free = self.free, 0
-            done = [done[0] + unused, done[1] + self.cost, done[2] + self.input, done[3] + self.output]
+            requests, held = requests + unused, held + self.cost
+            held_input, held_output = held_input + self.input, held_output + self.output
             self.cost = self.input = self.output = 0
-        if any(done):
-            self.done, self.spent = [0, 0, 0, 0], [0, 0, 0]
-            hold.requests -= done[0]
-            hold.cost_picousd -= done[1]
+        if requests or held or held_input or held_output:
+            self.ended = []
+            hold.requests -= requests
+            hold.cost_picousd -= held
             if line.up:
-                hold.account.shares.settled(hold.match, spent[0])
-                held, cost = divmod(done[1], PICOUSD_PER_USD), divmod(spent[0], PICOUSD_PER_USD)
-                back = max(done[2] - spent[1], 0), max(done[3] - spent[2], 0)
+                hold.account.shares.settled(hold.match, spent)
+                back = max(held_input - used_input, 0), max(held_output - used_output, 0)
                 match = hold.match
                 line.send(
                     (
-                        0, hold.account.org_id, hold.generation, *held, *cost, *back, match.fields, match.rates, done[0], unused,
-                        hold.account.teller,
+                        0, hold.account.org_id, hold.generation, *divmod(held, PICOUSD_PER_USD), *divmod(spent, PICOUSD_PER_USD),
+                        *back, match.fields, match.rates, requests, unused, hold.account.teller,
                     )
                 )  # fmt: skip
         return not self.open and not hold.requests
@@ -105,12 +108,12 @@ class Pace:
         self.first = first
         """Its answer, which is there by the next tick, says how much room there is."""
 
-    def add(self, hold: Hold) -> None:
-        """One more."""
-        self.requests += 1
-        self.cost += hold.cost_picousd
-        self.input += hold.input_tokens
-        self.output += hold.output_tokens
+    def add(self, requests: int, cost: int, input_tokens: int, output_tokens: int) -> None:
+        """So many more."""
+        self.requests += requests
+        self.cost += cost
+        self.input += input_tokens
+        self.output += output_tokens
 
 
 def wanted(match: Match, pace: Pace) -> tuple[int, Bounds] | None:
@@ -151,19 +154,29 @@ class Leases:
         lease = self._leases.get(hold.match)
         if lease is None or not self._line.up or not lease.take(hold):
             return False
-        self.note(hold)
         self.taken += 1
         return True
 
     def note(self, hold: Hold) -> None:
-        """That much was asked for: what the next lease is made for."""
+        """That much was asked for, and not under a lease: what the next one is made for."""
+        self._pace(hold).add(1, hold.cost_picousd, hold.input_tokens, hold.output_tokens)
+
+    def _note_taken(self, lease: Lease) -> None:
+        """The same for what was."""
+        taken = lease.taken()
+        if taken[0]:
+            self._pace(lease.last).add(*taken)
+
+    def _pace(self, hold: Hold) -> Pace:
         pace = self._paces.get(hold.match)
         if pace is None:
             pace = self._paces[hold.match] = Pace(hold)
-        pace.add(hold)
+        return pace
 
     def tick(self) -> None:
         """Tell what has ended, and take for the next tick what was asked for in this one."""
+        for lease in self._leases.values():
+            self._note_taken(lease)
         paces, self._paces = self._paces, {}
         for match in self._leases.keys() - paces.keys():
             self._end(match)
@@ -185,6 +198,7 @@ class Leases:
 
     def _end(self, match: Match) -> None:
         lease = self._leases.pop(match)
+        self._note_taken(lease)
         lease.open = False
         self._ending.append(lease)
 

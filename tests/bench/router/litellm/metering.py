@@ -9,7 +9,8 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import UserAPIKeyAuth
 
 ENOUGH, ENOUGH_AT_ONCE, ENOUGH_USD = 10**12, 10**6, 1_000.0
-"""As ours has them: requests and tokens a minute, requests at once, and money that no run comes near."""
+"""As ours has them, on the key and on its project, which is a team here: requests and tokens a minute, requests at once, and
+money that no run comes near."""
 _KEY = os.environ["MASTER_KEY"]
 
 
@@ -23,7 +24,8 @@ async def user_api_key_auth(_request: Any, api_key: str) -> UserAPIKeyAuth:
         raise UnknownKey
     return UserAPIKeyAuth(
         api_key=api_key, models=["m"], rpm_limit=ENOUGH, tpm_limit=ENOUGH, max_parallel_requests=ENOUGH_AT_ONCE,
-        max_budget=ENOUGH_USD, spend=0.0,
+        max_budget=ENOUGH_USD, spend=0.0, team_id="team", team_rpm_limit=ENOUGH, team_tpm_limit=ENOUGH,
+        team_max_budget=ENOUGH_USD, team_spend=0.0,
     )  # fmt: skip
 
 
