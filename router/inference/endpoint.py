@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
 from router.inference.affinity import PREFIX_BYTES_MAX
@@ -15,8 +14,7 @@ from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
-from router.inference.reservations.account import Hold
-from router.inference.reservations.estimate import Bounds, bounds
+from router.inference.reservations.estimate import bounds
 from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
@@ -123,8 +121,7 @@ class MeteredEndpoint:
         while True:
             model = plan.model
             prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
-            if (to_wait_for := self._reserve(request, model, prices, len(body))) is not None:
-                await to_wait_for
+            await self._reserve(request, model, prices, len(body))
             engine = shared.dispatcher.pick(plan, request.tried)
             connection = engine.pool.kept() if engine is not None else None
             if engine is None or connection is None:
@@ -135,8 +132,7 @@ class MeteredEndpoint:
                 model = plan.model
                 prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
                 try:
-                    if (to_wait_for := self._reserve(request, model, prices, len(body))) is not None:
-                        await to_wait_for
+                    await self._reserve(request, model, prices, len(body))
                 except BaseException:
                     connection.close()
                     shared.dispatcher.ended(engine, tokens, outcome="gone")
@@ -183,18 +179,16 @@ class MeteredEndpoint:
         )  # fmt: skip
         return request.exchange
 
-    def _reserve(
-        self, request: Request, model: Model, prices: Sequence[Price], body_bytes: int
-    ) -> Coroutine[Any, Any, None] | None:
-        """Hold the most that the request can use of this model; where that takes time, what is to be awaited for it."""
+    async def _reserve(self, request: Request, model: Model, prices: Sequence[Price], body_bytes: int) -> None:
+        """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
         call, shared, hold = request.call, self._shared, request.hold
         assert call is not None
         if hold is not None and hold.model_id == model.id and not hold.settled:
-            return None
+            return
         if call.output_tokens_max is None:
             request.output_tokens_max = request.caller.output_tokens_max
         if hold is None and shared.reservations.is_free(request.caller.org_id):
-            return None
+            return
         if hold is not None:
             shared.reservations.settle(hold)
             request.hold = None
@@ -203,24 +197,12 @@ class MeteredEndpoint:
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
             most = bounds(call, body_bytes, model, prices, cap)
-        hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
-        if hold is None:
-            return self._wait_for_hold(request, model, most, cap)
-        self._held(request, hold, cap)
-        return None
-
-    async def _wait_for_hold(self, request: Request, model: Model, most: Bounds, cap: int | None) -> None:
-        """Raises: as `Reservations.reserve`, ClientGone."""
-        with request.waiting():
-            hold = await self._shared.reservations.reserve(request.caller, model.id, request.started_at, most)
-        if hold is not None:
-            self._held(request, hold, cap)
-
-    @staticmethod
-    def _held(request: Request, hold: Hold, cap: int | None) -> None:
-        """Without a rule that counts on it, what the client did not ask for is the engine's to decide."""
-        request.hold = hold
-        if request.call is not None and request.call.output_tokens_max is None:
+        request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
+        if request.hold is None:
+            with request.waiting():
+                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
+        # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
+        if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap
 
     def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:

@@ -164,8 +164,6 @@ class Dispatcher:
             one, other = self._two(served.plain)
             if one.able(now_s) and other.able(now_s) and one.id not in tried and other.id not in tried:
                 return one if one.tokens <= other.tokens else other
-        if len(served.plain) == 1 and not plan.key and not tried and served.plain[0].able(now_s):
-            return served.plain[0]
         able = [state for state in served.plain if state.able(now_s) and state.id not in tried]
         if not able:
             return self._last_resort(served, plan, now_s, tried)

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.bench.router.machine import Cores
 from tests.bench.router.ours import Ours, unexplained
-from tests.bench.router.peers import PEERS
+from tests.bench.router.peers import IN_MEMORY, PEERS
 from tests.bench.router.report import Bar, Section
 from tests.bench.router.targets import Target, direct, running_peer
 from tests.services import ROOT
+
+MEMORY = "/dev/shm"
 
 
 @dataclass(slots=True)
@@ -45,8 +48,10 @@ class Bench:
             with running_peer(PEERS[name], self.cores, self.folder, upstream, self.ours.services.redis_url) as target:
                 yield target
         else:
-            with self.ours.router(self.cores, upstream) as target:
-                yield target
+            with TemporaryDirectory(dir=MEMORY) as memory:
+                journals = Path(memory) if name == IN_MEMORY else None
+                with self.ours.router(self.cores, upstream, name=name, journals=journals) as target:
+                    yield target
 
     @contextmanager
     def all_running(self, names: Sequence[str], upstream: int) -> Iterator[list[Target]]:

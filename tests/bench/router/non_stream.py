@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.bench.router.bench import Bench
 from tests.bench.router.figures import median, shown
 from tests.bench.router.meters import cpu_us_between
-from tests.bench.router.peers import OURS
+from tests.bench.router.peers import IN_MEMORY, OURS
 from tests.bench.router.report import Bar, Section
 from tests.bench.router.targets import Target
 from tests.bench.router.turns import Turns
@@ -71,7 +71,7 @@ def measured(bench: Bench, target: Target, connections: int, seconds: float, tak
     before = target.cpu()
     result = run_wrk(bench.cores, target.lua(bench.folder), target.port, connections=connections, seconds=seconds)
     cpu_us = cpu_us_between(before, target.cpu()) / max(result.requests, 1)
-    if target.name == OURS:
+    if target.name in (OURS, IN_MEMORY):
         taken.append(result.requests)
     bench.check_load(target, f"{connections} connections", result.failures, result.requests)
     return Measured(result, cpu_us)

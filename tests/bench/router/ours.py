@@ -110,8 +110,20 @@ class Ours:
         return last
 
     @contextmanager
-    def router(self, cores: Cores, upstream: int, *, workers: int = 1, program: Sequence[str] = ("router",)) -> Iterator[Target]:
-        """The router in front of an upstream, up on its cores. Args: program: the module that runs it, and its words."""
+    def router(
+        self,
+        cores: Cores,
+        upstream: int,
+        *,
+        workers: int = 1,
+        program: Sequence[str] = ("router",),
+        name: str = OURS,
+        journals: Path | None = None,
+    ) -> Iterator[Target]:
+        """The router in front of an upstream, up on its cores.
+
+        Args: program: the module that runs it, and its words.  name: in the tables.  journals: where its journal is to lie.
+        """
         with psycopg.connect(self.url(OWNER)) as db:
             put_catalogue(db, Seed([_MODEL], [SeedEngine("bench", "vllm", f"http://127.0.0.1:{upstream}", "m")]))
         self._starts += 1
@@ -122,7 +134,7 @@ class Ours:
             "ROUTER_DATABASE_URL": self.url("inferhouse_router"),
             "ROUTER_MANAGEMENT_DATABASE_URL": self.url("inferhouse_management"),
             "ROUTER_REDIS_URL": self.services.redis_url,
-            "ROUTER_JOURNAL_DIR": str(self.folder / f"journal-{self._starts}"),
+            "ROUTER_JOURNAL_DIR": str((journals or self.folder) / f"journal-{self._starts}"),
             "ROUTER_KEY_PEPPER": PEPPER,
             "ROUTER_SESSION_SECRET": secrets.token_hex(16),
         }
@@ -131,7 +143,7 @@ class Ours:
         with running(server):
             time.sleep(1)  # every worker has read catalogue and engines
             assert server.process is not None
-            yield Target(OURS, port, server.process.pid, headers(self.key))
+            yield Target(name, port, server.process.pid, headers(self.key))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from tests.bench.router.install import node_peer, python_peer
 from tests.services import ROOT, free_port
 
 OURS = "inferhouse"
+IN_MEMORY = "inferhouse, journal in memory"
+"""Ours as nobody should run it: what the wait for the disk costs is what the other one costs more."""
 LITELLM = Path(__file__).parent / "litellm"
 _LITELLM_KEY = f"sk-{secrets.token_hex(32)}"  # it refuses to start without one, or with one that is easy to guess
 

@@ -14,7 +14,7 @@ from tests.bench.router.bench import Bench
 from tests.bench.router.figures import median, shown
 from tests.bench.router.meters import cpu_us_between
 from tests.bench.router.non_stream import CONNECTIONS, WARM_S, measured
-from tests.bench.router.peers import OURS
+from tests.bench.router.peers import IN_MEMORY, OURS
 from tests.bench.router.report import Section
 from tests.bench.router.streams import CHUNKS, GAP_S, STREAMS, streamed
 from tests.bench.router.targets import Target
@@ -64,16 +64,16 @@ class Run:
 
 
 def run(bench: Bench) -> None:
-    """Kernel and program of three routers, and the bytecodes of ours."""
+    """Kernel and program of three routers, what waiting for the disk is of it, and the bytecodes of ours."""
     names = (OURS, *(name for name in BESIDE if name in bench.peers))
     spent: dict[str, dict[str, Spent]] = {}
     counted: dict[str, dict[str, Run]] = {}
     taken: list[int] = []
-    with bench.counted("profile", taken, sum(CONNECTIONS) * (bench.repeats + 1) + CONNECTIONS[0] * 2):
+    with bench.counted("profile", taken, 2 * sum(CONNECTIONS) * (bench.repeats + 1) + CONNECTIONS[0] * 2):
         with nginx(bench.cores, bench.folder) as upstream:
             for connections in CONNECTIONS:
                 requests = partial(_requests, bench, connections, taken)
-                spent[f"request, {connections} connections"] = _by_turns(bench, names, upstream, requests)
+                spent[f"request, {connections} connections"] = _by_turns(bench, (*names, IN_MEMORY), upstream, requests)
             counted["request"] = _counted(bench, upstream, partial(_requests, bench, CONNECTIONS[0], taken))
         with event_streams(bench.cores, bench.folder, chunks=CHUNKS, gap_s=GAP_S) as upstream:
             spent[f"chunk, {STREAMS} streams"] = _by_turns(bench, names, upstream, partial(_chunks, bench, STREAMS, taken))
@@ -158,7 +158,8 @@ def _tell_spent(bench: Bench, spent: Mapping[str, Mapping[str, Spent]]) -> None:
         for what, of in spent.items()
         for name, one in of.items()
     ]
-    bench.add(Section("Kernel and program", columns, tuple(rows)))
+    notes = [said for what, of in spent.items() if (said := disk(what, of))]
+    bench.add(Section("Kernel and program", columns, tuple(rows), tuple(notes)))
 
 
 def _tell_counted(bench: Bench, counted: Mapping[str, Mapping[str, Run]], spent: Mapping[str, Mapping[str, Spent]]) -> None:
@@ -176,6 +177,17 @@ def _cells(run: Run) -> tuple[str, str]:
 
 def _sum(of: Mapping[str, Run]) -> Run:
     return Run(sum(run.calls for run in of.values()), sum(run.bytecodes for run in of.values()))
+
+
+def disk(what: str, of: Mapping[str, Spent]) -> str | None:
+    """What ours would be beside vllm-router if its rows did not have to be on the disk; None where one of them did not run."""
+    if not of.keys() >= {"vllm-router", IN_MEMORY}:
+        return None
+    rust_us, ours_us, in_memory_us = of["vllm-router"].all_us, of[OURS].all_us, of[IN_MEMORY].all_us
+    return (
+        f"{what}: {ours_us / rust_us:.2f} of vllm-router's, and {in_memory_us / rust_us:.2f} if nobody waited for the disk,"
+        f" which takes {ours_us - in_memory_us:.1f} µs."
+    )
 
 
 def room(what: str, of: Mapping[str, Spent], run: Run) -> str | None:

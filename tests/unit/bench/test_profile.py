@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.router.counted import Counter
-from tests.bench.router.profile import OTHERS, Run, Spent, by_duty, duty_of, room
+from tests.bench.router.profile import OTHERS, Run, Spent, by_duty, disk, duty_of, room
 from tests.services import ROOT
 
 
@@ -63,3 +63,10 @@ def test_room_is_what_the_kernel_and_the_event_loop_leave() -> None:
     assert "4,560 bytecodes take 57.0 µs, 12 ns each" in said
     assert "42.0 µs are left for them, that is 3,360" in said
     assert room("request", {"inferhouse": Spent(80, 20)}, Run(150, 4560)) is None
+
+
+def test_disk_is_what_a_journal_in_memory_saves() -> None:
+    of = {"inferhouse": Spent(78, 20), "inferhouse, journal in memory": Spent(66, 15), "vllm-router": Spent(65, 25)}
+    assert disk("request", of) == ("request: 1.20 of vllm-router's, and 1.02 if nobody waited for the disk, which takes 12.0 µs.")
+    del of["vllm-router"]
+    assert disk("request", of) is None
