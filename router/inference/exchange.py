@@ -250,7 +250,7 @@ class Exchange(msgspec.Struct, eq=False):
             tap.close()
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
-            if self.row.token_source == "none" and tap.pieces:  # cut, on an endpoint whose engines count at the end only
+            if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")

@@ -24,6 +24,7 @@ _TOKEN = b'data: {"'
 _BEGINS = {size: line + _TOKEN for size, line in LINES.items()}
 _ERROR = b'data: {"error"'
 _UNFINISHED = b'"finish_reason":null'
+_PIECE = re.compile(rb'"(?:content|text|arguments|reasoning|reasoning_content|refusal)"\s*:\s*"[^"]')
 _FINISH = b'"finish_reason":"'  # 17 bytes
 _INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
 _ERRORS = (_ERROR, b"event: error")
@@ -170,6 +171,7 @@ class ChoicesTap(Tap):
             # Of an engine that has no running counts.
             if b'usage"' in chunk or _UNFINISHED not in chunk or _ERROR in chunk or not chunk.endswith(b"}\n\n\r\n"):
                 return False
+            self._note_piece(chunk)
             write(chunk)
             return True
 
@@ -221,6 +223,8 @@ class ChoicesTap(Tap):
             return self._slow(event)
         if event[start] == _BRACE:
             self._state(event[start:end], event)
+        else:
+            self._note_piece(event)
         finish = event.find(_FINISH)
         if finish > 0:
             finish += 17
@@ -239,7 +243,13 @@ class ChoicesTap(Tap):
             self._finish = event[start : event.find(b'"', start)]
         elif _UNFINISHED not in event:
             return self._slow(event)
+        self._note_piece(event)
         return event
+
+    def _note_piece(self, event: bytes) -> None:
+        """Output that nothing is counted of, yet or ever: if the stream breaks off, its pieces are all that is known of it."""
+        if _PIECE.search(event):
+            self.pieces += 1
 
     def _slow(self, event: bytes) -> bytes:
         """An event that is not written as vLLM writes them."""
@@ -254,11 +264,13 @@ class ChoicesTap(Tap):
         if "error" in values and values["error"] != b"null":
             self.engine_error = True
         self._note_finish(values.get("choices", b""))
-        stated = values.get("usage")
-        if stated is None:
-            return event
+        stated = values.get("usage", b"null")
         if stated.startswith(b"{"):
             self._state(stated, values.get("choices", b""))
+        else:
+            self._note_piece(data)
+        if "usage" not in values:
+            return event
         if self._wants_running_usage:
             return event
         if values.get("choices", b"")[1:-1].strip() == b"" and "choices" in values and stated != b"null":

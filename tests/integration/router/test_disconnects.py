@@ -111,11 +111,11 @@ def engine(stack: Stack) -> Iterator[StoppingEngine]:
     engine.close()
 
 
-def _answer(stack: Stack, path: str, *, stream: bool) -> tuple[bytes, bytes]:
+def _answer(stack: Stack, path: str, *, stream: bool, options: dict[str, Any] = OPTIONS) -> tuple[bytes, bytes]:
     """(head, body) of the simulated engine's answer to what the router asks, as they go over the wire."""
     body: dict[str, Any] = {"model": "simulated"} | BODIES[path] | ({"stream": True} if stream else {})
     if stream and SHAPES[path].has_options:
-        body |= OPTIONS
+        body |= options
     content = httpx.post(stack.engine.url + path, json=body).raise_for_status().content
     kind = b"text/event-stream" if stream else b"application/json"
     return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(content)), content
@@ -193,6 +193,29 @@ def test_a_client_that_leaves_anywhere_has_one_row_and_the_engines_call_ends(
             assert (row["input_tokens"], row["output_tokens"], row["token_source"]) == counted, (case, row)
             assert row["cost_picousd"] is not None
             assert (row["cost_picousd"] > 0) == (counted[:2] != (0, 0)), (case, row)
+
+
+@pytest.mark.parametrize("null", [False, True], ids=["no usage", "null as usage"])
+def test_a_stream_of_a_hosted_provider_that_is_left_has_its_pieces_as_output(
+    stack: Stack, engine: StoppingEngine, null: bool
+) -> None:
+    stack.db.execute("update control.engines set kind = 'openai'")
+    stack.db.commit()
+    _until_served(stack, engine)
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        head, body = _answer(stack, path, stream=True, options={"stream_options": {"include_usage": True}})
+        if null:
+            body = body.replace(b"}]}\n\n", b'}],"usage":null}\n\n')
+            head = head[: head.rfind(b" ") + 1] + b"%d\r\n\r\n" % len(body)
+        sent = _cut(body, "at the fourth piece", stream=True)
+        engine.prepare(head + body, len(head) + sent)
+        _leaves(stack, engine, path, path, "with a reset", stream=True, has_begun=True)
+        row, texts = _row(stack, path), [json.loads(event[6:])["choices"][0] for event in body[:sent].split(b"\n\n")[:-1]]
+        pieces = sum(bool(choice["delta"].get("content") if "delta" in choice else choice["text"]) for choice in texts)
+        assert 0 < pieces <= 4
+        assert (row["status"], row["charge_class"], row["token_source"]) == ("client_closed", "charged", "estimate")
+        assert (row["input_tokens"], row["output_tokens"]) == (0, pieces)
+        assert row["cost_picousd"] > 0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -8,7 +8,7 @@ import pytest
 from tests.bench.router.__main__ import DOCUMENT, PARTS, parser
 from tests.bench.router.install import PORTKEY
 from tests.bench.router.ours import Rows, unexplained
-from tests.bench.router.peers import PEERS
+from tests.bench.router.peers import LITELLM, PEERS
 from tests.bench.router.report import MARK, Bar, Section, marks, put_between_marks, table, written
 from tests.bench.vllm_parity.__main__ import MARK as PARITY
 from tests.services import ROOT
@@ -91,6 +91,18 @@ def test_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version_in_the_table_is_the_locked_one(name: str) -> None:
     lock = (ROOT / "requirements" / f"bench-{name}.txt").read_text()
     assert f"=={PEERS[name].version} \\" in next(line for line in lock.splitlines() if line.startswith((f"{name}==", f"{name}[")))
+
+
+def test_litellm_is_the_same_but_for_what_it_meters() -> None:
+    one, other = PEERS["litellm"], PEERS["litellm-metering"]
+    assert (one.version, one.env, one.headers(1)) == (other.version, other.env, other.headers(1))
+    forwarding, metering = ((LITELLM / name).read_text() for name in ("forwarding.yaml", "metering.yaml"))
+    for setting in ("api_base: os.environ/UPSTREAM_URL", "master_key: os.environ/MASTER_KEY", "num_retries: 0"):
+        assert setting in forwarding
+        assert setting in metering
+    for setting in ("custom_auth: metering.user_api_key_auth", "coordination_redis:", "callbacks: metering.rows"):
+        assert setting not in forwarding
+        assert setting in metering
 
 
 def test_gateway_of_node_is_locked_by_hash_and_without_an_address() -> None:

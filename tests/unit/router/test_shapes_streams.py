@@ -282,6 +282,18 @@ def test_streams_without_running_counts_are_estimated_by_their_pieces() -> None:
     assert (tap.pieces, tap.done, tap.reading) == (2, False, Reading())
 
 
+@pytest.mark.parametrize("usage", ["absent", None])
+@pytest.mark.parametrize("style", [COMPACT, {"separators": (", ", ": ")}], ids=["compact", "spaced"])
+def test_so_are_choices_of_an_engine_that_counts_at_the_end_only(usage: object, style: dict[str, Any]) -> None:
+    made = [chunk("", usage=usage), *(chunk(text, usage=usage) for text in ("one", " ", "\u00e9")), chunk("", "stop", usage)]
+    made[1] |= {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"arguments": "{}"}}]}, "finish_reason": None}]}
+    tap = tap_of(CHAT)
+    assert passed(tap, [chunks([each], end=b"", **style) for each in made])
+    assert (tap.pieces, tap.done, tap.reading) == (3, False, Reading(None, "stop"))
+    tap.feed(chunks([chunk("", usage=USAGE, choices=False)]))
+    assert (tap.done, tap.reading) == (True, Reading(Usage(9, 3, 4), "stop"))
+
+
 @pytest.mark.parametrize("shape", STREAMING, ids=lambda shape: shape.endpoint)
 def test_an_event_without_end_is_a_fault_not_memory(shape: Any) -> None:
     tap = tap_of(shape)
