@@ -187,12 +187,10 @@ class UsageSink:
         while True:
             batch = self._closed[: self._flush_rows_max]
             complete_to = self._complete_to(len(batch))
+            position = None if complete_to is None else (self._position_name(self._slot), complete_to)
             try:
-                async with self._connect() as conn, conn.transaction():
-                    if batch:
-                        await usage_events.add(conn, [attempt.row for attempt in batch])
-                    if complete_to is not None:
-                        await usage_events.report_position(conn, self._position_name(self._slot), complete_to)
+                async with self._connect() as conn:
+                    await usage_events.add(conn, [attempt.row for attempt in batch], position)
             except _BAD_ROW:
                 await self._add_sound([attempt.row for attempt in batch], self._slot)
             del self._closed[: len(batch)]

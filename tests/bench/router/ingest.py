@@ -79,10 +79,8 @@ def batches(started_at: datetime, count: int = ROWS + BATCH_ROWS) -> list[list[b
 
 
 async def _add(conn: AsyncConnection, rows: Sequence[bytes]) -> None:
-    """One transaction as `UsageSink` has it."""
-    async with conn.transaction():
-        await usage_events.add(conn, rows)
-        await usage_events.report_position(conn, WORKER, now())
+    """As `UsageSink` does it."""
+    await usage_events.add(conn, rows, (WORKER, now()))
 
 
 async def _copy(conn: AsyncConnection, prepared: bytes) -> None:

@@ -161,9 +161,9 @@ def test_the_transaction_is_the_commit_order(as_router: AsRouter, event: Event, 
 
 def test_a_position_is_kept_per_worker_and_forgotten(as_router: AsRouter, db: psycopg.Connection) -> None:
     async def report(conn: AsyncConnection) -> None:
-        await usage_events.report_position(conn, "a/0", NOON)
-        await usage_events.report_position(conn, "a/0", NOON + timedelta(hours=1))
-        await usage_events.report_position(conn, "b/0", NOON)
+        await usage_events.add(conn, [], ("a/0", NOON))
+        await usage_events.add(conn, [], ("a/0", NOON + timedelta(hours=1)))
+        await usage_events.add(conn, [], ("b/0", NOON))
         await usage_events.forget_position(conn, "b/0")
 
     as_router(report)

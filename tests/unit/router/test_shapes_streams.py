@@ -287,8 +287,12 @@ def test_streams_without_running_counts_are_estimated_by_their_pieces() -> None:
 def test_so_are_choices_of_an_engine_that_counts_at_the_end_only(usage: object, style: dict[str, Any]) -> None:
     made = [chunk("", usage=usage), *(chunk(text, usage=usage) for text in ("one", " ", "\u00e9")), chunk("", "stop", usage)]
     made[1] |= {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"arguments": "{}"}}]}, "finish_reason": None}]}
+    events = [chunks([each], end=b"", **style) for each in made]
     tap = tap_of(CHAT)
-    assert passed(tap, [chunks([each], end=b"", **style) for each in made])
+    tap.feed(b"".join(events))
+    assert (tap.pieces, tap.done, tap.reading) == (3, False, Reading(None, "stop"))
+    tap = tap_of(CHAT)
+    assert passed(tap, events)
     assert (tap.pieces, tap.done, tap.reading) == (3, False, Reading(None, "stop"))
     tap.feed(chunks([chunk("", usage=USAGE, choices=False)]))
     assert (tap.done, tap.reading) == (True, Reading(Usage(9, 3, 4), "stop"))
