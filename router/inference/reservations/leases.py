@@ -162,10 +162,13 @@ class Leases:
         self._pace(hold).add(1, hold.cost_picousd, hold.input_tokens, hold.output_tokens)
 
     def _note_taken(self, lease: Lease) -> None:
-        """The same for what was."""
+        """The same for what was; who came after may still wait for Redis, and then does not know how much room there is."""
         taken = lease.taken()
         if taken[0]:
-            self._pace(lease.last).add(*taken)
+            pace = self._pace(lease.last)
+            if pace.first.answer is None:
+                pace.first = lease.last
+            pace.add(*taken)
 
     def _pace(self, hold: Hold) -> Pace:
         pace = self._paces.get(hold.match)
