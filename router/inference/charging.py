@@ -26,9 +26,8 @@ def apply(event: UsageEvent, prices: Sequence[Price]) -> None:
     it is never 0 by mistake. So has one whose cost no row can hold: its engine has stated nonsense.
     """
     event.charge_class = CHARGE_CLASS[event.status]
-    if event.charge_class != "charged":
-        event.cost_picousd = 0
-    elif event.token_source != "none" or event.status == "client_closed":
+    event.cost_picousd = 0 if event.charge_class != "charged" else None
+    if event.charge_class == "charged" and (event.token_source != "none" or event.status == "client_closed"):
         for price in prices:
             if price.any_input or price.is_for(event.input_tokens):
                 cost_picousd = price.cost_picousd(

@@ -127,3 +127,17 @@ def test_a_hosted_provider_is_asked_for_nothing_that_its_api_does_not_have(stack
         row = stack.db.execute("select input_tokens, output_tokens from raw.usage_events where stream").fetchone()
         stack.db.commit()
     assert row == (7, 1)
+
+
+def test_a_whole_stream_that_states_no_usage_is_not_estimated(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """Its cost stays unknown, so that somebody looks, instead of a guess on an invoice."""
+    server = engine("openai")
+    server.answer = (200, "text/event-stream", b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode())
+    assert _post(stack, "/v1/chat/completions", stream=True).text.endswith("data: [DONE]\n\n")
+    until_s, row = time.monotonic() + KNOWN_S_MAX, None
+    while row is None and time.monotonic() < until_s:
+        row = stack.db.execute(
+            "select status, token_source, output_tokens, cost_picousd from raw.usage_events where stream"
+        ).fetchone()
+        stack.db.commit()
+    assert row == ("completed", "none", 0, None)

@@ -34,6 +34,7 @@ def test_what_is_charged_has_an_exact_cost_and_everything_else_costs_nothing(sta
 
 def test_without_a_price_or_counts_the_cost_is_unknown_and_not_nothing() -> None:
     for row, prices in ((_row(), []), (_row(token_source="none"), [PRICE])):
+        row.cost_picousd = 0  # as every row begins: it costs nothing if its router dies
         charging.apply(row, prices)
         assert (row.charge_class, row.price_id, row.cost_picousd) == ("charged", None, None)
 
