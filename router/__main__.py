@@ -1,5 +1,6 @@
 """`python -m router`: serve inference and management on ROUTER_HOST:ROUTER_PORT."""
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from logging import getLogger
 from multiprocessing.process import BaseProcess
 
@@ -16,6 +18,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from router.app import App, create_app
 from router.inference.server import InferenceProtocol
+from router.listening import ACCEPTED_S, keep_newcomers_out
 from router.settings import RouterSettings
 from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
@@ -107,8 +110,22 @@ class Workers(Multiprocess):
     def terminate_all(self) -> None:
         """Stop listening here, too: a client that connects while the workers finish would wait and be cut off at the end."""
         for listening in self.sockets:
+            keep_newcomers_out(listening)
+        time.sleep(ACCEPTED_S)
+        for listening in self.sockets:
             listening.close()
         super().terminate_all()
+
+
+class OnlyWorker(uvicorn.Server):
+    """uvicorn's, which accepts who has connected before it stops listening."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            for listening in server.sockets:
+                keep_newcomers_out(listening)
+        await asyncio.sleep(ACCEPTED_S)
+        await super().shutdown(sockets)
 
 
 def main() -> int:
@@ -139,7 +156,7 @@ def main() -> int:
     if config.workers > 1:
         Workers(config, sockets=[config.bind_socket()]).run()
         return 0
-    server = uvicorn.Server(config)
+    server = OnlyWorker(config)
     server.run()
     return 0 if server.started else 1
 

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from deploy.local.postgres import OWNER, create_database, create_owner
 from engines.catalog import load
 from tests.bench.faults.engine import Engine
+from tests.factories import midday_zone
 from tests.processes import ServerProcess, router, running, simulated_engine
 from tests.proxy import TcpProxy
 from tests.services import free_port
@@ -154,7 +155,7 @@ def seeded(db: psycopg.Connection, urls: list[str]) -> SeedDemo:
     ]
     demo = SeedDemo(
         organization=public_id("org"), project=public_id("proj"), user=public_id("user"),
-        name="Faults", time_zone="UTC", email="admin@faults.example", password=secrets.token_hex(8),
+        name="Faults", time_zone=midday_zone(), email="admin@faults.example", password=secrets.token_hex(8),
         api_key=ApiKeySecret.generate().reveal(), admin_key=ApiKeySecret.generate().reveal(),
         sql_login=f"inferhouse_sql_{secrets.token_hex(4)}", sql_password=secrets.token_hex(8),
     )  # fmt: skip

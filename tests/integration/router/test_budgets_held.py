@@ -17,7 +17,7 @@ import redis
 from router.inference.reservations.accounts import LIFE_S
 from router.inference.reservations.line import Done
 from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
-from tests.factories import Tenant, add_tenant, copy_events, usage_event
+from tests.factories import Tenant, add_tenant, copy_events, midday_zone, usage_event
 from tests.integration.router.reservations_world import (
     USD,
     Worker,
@@ -42,8 +42,8 @@ SEEDS = int(os.environ.get("SEEDS", "12"))
 
 @pytest.fixture
 def tenant(db: psycopg.Connection) -> Tenant:
-    """An organization in Berlin."""
-    made = add_tenant(db, time_zone="Europe/Berlin")
+    """An organization."""
+    made = add_tenant(db, midday_zone())
     db.commit()
     return made
 
@@ -162,10 +162,12 @@ async def test_the_broadest_budget_is_named(db: psycopg.Connection, tenant: Tena
 
 
 @in_loop
-async def test_the_start_of_a_request_decides_its_window(db: psycopg.Connection, tenant: Tenant, workers: Workers) -> None:
+async def test_the_start_of_a_request_decides_its_window(db: psycopg.Connection, workers: Workers) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    tenant = add_tenant(db, zone.key)
     add_budget(db, tenant, USD, period="day")
-    midnight = datetime.combine(datetime.now(ZoneInfo("Europe/Berlin")).date() + timedelta(days=1), datetime.min.time())
-    midnight = midnight.replace(tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
+    midnight = datetime.combine(datetime.now(zone).date() + timedelta(days=1), datetime.min.time())
+    midnight = midnight.replace(tzinfo=zone).astimezone(UTC)
     before = midnight - timedelta(microseconds=1)
     async with workers() as (one,):
         await one.call(tenant, most(USD), cost=USD, at=before)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -32,8 +33,10 @@ def router_env() -> dict[str, str]:
 
 @dataclass
 class Client:
-    """One that keeps its connections, and begins anew where none can be made."""
+    """One that begins anew where no connection can be made."""
 
+    keeps: bool
+    """Its connection, for the next request."""
     whole: int = 0
     refused: int = 0
     cut: list[str] = field(default_factory=list)
@@ -41,7 +44,8 @@ class Client:
     async def ask(self, stack: Stack, hello: dict[str, Any], until: asyncio.Event) -> None:
         """One request after the other."""
         headers = {"authorization": f"Bearer {stack.api_key}"}
-        async with httpx.AsyncClient(headers=headers, timeout=30) as client:
+        limits = httpx.Limits(max_keepalive_connections=int(self.keeps))
+        async with httpx.AsyncClient(headers=headers, timeout=30, limits=limits) as client:
             while not until.is_set():
                 try:
                     answer = await client.post(f"{stack.base_url}/chat/completions", json=hello | {"max_tokens": 3})
@@ -129,7 +133,7 @@ def stop_and_start(stack: Stack) -> None:
 
 @pytest.mark.parametrize("restarted", [replace_workers, stop_and_start])
 def test_a_restart_cuts_no_stream_and_no_answer(stack: Stack, hello: dict[str, Any], restarted: Callable[[Stack], None]) -> None:
-    clients = [Client() for _ in range(8)]
+    clients = [Client(keeps=number < 4) for number in range(8)]
 
     async def restart() -> list[str]:
         until, began = asyncio.Event(), asyncio.Semaphore(0)
@@ -154,6 +158,34 @@ def test_a_restart_cuts_no_stream_and_no_answer(stack: Stack, hello: dict[str, A
     rows = stack.rows(whole + STREAMS)
     assert {row["status"] for row in rows} == {"completed"}
     assert sorted(row["output_tokens"] for row in rows)[-STREAMS:] == [STREAM_TOKENS] * STREAMS
+
+
+@pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "1"}, {"ROUTER_WORKERS": "2"}], ids=["one worker", "two workers"])
+def test_who_connects_while_a_router_stops_is_answered_or_refused(stack: Stack) -> None:
+    at = urlsplit(stack.router.url)
+    answers: list[bytes] = []
+    stopped = asyncio.Event()
+
+    async def connect_again_and_again() -> None:
+        while not stopped.is_set():
+            try:
+                reader, writer = await asyncio.open_connection(at.hostname, at.port)
+            except ConnectionRefusedError:
+                return
+            writer.write(b"GET /health/live HTTP/1.1\r\nhost: router\r\nconnection: close\r\n\r\n")
+            answers.append(await reader.read())
+            writer.close()
+
+    async def stop() -> None:
+        clients = [asyncio.create_task(connect_again_and_again()) for _ in range(60)]
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(stack.router.stop)
+        stopped.set()
+        await asyncio.gather(*clients)
+
+    asyncio.run(stop())
+    assert len(answers) > 100
+    assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")] == []
 
 
 def test_liveness_touches_nothing_and_readiness_says_why(stack: Stack, database_line: Any, hello: dict[str, Any]) -> None:
