@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -302,6 +303,26 @@ async def test_amounts_beyond_two_to_the_sixty_third_are_exact(db: psycopg.Conne
         await one.call(tenant, most(limit - used), cost=0)
         with pytest.raises(BudgetExceeded):
             await one.call(tenant, most(limit - used + 1), cost=0)
+
+
+@in_loop
+async def test_a_lease_is_renewed_while_who_came_last_waits_for_redis(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    add_budget(db, tenant, 10**9 * USD)
+    async with workers() as (one,):
+        leases, call = one.reservations.leases, partial(one.call, tenant, most(USD), cost=USD)
+        while not leases._leases:
+            await asyncio.gather(*(call() for _ in range(20)))
+            await asyncio.sleep(0.01)
+        tick, leases.tick = leases.tick, lambda: None  # type: ignore[method-assign]
+        (lease,) = leases._leases.values()
+        calling = [asyncio.create_task(call()) for _ in range(lease.free + 1)]
+        await asyncio.sleep(0)  # the last one has found nothing and asks, and has no answer yet
+        assert not lease.free
+        tick()
+        assert leases._leases, "and who comes next must ask as well"
+        await asyncio.gather(*calling)
 
 
 @pytest.mark.parametrize("limit", [9000 * USD, 10**9 * USD])  # with the second one most requests are under leases
