@@ -252,6 +252,9 @@ class Exchange(msgspec.Struct, eq=False):
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
+            if tap.engine_error and not tap.done:  # who leaves then leaves because of it
+                self.outcome = "failed"
+                self._close_row("engine_failed", 200, "engine_error_event")
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")
         if tap.engine_error:

@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from router.inference.shapes.tap import Tap, data_of
-from router.inference.shapes.usage import MessagesUsage, Reading, Response, Usage, finish_label
+from router.inference.shapes.usage import MessagesUsage, Reading, Response, finish_label
 
 _TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]+)"')
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -71,7 +71,7 @@ class ResponsesTap(Tap):
         kind = _kind(event)
         if kind in (b"response.completed", b"response.incomplete", b"response.failed"):
             self._read(event)
-            self.engine_error = kind == b"response.failed"
+            self.engine_error |= kind == b"response.failed"
             return self._end(event)
         if kind.endswith(b".delta"):
             self.pieces += 1
@@ -88,32 +88,28 @@ class ResponsesTap(Tap):
             return
         if response is not None:
             self._reading = response.reading()
+            self.engine_error |= response.is_broken
 
 
 class MessagesTap(Tap):
     """`message_start` has the prompt's tokens, `message_delta` those of the answer so far, `message_stop` is the end."""
 
-    __slots__ = ("_delta", "_finish", "_start")
+    __slots__ = ("_counted", "_finish", "_stated")
 
     def __init__(self) -> None:
         super().__init__()
-        self._start: Usage | None = None
-        self._delta: MessagesUsage | None = None
+        self._stated = MessagesUsage()
+        self._counted = False
+        """The engine has stated how long the answer is, and not only that it begins."""
         self._finish: str | None = None
 
     @property
     def reading(self) -> Reading:
-        start, delta = self._start, self._delta
-        if delta is None:
-            if start is None:
-                return Reading(None, self._finish)
-            pieces = max(self.pieces, start.completion_tokens)
-            counted = Usage(start.prompt_tokens, pieces, start.cached_tokens)
-            return Reading(counted, self._finish, estimated=True)
-        usage = delta.usage()
-        if usage is None and start is not None and delta.output_tokens is not None:
-            usage = Usage(start.prompt_tokens, delta.output_tokens, start.cached_tokens)
-        return Reading(usage, self._finish)
+        if self._counted or self.done:
+            return Reading(self._stated.usage() if self._counted else None, self._finish)
+        pieces = max(self.pieces, self._stated.output_tokens or 0)
+        usage = self._stated.then(MessagesUsage(output_tokens=pieces)).usage()
+        return Reading(usage, self._finish, estimated=usage is not None)
 
     def _event(self, event: bytes) -> bytes:
         if event.startswith(b"event: content_block_delta\n"):
@@ -135,9 +131,9 @@ class MessagesTap(Tap):
             read = _MESSAGE_EVENT.decode(data_of(event) or b"")
         except _BROKEN:
             return
-        if read.type == "message_start" and read.message is not None and read.message.usage is not None:
-            self._start = read.message.usage.usage()
-        elif read.type == "message_delta":
-            self._delta = read.usage or self._delta
-            if read.delta is not None and read.delta.stop_reason is not None:
-                self._finish = finish_label(read.delta.stop_reason)
+        stated = read.message.usage if read.type == "message_start" and read.message else read.usage
+        if stated is not None:
+            self._stated = self._stated.then(stated)
+            self._counted |= read.type == "message_delta" and stated.output_tokens is not None
+        if read.delta is not None and read.delta.stop_reason is not None:
+            self._finish = finish_label(read.delta.stop_reason)

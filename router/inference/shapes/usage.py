@@ -59,9 +59,9 @@ class ChoicesUsage(msgspec.Struct, gc=False):
     completion_tokens_details: _OutputDetails | None = None
 
     def usage(self) -> Usage | None:
-        """None where the prompt's tokens are not stated."""
-        prompt, completion = self.prompt_tokens, self.completion_tokens or 0
-        if prompt is None:
+        """None where tokens of the prompt or of the completion are not stated."""
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        if prompt is None or completion is None:
             return None
         cached, reasoning = self.prompt_tokens_details, self.completion_tokens_details
         return Usage(
@@ -99,13 +99,18 @@ class MessagesUsage(msgspec.Struct):
     cache_read_input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
 
+    def then(self, later: "MessagesUsage") -> "MessagesUsage":
+        """As it is after an event that states some of it anew."""
+        stated = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(later), strict=True)
+        return MessagesUsage(*(before if new is None else new for before, new in stated))
+
     def usage(self) -> Usage | None:
-        """None where the prompt's tokens are not stated, or are absurd in sum."""
-        if self.input_tokens is None:
+        """None where tokens of the prompt or of the answer are not stated, or are absurd in sum."""
+        if self.input_tokens is None or self.output_tokens is None:
             return None
         cached = self.cache_read_input_tokens or 0
         prompt = self.input_tokens + cached + (self.cache_creation_input_tokens or 0)
-        return Usage(prompt, self.output_tokens or 0, cached) if prompt <= TOKENS_MAX else None
+        return Usage(prompt, self.output_tokens, cached) if prompt <= TOKENS_MAX else None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -136,6 +141,11 @@ class Response(msgspec.Struct):
     status: str | None = None
     incomplete_details: _Incomplete | None = None
     output: list[_Output] | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """It says of itself that it is no answer."""
+        return self.status in ("failed", "cancelled")
 
     def reading(self) -> Reading:
         """Usage, and why it ended."""
@@ -184,7 +194,8 @@ def read_choices(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001  as eve
 
 def read_pooled(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
     """Of embeddings, rerank and score: input only, some say only its total. Raises: EngineFailed."""
-    stated = _decode(_POOLED, body).usage
+    stated: ChoicesUsage = _decode(_POOLED, body).usage
+    stated.completion_tokens = stated.completion_tokens or 0
     if stated.prompt_tokens is None and stated.total_tokens is not None and 0 <= stated.total_tokens <= TOKENS_MAX:
         stated.prompt_tokens = stated.total_tokens
     return Reading(_stated(stated.usage()))
@@ -192,7 +203,10 @@ def read_pooled(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
 
 def read_response(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
     """Of the Responses API. Raises: EngineFailed."""
-    reading: Reading = _decode(_RESPONSE, body).reading()
+    response: Response = _decode(_RESPONSE, body)
+    if response.is_broken:
+        raise EngineFailed(f"the engine's response says that it is {response.status}")
+    reading = response.reading()
     _stated(reading.usage)
     return reading
 

@@ -218,6 +218,25 @@ def test_a_stream_of_a_hosted_provider_that_is_left_has_its_pieces_as_output(
         assert row["cost_picousd"] > 0
 
 
+def test_a_client_that_leaves_because_the_engine_says_that_it_failed_pays_nothing(
+    stack: Stack, engine: StoppingEngine
+) -> None:
+    _until_served(stack, engine)
+    for path in STREAMED:
+        head, body = _answer(stack, path, stream=True)
+        first = _cut(body, "at the first piece", stream=True)
+        name = b"event: error\n" if path in DELTAS else b""
+        sent = body[:first] + name + b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
+        engine.prepare(head.replace(b"%d" % len(body), b"%d" % (len(sent) + 9)) + sent + b"and so on", len(head) + len(sent))
+        call = _ask(stack, path, path, stream=True)
+        call.read_until(lambda said: b"out of memory" in said)
+        _leave(call, "with a reset")
+        row = _row(stack, path)
+        assert (row["status"], row["charge_class"], row["error_code"], row["cost_picousd"]) == (
+            "engine_failed", "free_engine_failed", "engine_error_event", 0
+        ), (path, row)  # fmt: skip
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_client_that_leaves_after_the_finish_changes_nothing(stack: Stack, engine: StoppingEngine, stream: bool) -> None:
     _until_served(stack, engine)

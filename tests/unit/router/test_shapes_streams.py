@@ -256,21 +256,74 @@ def test_named_events_pass_unchanged_and_the_last_is_held_back(cuts: list[int], 
         ("incomplete", {"incomplete_details": {"reason": "max_output_tokens"}}, "length"),
         ("incomplete", {"incomplete_details": {"reason": "content_filter"}}, "content_filter"),
         ("completed", {"output": [{"type": "reasoning"}, {"type": "function_call"}]}, "tool_calls"),
-        ("failed", {}, "error"),
     ],
 )
 def test_why_a_response_ended(status: str, more: dict[str, Any], finish: str) -> None:
     events = response_events(status, **more)
     tap = tap_of(RESPONSES)
     tap.feed(named(events))
-    assert tap.reading.finish_reason == finish
+    assert tap.reading.finish_reason == finish and not tap.engine_error
     assert RESPONSES.read(json.dumps(events[-1]["response"]).encode()) == tap.reading
+
+
+@pytest.mark.parametrize(("status", "finish"), [("failed", "error"), ("cancelled", "abort")])
+def test_a_response_that_says_of_itself_that_it_failed_is_no_answer(status: str, finish: str) -> None:
+    events = response_events(status)
+    tap = tap_of(RESPONSES)
+    tap.feed(named(events))
+    assert (tap.done, tap.engine_error, tap.reading.finish_reason) == (True, True, finish)
+    with pytest.raises(EngineFailed, match=status):
+        RESPONSES.read(json.dumps(events[-1]["response"]).encode())
+
+
+@pytest.mark.parametrize("last", ["response.completed", "response.incomplete", "response.failed"])
+def test_what_comes_after_an_error_does_not_undo_it(last: str) -> None:
+    tap = tap_of(RESPONSES)
+    tap.feed(named([{"type": "error", "message": "no"}, {"type": last, "response": {"status": "incomplete"}}]))
+    assert tap.done and tap.engine_error
+
+
+@pytest.mark.parametrize(
+    ("shape", "usage"),
+    [
+        (CHAT, {"prompt_tokens": 10, "total_tokens": 510}),
+        (CHAT, {"prompt_tokens": 10, "completion_tokens": None}),
+        (CHAT, {"completion_tokens": 10}),
+        (RESPONSES, {"input_tokens": 10}),
+        (MESSAGES, {"input_tokens": 10}),
+        (MESSAGES, {"input_tokens": 10, "output_tokens": None}),
+        (MESSAGES, {"output_tokens": 10}),
+    ],
+)
+def test_an_answer_that_states_half_of_its_usage_cannot_be_billed(shape: Any, usage: dict[str, Any]) -> None:
+    with pytest.raises(EngineFailed):
+        shape.read(json.dumps({"usage": usage, "choices": [], "status": "completed"}).encode())
+    if shape is CHAT:
+        tap = tap_of(shape)
+        tap.feed(chunks([chunk("one"), chunk("", usage=usage, choices=False)]))
+        assert tap.done and tap.reading.usage is None
 
 
 def test_what_a_message_read_from_the_cache_is_part_of_its_prompt() -> None:
     tap = tap_of(MESSAGES)
     tap.feed(named(message_events(input_tokens=2, cache_read_input_tokens=6, cache_creation_input_tokens=1)))
     assert tap.reading == Reading(Usage(9, 3, 6), "length")
+
+
+def test_what_a_message_states_at_its_begin_only_stays() -> None:
+    tap = tap_of(MESSAGES)
+    tap.feed(named(message_events(input_tokens=5)))
+    assert tap.reading == Reading(Usage(9, 3, 4), "length")
+
+
+def test_a_whole_message_whose_output_was_never_counted_has_no_usage() -> None:
+    events = message_events()
+    del events[3]["usage"]
+    tap = tap_of(MESSAGES)
+    tap.feed(named(events[:4]))
+    assert tap.reading == Reading(Usage(9, 1, 4), "length", estimated=True), "if it breaks off here"
+    tap.feed(named(events[4:]))
+    assert tap.reading == Reading(None, "length")
 
 
 def test_streams_without_running_counts_are_estimated_by_their_pieces() -> None:
