@@ -77,9 +77,9 @@ class RouterSettings(Settings):
     """Open connections to one engine per worker."""
     queue_max: int = Field(default=1000, gt=0)
     """Requests per model and worker that wait while all its engines are at their bound; above it they get 429."""
-    queue_s_max: float = Field(default=10, ge=0)
+    queue_s_max: float = Field(default=10, ge=0, le=300)
     """A request waits at most this long for an engine that is at its bound, then it gets 503."""
-    budget_wait_s_max: float = Field(default=10, ge=0)
+    budget_wait_s_max: float = Field(default=10, ge=0, le=300)
     """A request waits at most this long for others that hold what is left of a budget, then it gets 429."""
     sealing_key: SecretStr = SecretStr("")
     """Secret under which keys of hosted providers are encrypted; without it none can be stored or used."""

@@ -24,7 +24,7 @@ from warehouse.base.errors import InferhouseError, InvalidRequest, NotReady
 _LOG = logging.getLogger(__name__)
 KEY_CHARACTERS_MAX = 255
 ANSWER_BYTES_MAX = 1024 * 1024
-KEPT_S_MIN = 86_400  # for which a charged request keeps its key, with or without its answer
+KEPT_S_MIN = 86_400  # for which a charged request keeps its key, however long its answer is kept
 LEASE_SLACK_S = 60.0  # beyond the longest call, before a key whose router has died is free again
 SWEEP_S = 60.0
 SWEPT_ROWS_MAX = 1000
@@ -63,8 +63,9 @@ class Replay:
 class Idempotency:
     """The keys of requests, in the database: they outlive every worker."""
 
-    def __init__(self, connect: Connect, *, total_s_max: float) -> None:
-        self._connect, self._lease_s = connect, total_s_max + LEASE_SLACK_S
+    def __init__(self, connect: Connect, *, request_s_max: float) -> None:
+        """Args: request_s_max: how long a request can take, with all that it may have to wait for."""
+        self._connect, self._lease_s = connect, request_s_max + LEASE_SLACK_S
 
     async def claim(
         self, caller: Caller, idempotency_key: bytes, request: bytes, request_id: UUID, started_at: datetime
@@ -94,8 +95,9 @@ class Idempotency:
         if held.finished and held.answer is not None:
             return Replay(held.request_id, held.model_id, held.answer)
         if held.finished or held.expired:
+            was = "was charged" if held.finished else "was charged, or what its router wrote has not been read yet"
             raise IdempotencyConflict(
-                f"request {held.request_id} with this Idempotency-Key was charged, and its answer was not kept;"
+                f"request {held.request_id} with this Idempotency-Key {was}, and its answer is not kept;"
                 " an organization's admin can have answers kept (answers_kept_s)"
             )
         raise IdempotencyConflict(f"request {held.request_id} with this Idempotency-Key is under way", retry_after_s=1)
@@ -104,12 +106,12 @@ class Idempotency:
         """The request was charged. Before its client has the last byte; a database that is away delays no answer."""
         claim.done = True
         kept = answer if claim.kept_s and answer is not None and len(answer) <= ANSWER_BYTES_MAX else None
-        kept_s = max(claim.kept_s, KEPT_S_MIN) if kept is None else claim.kept_s
         try:
             async with self._connect() as conn:
                 await idempotent_answers.finish(
-                    conn, claim.api_key_id, claim.key_hash, claim.request_id, model_id=model_id, answer=kept, kept_s=kept_s
-                )
+                    conn, claim.api_key_id, claim.key_hash, claim.request_id,
+                    model_id=model_id, answer=kept, answer_s=claim.kept_s, key_s=KEPT_S_MIN,
+                )  # fmt: skip
         except _AWAY as error:  # the key stays held until its lease ends, and then the row says that it was charged
             _LOG.warning("an Idempotency-Key could not be finished", extra={"error": type(error).__name__})
 
@@ -128,7 +130,8 @@ class Idempotency:
             await asyncio.sleep(SWEEP_S)
             try:
                 async with self._connect() as conn:
-                    while await idempotent_answers.remove_expired(conn, SWEPT_ROWS_MAX) == SWEPT_ROWS_MAX:
-                        pass
+                    for sweep in (idempotent_answers.forget_answers, idempotent_answers.remove_expired):
+                        while await sweep(conn, SWEPT_ROWS_MAX) == SWEPT_ROWS_MAX:
+                            pass
             except _AWAY as error:
                 _LOG.warning("expired Idempotency-Keys could not be removed", extra={"error": type(error).__name__})

@@ -100,7 +100,8 @@ class InferenceState:
             recorded=self._recorded,
             budget_wait_s_max=settings.budget_wait_s_max,
         )
-        self.idempotency = Idempotency(self._pool.connection, total_s_max=settings.total_s_max)
+        waits_s_max = settings.queue_s_max + settings.budget_wait_s_max
+        self.idempotency = Idempotency(self._pool.connection, request_s_max=waits_s_max + settings.total_s_max)
         self._catalogue_changed = asyncio.Event()
         self.sink: UsageSink
         self.requests: Counter[tuple[str, str]] = Counter()

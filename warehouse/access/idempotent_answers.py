@@ -14,7 +14,7 @@ QUERIES = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class IdempotentAnswer:
-    """The request that holds a key. `answer` is None where it is under way, or where answers are not kept."""
+    """The request that holds a key. `answer` is None where it is under way, or where answers are not kept, or no longer."""
 
     request_hash: bytes
     request_id: UUID
@@ -57,12 +57,13 @@ async def finish(
     *,
     model_id: int | None,
     answer: bytes | None,
-    kept_s: float,
+    answer_s: float,
+    key_s: float,
 ) -> None:
-    """The request was charged. Args: answer: to be sent again, or None."""
+    """The request was charged. Args: answer: to be sent again for `answer_s`, or None.  key_s: for which it keeps its key."""
     values = {
         "api_key_id": api_key_id, "key_hash": key_hash, "request_id": request_id, "model_id": model_id, "answer": answer,
-        "kept_s": kept_s,
+        "answer_s": answer_s, "key_s": key_s,
     }  # fmt: skip
     await conn.execute(QUERIES["finish"], values)
 
@@ -70,6 +71,11 @@ async def finish(
 async def release(conn: AsyncConnection, api_key_id: int, key_hash: bytes, request_id: UUID) -> None:
     """The request was not charged: the key is free again."""
     await conn.execute(QUERIES["release"], {"api_key_id": api_key_id, "key_hash": key_hash, "request_id": request_id})
+
+
+async def forget_answers(conn: AsyncConnection, rows_max: int) -> int:
+    """Forget the text of answers that are not sent again any more; returns how many."""
+    return (await conn.execute(QUERIES["forget_answers"], {"rows_max": rows_max})).rowcount
 
 
 async def remove_expired(conn: AsyncConnection, rows_max: int) -> int:

@@ -218,9 +218,7 @@ def test_a_stream_of_a_hosted_provider_that_is_left_has_its_pieces_as_output(
         assert row["cost_picousd"] > 0
 
 
-def test_a_client_that_leaves_because_the_engine_says_that_it_failed_pays_nothing(
-    stack: Stack, engine: StoppingEngine
-) -> None:
+def test_a_client_that_leaves_because_the_engine_says_that_it_failed_pays_nothing(stack: Stack, engine: StoppingEngine) -> None:
     _until_served(stack, engine)
     for path in STREAMED:
         head, body = _answer(stack, path, stream=True)

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from tests.integration.router.conftest import Stack
+from warehouse.access import idempotent_answers
 from warehouse.identity.keys import ApiKeySecret
 
 
@@ -110,6 +111,40 @@ def test_a_router_that_died_after_its_answer_does_not_charge_again(stack: Stack,
     stack.db.commit()
     assert stack.post(hello, headers=key).status_code == 409
     stack.db.execute("update raw.idempotent_answers set request_id = gen_random_uuid()")  # and one that had charged nothing
+    stack.db.commit()
+    assert stack.post(hello, headers=key).status_code == 200
+
+
+def test_a_key_whose_answer_is_kept_briefly_stays_taken_for_a_day(stack: Stack, hello: dict[str, Any]) -> None:
+    _keep(stack, 1)
+    key = {"idempotency-key": str(uuid4())}
+    assert [stack.post(hello, headers=key).status_code for _ in range(2)] == [200, 200]
+    time.sleep(1.1)
+    assert stack.post(hello, headers=key).status_code == 409
+    assert _charged(stack.rows(3)) == ["charged", "free_replayed", "free_refused"]
+    stored: LiteralString = "select answer is null, expires_at > now() + interval '23 hours' from raw.idempotent_answers"
+    assert stack.db.execute(stored).fetchall() == [(False, True)]
+    stack.db.execute(idempotent_answers.QUERIES["forget_answers"], {"rows_max": 10})
+    assert stack.db.execute(stored).fetchall() == [(True, True)]
+    stack.db.commit()
+    assert stack.post(hello, headers=key).status_code == 409
+
+
+def test_a_key_is_not_free_while_a_journal_from_its_time_is_unread(stack: Stack, hello: dict[str, Any]) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    assert stack.post(hello, headers=key).status_code == 200
+    started_at = stack.row()["started_at"]
+    # As if its router had died before its row was written: only its journal has it.
+    stack.db.execute("update raw.idempotent_answers set finished = false, expires_at = now() - interval '1 s'")
+    stack.db.execute("delete from raw.usage_events")
+    stack.db.execute(
+        "insert into raw.journal_positions (worker, complete_to, reported_at) values ('dead', %s, now())", [started_at]
+    )
+    stack.db.commit()
+    refused = stack.post(hello, headers=key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert "has not been read yet" in refused.json()["error"]["message"]
+    stack.db.execute("update raw.journal_positions set complete_to = now() where worker = 'dead'")
     stack.db.commit()
     assert stack.post(hello, headers=key).status_code == 200
 

@@ -262,7 +262,8 @@ def test_why_a_response_ended(status: str, more: dict[str, Any], finish: str) ->
     events = response_events(status, **more)
     tap = tap_of(RESPONSES)
     tap.feed(named(events))
-    assert tap.reading.finish_reason == finish and not tap.engine_error
+    assert tap.reading.finish_reason == finish
+    assert not tap.engine_error
     assert RESPONSES.read(json.dumps(events[-1]["response"]).encode()) == tap.reading
 
 
@@ -280,7 +281,8 @@ def test_a_response_that_says_of_itself_that_it_failed_is_no_answer(status: str,
 def test_what_comes_after_an_error_does_not_undo_it(last: str) -> None:
     tap = tap_of(RESPONSES)
     tap.feed(named([{"type": "error", "message": "no"}, {"type": last, "response": {"status": "incomplete"}}]))
-    assert tap.done and tap.engine_error
+    assert tap.done
+    assert tap.engine_error
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,8 @@ def test_an_answer_that_states_half_of_its_usage_cannot_be_billed(shape: Any, us
     if shape is CHAT:
         tap = tap_of(shape)
         tap.feed(chunks([chunk("one"), chunk("", usage=usage, choices=False)]))
-        assert tap.done and tap.reading.usage is None
+        assert tap.done
+        assert tap.reading.usage is None
 
 
 def test_what_a_message_read_from_the_cache_is_part_of_its_prompt() -> None:
