@@ -1,6 +1,7 @@
 """Types of fields that the nouns of the management API share. What they refuse never reaches the database."""
 
 import zoneinfo
+from email.message import EmailMessage
 from functools import cache
 from typing import Annotated
 
@@ -13,6 +14,15 @@ EMAIL_CHARACTERS_MAX = 320
 NAME_CHARACTERS_MAX = 200
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
+
+def _mailable(address: str) -> str:
+    try:
+        EmailMessage()["To"] = address
+    except Exception as error:  # its parser of addresses fails in many ways
+        raise ValueError("no mail can be addressed to this; write it like name@example.org") from error
+    return address
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=NO_CONTROL)]
 """A name that people read: one line, without control characters."""
 Email = Annotated[
@@ -23,6 +33,7 @@ Email = Annotated[
         max_length=EMAIL_CHARACTERS_MAX,
         pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$",
     ),
+    AfterValidator(_mailable),
 ]
 PublicId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]

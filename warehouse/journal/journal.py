@@ -8,6 +8,7 @@ it: a disk that fills up refuses new work, never the end of what had begun.
 
 import asyncio
 import contextlib
+import logging
 import mmap
 import os
 import threading
@@ -23,6 +24,8 @@ import msgspec
 
 from warehouse.base.errors import InferhouseError
 from warehouse.journal.frames import END, Kind, encode
+
+_LOG = logging.getLogger(__name__)
 
 END_BYTES = len(END)
 CLOSE_SLACK_BYTES = 256  # by which a close record may be longer than its open record: counts, times, an error code
@@ -350,7 +353,10 @@ class _Syncer:
         waiting = self._waiting
         failure = None if error is None else JournalFailed(f"the usage journal cannot be synced: {error.strerror}")
         while waiting and waiting[0][0] <= written:
-            waiting.popleft()[1](failure)
+            try:
+                waiting.popleft()[1](failure)
+            except Exception:  # noqa: BLE001 - one of them must not keep all others waiting for ever
+                _LOG.exception("whoever waited for the disk has failed")
         self._under_way = bool(waiting)
         if waiting:  # they came while the thread was waiting for the disk
             self._begin(loop, min(GATHER_S * len(waiting), GATHER_S_MAX))

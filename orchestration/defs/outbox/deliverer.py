@@ -89,7 +89,7 @@ def _send_mails(mails: Sequence[Due], server: MailServer | None) -> list[Tried]:
     for due in mails:
         try:
             written[due.id] = mail.message_of(due, server.sender)
-        except (KeyError, TypeError, ValueError) as error:  # an event of a wrong shape must not keep the others waiting
+        except Exception as error:  # noqa: BLE001 - an event, or an address, of a wrong shape must not keep the others waiting
             results[due.id] = Tried(f"no mail can be written of it: {type(error).__name__}", final=True)
     results |= dict(zip(written, mail.send(server, list(written.values())), strict=True))
     return [results[due.id] for due in mails]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from router.inference.auth import Caller
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.rules import PICOUSD_PER_USD, Match, Rules
@@ -61,8 +63,8 @@ class Hold:
     """What one request reserves, from its claim to its settlement."""
 
     __slots__ = (
-        "account", "answer", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match", "model_id",
-        "output_tokens", "pico", "queue", "renewed", "requests", "settled", "started_at", "turn", "usd",
+        "account", "answer", "asked", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match",
+        "model_id", "output_tokens", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at", "turn", "usd",
     )  # fmt: skip
 
     def __init__(self, account: Account, match: Match, *, caller: Caller, model_id: int, at: datetime, most: Bounds) -> None:
@@ -76,6 +78,10 @@ class Hold:
         """Called before what it holds is told in a new generation."""
         self.generation = 0
         self.answer: Any = None
+        self.asked: Match | None = None
+        """By what it was admitted, and what `answer` is about: `match` follows the rules."""
+        self.rates: msgspec.Raw | None = None
+        """The limits that it has taken requests and tokens from, which get back what it did not use."""
         self.future: asyncio.Future[Any]
         self.queue: str | None = None
         self.turn: asyncio.Future[None] | None = None
@@ -94,8 +100,17 @@ class Hold:
         """As reservations.lua reads it."""
         match = self.match
         input_back, output_back = self.input_tokens - input_tokens, self.output_tokens - output_tokens
+        if self.rates is not match.rates:
+            input_back = output_back = 0
         return (
             0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
             input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1, 0,
             self.account.teller,
+        )  # fmt: skip
+
+    def give_back(self, input_tokens: int, output_tokens: int, requests: int = 0) -> tuple[Any, ...]:
+        """The same for the limits alone that it has taken from. Args: requests: that were none after all."""
+        return (
+            0, self.account.org_id, self.generation, 0, 0, 0, 0, max(self.input_tokens - input_tokens, 0),
+            max(self.output_tokens - output_tokens, 0), (), self.rates, requests, requests, self.account.teller,
         )  # fmt: skip

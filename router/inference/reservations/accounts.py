@@ -254,9 +254,10 @@ class Accounts:
             await self.line.connected.wait()
             try:
                 times_ms = int(LIFE_S * 1000), int(HELD_S_MAX * 1000)
-                lived, self.lives, opening = await self.line.ask("beat", self._life, *times_ms, self.line.run_id)
+                lived, lives, opening = await self.line.ask("beat", self._life, *times_ms, self.line.run_id)
             except RedisAway:
                 continue
+            self.lives = lives if lived else max(lives, self.lives)  # after a flush others have not come back yet
             if not lived:  # accounts may have been opened without this worker, which has served meanwhile
                 self._doubt(self._of.values())
                 for account in self._of.values():
@@ -282,6 +283,10 @@ class Accounts:
         """What was asked last may be lost: of those who asked lately, and of whoever holds something."""
         recent_s = time.monotonic() - LIFE_S
         self._doubt([account for account in self._of.values() if account.holds or account.touched_s > recent_s])
+
+    def doubt(self, account: Account) -> None:
+        """Redis has not been told of something."""
+        self._doubt([account])
 
     def _doubt(self, accounts: Collection[Account]) -> None:
         for account in accounts:

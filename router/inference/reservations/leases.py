@@ -6,6 +6,7 @@ and what nobody has taken goes back. All of it is held in Redis all the time: a 
 lease is at most a 200th of what is left; close to a bound every request asks for itself again.
 """
 
+import time
 from functools import partial
 from operator import sub
 from typing import Any
@@ -86,6 +87,7 @@ class Lease:
             hold.requests -= requests
             hold.cost_picousd -= held
             if line.up:
+                hold.account.touched_s = time.monotonic()  # what is sent last may be lost
                 hold.account.shares.settled(hold.match, spent)
                 back = max(held_input - used_input, 0), max(held_output - used_output, 0)
                 match = hold.match

@@ -61,16 +61,19 @@ end
 
 -- Which bound of a limit a claim would break, and how long until it would not.
 local function broken(rates, level, wanted)
+    local which, wait_us
     for n = 1, 3 do
         local rate = rates[n + 2]
         if rate >= 0 then
             local over = level[n + 1] + wanted[n] * MINUTE - rate * MINUTE
             if over > 0 then
                 if wanted[n] > rate then return n, -1 end
-                return n, math.ceil(over / rate)
+                local us = math.ceil(over / rate)
+                if us > (wait_us or 0) then which, wait_us = n, us end
             end
         end
     end
+    if which then return which, wait_us end
     if rates[6] >= 0 and level[5] + wanted[1] > rates[6] then return 4, rates[6] == 0 and -1 or 0 end
 end
 
@@ -166,20 +169,27 @@ local function claim(op)
         local dimension, wait_us = broken(rates, levels[n], {op[11], op[6], op[7]})
         if dimension and rates[2] == 1 then
             shadows[#shadows + 1] = -n
+            levels[n].passed = true -- what it would have refused takes nothing from its rates
         elseif dimension then
-            for other = n + 1, #op[9] do levels[other] = limit_of(op[9][other], op[3]) end
-            return {1, n, dimension, wait_us, now, told(levels)}
+            if not refusal or (refusal[4] >= 0 and (wait_us < 0 or wait_us > refusal[4])) then
+                refusal = {1, n, dimension, wait_us, now}
+            end
         end
+    end
+    if refusal then
+        refusal[6] = told(levels)
+        return refusal
     end
     for n, budget in ipairs(op[8]) do
         local window = windows[n]
         local usd, pico = added(window[1], window[2], op[4], op[5])
         if above(usd, pico, budget[2], budget[3]) then
             local settled_usd, settled_pico = added(window[3], window[4], op[4], op[5])
+            local is_spent = above(settled_usd, settled_pico, budget[2], budget[3])
             local answer = {3, n, window[1], window[2], window[3], window[4], told(levels)}
             if budget[4] == 1 then
-                shadows[#shadows + 1] = n
-            elseif above(settled_usd, settled_pico, budget[2], budget[3]) then
+                if is_spent then shadows[#shadows + 1] = n end -- for others' holds it would have waited
+            elseif is_spent then
                 answer[1] = 2
                 return answer
             else
@@ -202,7 +212,9 @@ local function claim(op)
     if #written > 0 then redis.call('HSET', 'ih:o:' .. op[2], unpack(written)) end
     for n, rates in ipairs(op[9]) do
         local level = levels[n]
-        level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
+        if not level.passed then
+            level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
+        end
         level[5] = level[5] + op[11]
         keep(rates, level)
     end

@@ -96,6 +96,8 @@ class Reservations:
         except RedisAway:
             return self._share(hold)
         except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
+            if isinstance(error, LimitsUnavailable) and not hold.match.refuses:
+                return self._share(hold)
             self.counts[error.code] += 1
             raise
         except asyncio.CancelledError:
@@ -164,8 +166,11 @@ class Reservations:
         """The answer to a claim is there: it counts from this moment on, before the request itself gets to know."""
         if not isinstance(answer, RedisAway) and answer[0] == TAKEN:
             account = hold.account
+            hold.asked, hold.rates = hold.match, hold.match.rates_without(answer[1])
             if hold.match.needs_account and hold.generation != account.generation:
                 answer = (ELSEWHERE, account.generation, 0)  # taken in an account that is no more
+                if hold.match.limits and self._line.up:
+                    self._line.send(hold.give_back(0, 0, requests=hold.requests))
             else:
                 hold.answer = answer
                 account.holds[hold] = None
@@ -183,7 +188,7 @@ class Reservations:
         hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
 
     async def _stand_in_line(self, hold: Hold, began_s: float) -> None:
-        """Who comes later does not overtake those who wait."""
+        """Who comes later is not asked for before those who wait."""
         for window in hold.match.windows:
             if window.field in hold.account.queues and self.waiting < WAITING_MAX:
                 await self._turn(hold, window, self._budget_wait_s_max - (time.monotonic() - began_s))
@@ -234,24 +239,25 @@ class Reservations:
             _call(hold)
 
     def _note(self, hold: Hold, answer: Any) -> None:
+        asked = hold.asked
+        assert asked is not None
         if answer[1]:
             for number in answer[1]:
-                kind, rule = (
-                    ("budget", hold.match.windows[number - 1].rule) if number > 0 else ("limit", hold.match.limits[-number - 1])
-                )
+                kind, rule = ("budget", asked.windows[number - 1].rule) if number > 0 else ("limit", asked.limits[-number - 1])
                 self._shadows[kind, rule.id, hold.account.org_id] += 1
-        hold.account.shares.told(hold.match, answer[4], answer[5])
+        hold.account.shares.told(asked, answer[4], answer[5])
 
     def _share(self, hold: Hold) -> Hold:
         """Redis is away. Raises: LimitsUnavailable, and what a share can refuse with."""
         account = hold.account
-        if account.rules is None or not account.rules.shares:
+        if account.rules is None or (hold.match.refuses and not account.rules.shares):
             self.counts[LimitsUnavailable.code] += 1
             raise LimitsUnavailable("Redis cannot be reached" if self.accounts.configured else "ROUTER_REDIS_URL is not set")
         account.shares.take(hold.match, hold.cost_picousd, hold.input_tokens, hold.output_tokens, self.accounts.lives)
         account.shares.running += 1
         hold.generation, hold.answer = 0, None
         account.holds[hold] = None
+        self.accounts.doubt(account)  # Redis knows nothing of it
         self.counts["shared"] += 1
         return hold
 
@@ -271,6 +277,8 @@ class Reservations:
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
         if self._line.up and (hold.generation or hold.answer is not None):
             self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens))
+            if hold.rates is not None and hold.rates is not hold.match.rates:
+                self._line.send(hold.give_back(input_tokens, output_tokens))
             account.shares.settled(hold.match, cost_picousd)
         if account.queues:
             for window in hold.match.windows:
@@ -296,7 +304,9 @@ class Reservations:
         """A request that nothing bounded when it was admitted: it counts for a budget that was made meanwhile."""
         assert account.rules is not None
         match = account.rules.match(caller, model_id, row.started_at)
-        if match.windows and self._line.up:
+        if match.windows and not self._line.up:
+            self.accounts.doubt(account)
+        elif match.windows:
             amount = divmod(cost_picousd, PICOUSD_PER_USD)
             account.touched_s = time.monotonic()
             operation = (0, account.org_id, account.generation, 0, 0, *amount, 0, 0, match.fields, (), 0, 0, account.teller)
@@ -310,9 +320,11 @@ class Reservations:
     @staticmethod
     def headers(hold: Hold | None) -> bytes:
         """What is left of the rate limits, as lines of HTTP."""
-        if hold is None or hold.answer is None or not hold.match.limits:
+        if hold is None or hold.answer is None:
             return b""
-        return rate_headers(hold.match.meters, hold.answer[2]) if hold.lease is None else hold.lease.headers
+        if hold.lease is not None:
+            return hold.lease.headers
+        return b"" if hold.asked is None else rate_headers(hold.asked.meters, hold.answer[2])
 
     def take_shadows(self) -> dict[tuple[str, int, int], int]:
         """{(budget or limit, its id, organization id): requests that it would have refused} since the last time."""

@@ -46,6 +46,8 @@ class Match:
     until: datetime
     on_trial: bool
     """One of them refuses nobody and is counted."""
+    refuses: bool
+    """One of them is not on trial."""
     needs_account: bool
     """It has to be known what others spend or have under way: not so for rates alone."""
     budgets: msgspec.Raw = field(repr=False)
@@ -56,6 +58,13 @@ class Match:
 
     def __bool__(self) -> bool:
         return bool(self.windows or self.limits)
+
+    def rates_without(self, shadows: Sequence[int]) -> msgspec.Raw:
+        """Those that a request takes from. Args: shadows: as reservations.lua answers them; -n is limit n (from 1)."""
+        passed = {-number for number in shadows if number < 0}
+        if not passed:
+            return self.rates
+        return _raw([rates for n, rates in enumerate(msgspec.msgpack.decode(self.rates), 1) if n not in passed])
 
 
 class Rules:
@@ -103,6 +112,7 @@ class Rules:
             since,
             until,
             any(window.rule.shadow for window in windows) or any(limit.shadow for limit in limits),
+            not all(window.rule.shadow for window in windows) or not all(limit.shadow for limit in limits),
             bool(windows) or any(limit.requests_at_once is not None for limit in limits),
             _raw(
                 [

@@ -29,10 +29,10 @@ class Shares:
 
     def told(self, match: Match, used: Sequence[int], settled: Sequence[int]) -> None:
         """What is used of the windows (settled and held) by whomever, and what is settled; dollars and pico-dollars by turns."""
-        if self._used or self._rates:
-            self._used.clear()
-            self._rates.clear()
+        for limit in match.limits if self._rates else ():
+            self._rates.pop(limit.id, None)
         for number, window in enumerate(match.windows):
+            self._used.pop(window.field, None)
             self._known[window.field] = used[2 * number] * PICOUSD_PER_USD + used[2 * number + 1]
             self.heard[window.field] = settled[2 * number] * PICOUSD_PER_USD + settled[2 * number + 1]
 

@@ -515,6 +515,20 @@ def test_an_event_of_a_wrong_shape_keeps_no_other_waiting(
     assert len(mailbox.mails) == 1
 
 
+def test_an_address_that_no_mail_can_be_written_to_keeps_no_other_waiting(
+    db: psycopg.Connection, tenant: Tenant, connect: Connect, outlet: Outlet, web: WebReceiver, mailbox: MailReceiver
+) -> None:
+    other = add_tenant(db, name="Other")
+    _member(db, other, "boss@other.example", "owner")
+    _webhook(db, other, f"{web.url}/hook")
+    db.execute("insert into control.alert_recipients (org_id, roles, emails) values (%s, '{}', '{a@[}')", [tenant.org_id])
+    db.commit()
+    for each in (tenant, other):
+        _alert(db, each, _budget(db, each))
+    assert deliver_due(connect, outlet) == {"failed": 1, "delivered": 2}
+    assert (len(mailbox.mails), len(web.posted)) == (1, 1)
+
+
 def test_old_events_are_forgotten_unless_something_of_them_waits(
     db: psycopg.Connection, tenant: Tenant, connect: Connect, web: WebReceiver
 ) -> None:

@@ -169,7 +169,12 @@ def test_recipients_are_owners_and_billing_until_somebody_says_otherwise(client:
     assert (said["roles"], said["emails"], said["version"]) == (["owner", "billing"], ["ops@demo.example"], 1)
     assert error(client.post(path, json={}, headers={"if-match": '"0"'}))[0] == 412
     assert client.post(path, json={"roles": ["admin"], "emails": []}).json()["roles"] == ["admin"]
-    for wrong, param in (({"roles": ["king"]}, "roles.0"), ({"emails": ["nobody"]}, "emails.0"), ({"x": 1}, "x")):
+    for wrong, param in (
+        ({"roles": ["king"]}, "roles.0"),
+        ({"emails": ["nobody"]}, "emails.0"),
+        ({"emails": ["a@["]}, "emails.0"),
+        ({"x": 1}, "x"),
+    ):
         assert error(client.post(path, json=wrong)) == (400, "invalid_request", param)
     assert events(stack) == ["alert_recipients.updated"] * 2
 

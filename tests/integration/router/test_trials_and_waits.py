@@ -1,0 +1,95 @@
+"""Rules on trial count whom they would have refused, and who is refused is told how long to wait."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.refusals import BudgetExceeded, RateLimited
+from tests.factories import Tenant
+from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
+from tests.integration.router.test_budgets_held import tenant  # noqa: F401  a fixture
+from tests.routing_world import in_loop
+from warehouse.base.clock import now
+
+
+@in_loop
+async def test_a_budget_on_trial_counts_nobody_who_would_only_have_waited(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+) -> None:  # fmt: skip
+    budget = add_budget(db, tenant, 2 * USD, mode="shadow")
+    async with workers() as (one,):
+        await one.call(tenant, most(USD), cost=0)
+        await asyncio.gather(*(one.call(tenant, most(USD), cost=1, seconds=0.2) for _ in range(10)))
+        assert one.reservations.take_shadows() == {}
+        await one.call(tenant, most(2 * USD), cost=0)
+        assert one.reservations.take_shadows() == {("budget", budget, tenant.org_id): 1}
+
+
+@in_loop
+async def test_what_a_limit_on_trial_would_have_refused_takes_nothing_from_it(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+) -> None:  # fmt: skip
+    limit = add_limit(db, tenant, input_tokens_per_minute=1000, mode="shadow")
+    counted = {("limit", limit, tenant.org_id): 1}
+    async with workers() as (one,):
+
+        async def ask(tokens: int) -> None:
+            hold = await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(tokens, 0, 0))
+            assert hold is not None
+            one.reservations.settle(hold, input_tokens=tokens // 2)
+
+        await ask(1000)  # takes 500 in the end
+        for _ in range(5):
+            await ask(600)  # would not fit, and gives nothing back
+            assert one.reservations.take_shadows() == counted
+        await ask(480)
+        assert one.reservations.take_shadows() == {}
+        await ask(600)
+        assert one.reservations.take_shadows() == counted
+
+
+@in_loop
+async def test_who_is_refused_waits_for_all_limits_that_are_in_the_way(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+) -> None:  # fmt: skip
+    add_limit(db, tenant, requests_per_minute=60)
+    add_limit(db, tenant, input_tokens_per_minute=6000, project_id=tenant.project_id)
+    async with workers() as (one,):
+        for _ in range(60):
+            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(100, 0, 0))
+        with pytest.raises(RateLimited) as refused:
+            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(500, 0, 0))
+        assert refused.value.details["dimension"] == "input_tokens_per_minute"
+        assert 4000 < refused.value.details["retry_after_ms"] <= 5000, "a request fits in a second, its tokens in five"
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+@in_loop
+async def test_what_never_fits_is_not_told_to_wait(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, is_one: bool  # noqa: F811
+) -> None:  # fmt: skip
+    rates = [{"requests_per_minute": 1}, {"input_tokens_per_minute": 6000}]
+    for each in [rates[0] | rates[1]] if is_one else rates:
+        add_limit(db, tenant, **each)
+    async with workers() as (one,):
+        await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(1, 0, 0))
+        with pytest.raises(RateLimited) as refused:
+            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(7000, 0, 0))
+        assert (refused.value.details["dimension"], refused.value.retry_after_s) == ("input_tokens_per_minute", None)
+
+
+@in_loop
+async def test_nor_what_is_dearer_than_a_whole_budget(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+) -> None:  # fmt: skip
+    add_budget(db, tenant, USD, period="day")
+    async with workers() as (one,):
+        with pytest.raises(BudgetExceeded) as refused:
+            await one.call(tenant, most(USD + 1), cost=0)
+        assert refused.value.retry_after_s is None
+        await one.call(tenant, most(USD), cost=USD)
+        with pytest.raises(BudgetExceeded) as spent:
+            await one.call(tenant, most(USD), cost=0)
+        assert spent.value.retry_after_s is not None
