@@ -4,6 +4,7 @@ The order is what makes rows exact (DESIGN 2.4): the open record is written befo
 the close record is on the disk before the client has the last byte of the answer.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -41,6 +42,7 @@ from warehouse.base.money import usd
 from warehouse.journal.journal import JournalFailed
 
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
+RECORDED_S_MAX = 3.0  # for which an answer whose row the disk has refused waits for the database to have it
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
 NOT_SERVED = frozenset({404, 405})
 TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
@@ -215,7 +217,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self.claim is None and not tracing.on():  # as nearly always: it goes out with the sync, without a turn of this task
             journal.when_durable(partial(self._answer, body, engine_us))
             return
-        await journal.durable()
+        await self._durable()
         if self.claim is not None:
             await self._finish_claim(self.claim, body)
         self._answer(body, engine_us, None)
@@ -225,7 +227,30 @@ class Exchange(msgspec.Struct, eq=False):
         if failure is None:
             self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
         else:
-            answer_error(self.client, self.shape, failure, str(self.row.request_id))
+            self.shared.keep(asyncio.create_task(self._answer_once_recorded(body, engine_us, failure), name="answer"))
+
+    async def _answer_once_recorded(self, body: bytes, engine_us: int, failure: JournalFailed) -> None:
+        try:
+            await self._recorded(failure)
+        except JournalFailed as error:
+            answer_error(self.client, self.shape, error, str(self.row.request_id))
+        else:
+            self._answer(body, engine_us, None)
+
+    async def _durable(self) -> None:
+        """Wait until the row cannot be lost. Raises: JournalFailed."""
+        try:
+            await self.shared.sink.journal.durable()
+        except JournalFailed as failure:
+            await self._recorded(failure)
+
+    async def _recorded(self, failure: JournalFailed) -> None:
+        """The disk has refused a row that is charged: in the database it is as safe. Raises: JournalFailed: that is away, too."""
+        try:
+            async with asyncio.timeout(RECORDED_S_MAX):
+                await self.shared.sink.recorded()
+        except TimeoutError:
+            raise failure from None
 
     async def _stream(self, tap: Tap) -> None:
         client = self.client
@@ -266,7 +291,7 @@ class Exchange(msgspec.Struct, eq=False):
         await self._end_stream(tap.tail)
 
     async def _end_stream(self, last: bytes) -> None:
-        await self.shared.sink.journal.durable()
+        await self._durable()
         if self.claim is not None:
             await self._finish_claim(self.claim, None)
         self.client.end(last)

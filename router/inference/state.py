@@ -103,6 +103,7 @@ class InferenceState:
         waits_s_max = settings.queue_s_max + settings.budget_wait_s_max
         self.idempotency = Idempotency(self._pool.connection, request_s_max=waits_s_max + settings.total_s_max)
         self._catalogue_changed = asyncio.Event()
+        self._kept: set[asyncio.Task[None]] = set()
         self.sink: UsageSink
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refused: Counter[str] = Counter()
@@ -114,6 +115,11 @@ class InferenceState:
         if self._catalogue is None:
             raise NotReady("the catalogue has not been read yet: the database cannot be reached", retry_after_s=1)
         return self._catalogue
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Until it has ended; the event loop by itself may forget it."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     def count(self, row: UsageEvent) -> None:
         """Add a closed row to the counters that /metrics shows."""
