@@ -264,12 +264,16 @@ class UsageSink:
         write_whole(self._slot.directory / LIFE_FILE, " ".join(map(str, lives)))
 
     def _position_name(self, slot: Slot) -> str:
-        """The name stays with the folder: under a new host name the position of the old one would never move again."""
+        """The name stays with the folder: under a new host name the position of the old one would never move again.
+
+        Another folder on the same host has another name, and the same folder the same one even after its disk was lost.
+        """
         name = self._position_names.get(slot)
         if name is None:
             path = slot.directory / "position"
             if not path.is_file():
-                write_whole(path, f"{self._worker_name}/{slot.number}")
+                folder = zlib.crc32(str(self._root.resolve()).encode())
+                write_whole(path, f"{self._worker_name}/{folder:08x}/{slot.number}")
             name = self._position_names[slot] = path.read_text()
         return name
 

@@ -294,7 +294,9 @@ class Reservations:
         row.router_life = account.number
         if row.charge_class != "charged":
             return  # another attempt may be made under the same hold
-        cost_picousd = row.cost_picousd or 0
+        cost_picousd = row.cost_picousd
+        if cost_picousd is None:  # nobody knows it; it is not more than what was held
+            cost_picousd = 0 if hold is None else hold.cost_picousd
         if hold is not None:
             self.settle(hold, cost_picousd=cost_picousd, input_tokens=row.input_tokens, output_tokens=row.output_tokens)
         elif account.generation and cost_picousd and row.model_id is not None:

@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
+from tests.integration.router.reservations_world import add_budget
 
 Answer = tuple[int, str, bytes]
 KNOWN_S_MAX = 10
@@ -141,3 +143,14 @@ def test_a_whole_stream_that_states_no_usage_is_not_estimated(stack: Stack, engi
         ).fetchone()
         stack.db.commit()
     assert row == ("completed", "none", 0, None)
+
+
+def test_a_hard_budget_holds_though_the_engine_states_no_usage(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    stream = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode()
+    engine("openai").answer = (200, "text/event-stream", stream)
+    add_budget(stack.db, demo(stack), 60_000_000, period="lifetime")
+    deadline = time.monotonic() + KNOWN_S_MAX
+    while (
+        _post(stack, "/v1/chat/completions", stream=True).status_code != 429
+    ):  # what each cost is not known, and what it held is
+        assert time.monotonic() < deadline

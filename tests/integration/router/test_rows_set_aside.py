@@ -3,6 +3,7 @@
 import asyncio
 import json
 import resource
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -89,6 +90,31 @@ def test_rows_that_cannot_be_true_are_set_aside_and_the_others_go_in(url: str, d
     assert sorted(int(row["request_id"][-4:], 16) for row in kept) == list(BAD)
     assert {row["cached_input_tokens"] for row in kept} == {5}
     assert not list(tmp_path.glob("0/*.journal"))
+
+
+def test_routers_of_one_host_report_of_each_folder_and_a_folder_that_was_lost_goes_on_under_its_name(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    def positions() -> set[str]:
+        rows = db.execute("select worker from raw.journal_positions").fetchall()
+        db.commit()
+        return {worker for (worker,) in rows}
+
+    async def run() -> None:
+        async with _sink(url, tmp_path / "one") as (one, _), _sink(url, tmp_path / "other") as (other, _):
+            for sink in (one, other):
+                sink.close(sink.open(_event(int(sink is one))))
+                await sink.recorded()
+            assert len(positions()) == 2
+            before = positions()
+        assert positions() == set()
+        shutil.rmtree(tmp_path / "one")
+        async with _sink(url, tmp_path / "one") as (one, _):
+            one.close(one.open(_event(2)))
+            await one.recorded()
+            assert len(positions() & before) == 1
+
+    asyncio.run(run())
 
 
 def test_a_journal_that_cannot_be_read_whole_holds_up_nothing_and_is_kept(
