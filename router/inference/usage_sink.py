@@ -254,9 +254,8 @@ class UsageSink:
         if len(self._closed) - batch_rows > POSITION_ROWS_MAX:
             return None
         starts = [usage_rows.started_at(attempt.row) for attempt in self._closed[batch_rows:]]
-        oldest = next(iter(self._open), None)
-        if oldest is not None and oldest.event is not None:
-            starts.append(oldest.event.started_at)
+        # Not only the first: an attempt that is made after a wait, or a second one, is of a request that began earlier.
+        starts += [attempt.event.started_at for attempt in self._open if attempt.event is not None]
         return min(starts, default=now())
 
     def _note_lives(self, lives: Sequence[int]) -> None:

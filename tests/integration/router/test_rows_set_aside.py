@@ -117,6 +117,26 @@ def test_routers_of_one_host_report_of_each_folder_and_a_folder_that_was_lost_go
     asyncio.run(run())
 
 
+def test_a_position_is_before_every_request_that_is_open_whichever_was_opened_first(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    earliest = now() - timedelta(seconds=60)
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _):
+            first = sink.open(_event(0))
+            second = sink.open(usage_event(TENANT, 1, earliest, cost_picousd=0))  # it has waited for a minute
+            sink.close(sink.open(_event(2)))
+            await sink.recorded()
+            row = db.execute("select complete_to from raw.journal_positions").fetchone()
+            db.commit()
+            assert row == (earliest,)
+            for attempt in (first, second):
+                sink.close(attempt)
+
+    asyncio.run(run())
+
+
 def test_a_journal_that_cannot_be_read_whole_holds_up_nothing_and_is_kept(
     url: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
