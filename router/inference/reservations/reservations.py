@@ -78,12 +78,9 @@ class Reservations:
         account = self.accounts.get(caller.org_id)
         if account is None or account.stale or account.rules is None:
             account = await self.accounts.of(caller.org_id)
-        match = await self._match(account, caller, model_id, at)
+        match = await self._match(account, caller, model_id, at, most)
         if not match:
             return None
-        if not most.is_priced and (held := next((window for window in match.windows if not window.rule.shadow), None)):
-            self.counts[ModelUnpriced.code] += 1
-            raise ModelUnpriced(held)
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
         account.touched_s = time.monotonic()
         if not account.queues:
@@ -92,7 +89,7 @@ class Reservations:
                 return hold
             self.leases.note(hold)
         try:
-            await self._take(hold)
+            await self._take(hold, most)
         except RedisAway:
             return self._share(hold)
         except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
@@ -110,20 +107,27 @@ class Reservations:
         self.counts["admitted"] += 1
         return hold if hold.match else None
 
-    async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime) -> Match:
-        """Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends."""
+    async def _match(self, account: Account, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Match:
+        """What a request falls under by the rules of now.
+
+        Raises: LimitsUnavailable: the database has been away for so long that nobody knows when this month ends.  ModelUnpriced.
+        """
         assert account.rules is not None
         try:
-            return account.rules.match(caller, model_id, at)
+            match = account.rules.match(caller, model_id, at)
         except NoCalendar:
             account.stale = True
             await self.accounts.of(caller.org_id)
-        try:
-            return account.rules.match(caller, model_id, at)
-        except NoCalendar as error:
-            raise LimitsUnavailable("the calendar of the organization's time zone must be read from the database") from error
+            try:
+                match = account.rules.match(caller, model_id, at)
+            except NoCalendar as error:
+                raise LimitsUnavailable("the calendar of the organization's time zone must be read from the database") from error
+        if not most.is_priced and (held := next((window for window in match.windows if not window.rule.shadow), None)):
+            self.counts[ModelUnpriced.code] += 1
+            raise ModelUnpriced(held)
+        return match
 
-    async def _take(self, hold: Hold) -> None:
+    async def _take(self, hold: Hold, most: Bounds) -> None:
         """Raises: as `reserve`, RedisAway."""
         account, began_s, again = hold.account, time.monotonic(), 0
         rules = account.rules
@@ -131,13 +135,15 @@ class Reservations:
             if account.stale or account.rules is not rules:  # who waits is bound by what holds now
                 await self.accounts.of(account.org_id)
                 rules = account.rules
-                hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+                hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at, most)
                 if not hold.match:
                     return
             if hold.match.needs_account and not account.generation:
                 await self.accounts.open(account)
             if account.queues and hold.queue is None:
                 await self._stand_in_line(hold, began_s)
+            if account.stale or account.rules is not rules:
+                continue
             hold.future = asyncio.get_running_loop().create_future()
             if not self._line.up:
                 raise RedisAway
@@ -158,7 +164,7 @@ class Reservations:
                 again += 1
                 if again > _AGAIN_MAX or time.monotonic() - began_s > OPEN_S_MAX + self._budget_wait_s_max:
                     raise LimitsUnavailable("what has been spent is being summed up")
-                await self._follow(hold, answer)
+                await self._follow(hold, answer, most)
                 continue
             raise _refusal(hold, answer)
 
@@ -179,13 +185,13 @@ class Reservations:
         if not hold.future.done():
             hold.future.set_result(answer)
 
-    async def _follow(self, hold: Hold, answer: Any) -> None:
+    async def _follow(self, hold: Hold, answer: Any, most: Bounds) -> None:
         """The account is another one now, is not open yet, or lacks a window that is older than itself."""
         account = hold.account
         if answer[1] == account.generation and answer[2]:
             account.generation, account.doubtful = 0, True
         await self.accounts.open(account)
-        hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at)
+        hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at, most)
 
     async def _stand_in_line(self, hold: Hold, began_s: float) -> None:
         """Who comes later is not asked for before those who wait."""

@@ -8,9 +8,9 @@ import httpx
 import psycopg
 import pytest
 
-from router.inference.reservations.account import Hold
+from router.inference.reservations.account import Account, Hold
 from router.inference.reservations.estimate import Bounds
-from router.inference.reservations.refusals import RateLimited
+from router.inference.reservations.refusals import ModelUnpriced, RateLimited
 from router.inference.reservations.reservations import Reservations
 from router.inference.reservations.rules import Rules
 from tests.factories import Tenant
@@ -157,3 +157,30 @@ async def test_a_claim_in_an_account_that_is_no_more_is_taken_from_rates_once(
             assert running is not None
             one.reservations.settle(running)
             await one.call(tenant, most(USD), cost=0)
+
+
+@in_loop
+async def test_a_model_without_a_price_is_refused_by_a_budget_that_is_made_while_it_waits(
+    db: psycopg.Connection,
+    tenant: Tenant,  # noqa: F811
+    workers: Workers,
+) -> None:
+    add_limit(db, tenant, requests_at_once=1000)
+    async with workers() as (one,):
+        accounts = one.reservations.accounts
+        await one.call(tenant, most(USD), cost=0)
+        account = accounts.get(tenant.org_id)
+        assert account is not None
+        accounts.doubt(account)  # it has to wait until the account is open
+        open_, opened = accounts.open, asyncio.Event()
+
+        async def open_after_a_change(account: Account) -> None:
+            add_budget(db, tenant, USD)
+            accounts.changed(tenant.org_id)
+            await open_(account)
+            opened.set()
+
+        accounts.open = open_after_a_change  # type: ignore[method-assign]
+        with pytest.raises(ModelUnpriced):
+            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(1, 1, 0, is_priced=False))
+        assert opened.is_set()
