@@ -10,7 +10,7 @@ import pytest
 
 from router.inference.reservations.account import Account, Hold
 from router.inference.reservations.estimate import Bounds
-from router.inference.reservations.refusals import ModelUnpriced, RateLimited
+from router.inference.reservations.refusals import BudgetExceeded, ModelUnpriced, RateLimited
 from router.inference.reservations.reservations import Reservations
 from router.inference.reservations.rules import Rules
 from tests.factories import Tenant
@@ -159,11 +159,16 @@ async def test_a_claim_in_an_account_that_is_no_more_is_taken_from_rates_once(
             await one.call(tenant, most(USD), cost=0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "refusal"), [(Bounds(1, 1, 0, is_priced=False), ModelUnpriced), (most(2 * USD), BudgetExceeded)]
+)
 @in_loop
-async def test_a_model_without_a_price_is_refused_by_a_budget_that_is_made_while_it_waits(
+async def test_a_budget_that_is_made_while_a_request_waits_for_its_account_binds_it(
     db: psycopg.Connection,
     tenant: Tenant,  # noqa: F811
     workers: Workers,
+    asked: Bounds,
+    refusal: type[Exception],
 ) -> None:
     add_limit(db, tenant, requests_at_once=1000)
     async with workers() as (one,):
@@ -181,6 +186,6 @@ async def test_a_model_without_a_price_is_refused_by_a_budget_that_is_made_while
             opened.set()
 
         accounts.open = open_after_a_change  # type: ignore[method-assign]
-        with pytest.raises(ModelUnpriced):
-            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(1, 1, 0, is_priced=False))
+        with pytest.raises(refusal):
+            await one.reservations.reserve(caller_of(tenant), one.model_id, now(), asked)
         assert opened.is_set()
