@@ -138,11 +138,7 @@ class Reservations:
                 hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at, most)
                 if not hold.match:
                     return
-            if hold.match.needs_account and not account.generation:
-                await self.accounts.open(account)
-            if account.queues and hold.queue is None:
-                await self._stand_in_line(hold, began_s)
-            if account.stale or account.rules is not rules:
+            if await self._had_to_wait(hold, began_s):
                 continue
             hold.future = asyncio.get_running_loop().create_future()
             if not self._line.up:
@@ -167,6 +163,17 @@ class Reservations:
                 await self._follow(hold, answer, most)
                 continue
             raise _refusal(hold, answer)
+
+    async def _had_to_wait(self, hold: Hold, began_s: float) -> bool:
+        """For its account, or behind others, before it may ask; the rules may be others by then. Raises: as `Accounts.open`."""
+        account = hold.account
+        if hold.match.needs_account and not account.generation:
+            await self.accounts.open(account)
+            return True
+        if not account.queues or hold.queue is not None:
+            return False
+        await self._stand_in_line(hold, began_s)
+        return hold.queue is not None
 
     def _answered(self, hold: Hold, answer: Any) -> None:
         """The answer to a claim is there: it counts from this moment on, before the request itself gets to know."""
