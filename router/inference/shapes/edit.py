@@ -54,12 +54,14 @@ def without_field(text: bytes, name: str) -> bytes:
 def is_over(text: bytes, *, depth_max: int, values_max: int) -> str | None:
     """Why the JSON is too much: nested too deeply, or too many arrays and objects. Two counts where there are few of them.
 
-    Texts are skipped by the regular expression itself, so that a body of megabytes costs milliseconds.
+    Texts are skipped by the regular expression itself, so that a body of megabytes costs milliseconds. Each match begins where
+    the one before has ended: a search would begin anew at every byte of what follows the last bracket.
     """
     if text.count(b"[") + text.count(b"{") <= depth_max:
         return None
-    depth = values = 0
-    for run in _BRACKETS.finditer(text):
+    depth = values = at = 0
+    while (run := _BRACKETS.match(text, at)) is not None:
+        at = run.end()
         size = run.end(1) - run.start(1)
         if text[run.start(1)] in _OPENERS:
             depth += size

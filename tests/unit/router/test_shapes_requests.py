@@ -15,7 +15,7 @@ from router.inference.shapes.call import (
     TAG_KEY_CHARACTERS_MAX,
     TAG_VALUE_CHARACTERS_MAX,
 )
-from router.inference.shapes.edit import fields, with_field, without_field
+from router.inference.shapes.edit import fields, is_over, with_field, without_field
 from warehouse.base.errors import EngineUnavailable, InvalidRequest
 
 USER = [{"role": "user", "content": "hello"}]
@@ -106,6 +106,13 @@ def test_a_body_of_nothing_but_brackets_is_refused_before_it_takes_memory(value:
         CHAT.parse(many)
     text = b'{"model":"m","messages":[{"role":"user","content":"' + b"[]" * JSON_VALUES_MAX + b'"}]}'
     assert CHAT.parse(text).messages == 1
+
+
+@pytest.mark.parametrize("rest", [b"1]}" + b" " * 1_000_000, b'1],"text":"' + b"x" * 1_000_000])
+def test_a_body_with_many_brackets_is_read_once(rest: bytes) -> None:
+    """By the square of what follows the last bracket, this test would take hours."""
+    text = b'{"x":[' + b"{}," * JSON_DEPTH_MAX + rest
+    assert is_over(text, depth_max=JSON_DEPTH_MAX, values_max=JSON_VALUES_MAX) is None
 
 
 @pytest.mark.parametrize(
