@@ -100,8 +100,6 @@ def _spans(text: bytes) -> Iterator[tuple[str, int, int, int]]:
 
 
 def _trimmed(text: bytes, begin: int, end: int) -> tuple[int, int]:
-    while begin < end and text[begin] in _SPACE:
-        begin += 1
-    while end > begin and text[end - 1] in _SPACE:
-        end -= 1
-    return begin, end
+    value = text[begin:end].lstrip(_SPACE)
+    begin = end - len(value)
+    return begin, begin + len(value.rstrip(_SPACE))

@@ -313,6 +313,20 @@ def test_fields_are_found_replaced_and_cut_out_in_any_json(value: Any, name: str
     assert json.loads(without_field(body, name)) == decoded
 
 
+def test_spaces_around_a_value_are_not_walked_one_by_one() -> None:
+    class Walked(bytes):
+        steps = 0
+
+        def __getitem__(self, at: Any) -> Any:
+            Walked.steps += 1
+            return super().__getitem__(at)
+
+    spaces = b" " * 10_000
+    body = Walked(b'{"a":' + spaces + b"1" + spaces + b',"b":2}')
+    assert [body[begin:end] for _, begin, end in fields(body)] == [b"1", b"2"]
+    assert Walked.steps < 100
+
+
 def test_errors_have_the_shape_that_each_client_knows() -> None:
     error = EngineUnavailable("try again", retry_after_s=5)
     assert json.loads(CHAT.error_body(error, "r"))["error"]["code"] == "no_healthy_engine"
