@@ -8,6 +8,7 @@ from warehouse.base.logging import redact
 
 END_USER_CHARACTERS_MAX = 128
 MODEL_CHARACTERS_MAX = 128
+_KEY_CHARACTERS = 256  # more than any key of ours has
 
 
 class ClientGone(Exception):
@@ -16,6 +17,7 @@ class ClientGone(Exception):
 
 def plain(text: str, characters_max: int) -> str:
     """What a caller named, as it is repeated and recorded: not longer than that, and without a key that was sent by mistake."""
+    text = text[: characters_max + _KEY_CHARACTERS]  # a key that begins in what is kept is looked at whole, and no megabytes are
     return (redact(text) if "-ih-" in text else text)[:characters_max]
 
 

@@ -11,15 +11,16 @@ from warehouse.base import requests
 
 # API keys (`sk-ih-…`), tokens of invites (`inv-ih-…`), bearer tokens, passwords in both forms of connection strings (Redis's URLs
 # have no user's name), SQL that sets one, cookies, signed tokens (`payload.signature`), the links that set up a second factor,
-# and `token=…` of any kind.
+# and `token=…` of any kind. What has many places to begin at is bounded, or begins nowhere but at the start of a run of its own
+# characters: a long text costs no square of its length.
 _NAMES = r"password|passwd|secret|token|authorization|cookie|pepper|totp|otp|totp_code|device_code|code_verifier|client_secret"
 _VALUE = r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s,;&})\]]+)"
 _SECRETS = re.compile(
     r"sk-ih-[0-9A-Za-z]{16}-[0-9A-Za-z]+|inv-ih-[0-9A-Za-z]{16,}"
-    r"|(?i:(?:bearer|basic)\s+)\S+|(?<=://)[^:/@\s]*:[^@\s]+(?=@)|(?i:otpauth://\S+)"
+    r"|(?i:(?:bearer|basic)\s+)\S+|(?<=://)[^:/@\s]*:[^@\s]{1,1000}(?=@)|(?i:otpauth://\S+)"
     rf"|(?i:\bpassword\s+)'(?:[^']|'')*'|(?i:\b(?:set-)?cookie\s*:\s*)[^\r\n]+"
     rf"|(?i:\b(?:[a-z]+[_-])?(?:{_NAMES})[\"']?\s*[=:]\s*)(?i:(?:bearer|basic)\s+)?{_VALUE}"
-    r"|\b[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]{8,}){0,1}\.[A-Za-z0-9_-]{43,}"
+    r"|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]{8,}){0,1}\.[A-Za-z0-9_-]{43,}"
 )
 _REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(rf"(?i:(?:^|[_.-])(?:{_NAMES})$)")

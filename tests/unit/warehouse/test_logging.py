@@ -85,6 +85,12 @@ def test_the_rest_of_the_line_stays() -> None:
     assert str(entry["time"]).endswith("+00:00")
 
 
+@pytest.mark.parametrize("part", ["://a:", "a-", "a.", "aaaaaaaaaaaa.", "token='", "password 'a ", "bearer ", "cookie:"])
+def test_a_long_text_is_looked_through_once(part: str) -> None:
+    """By the square of its length, this test would take minutes."""
+    redact(part * (300_000 // len(part)))
+
+
 @given(before=st.text(), text=st.sampled_from(list(SECRETS)), after=st.text())
 def test_a_redacted_line_is_still_json(before: str, text: str, after: str) -> None:
     _line(before + text + after, other=after)
