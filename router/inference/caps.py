@@ -11,6 +11,14 @@ class CapExceeded(InvalidRequest):
     code = "cap_exceeded"
 
 
+def own_cap(call: Call, caller: Caller) -> int | None:
+    """Of the output of each choice, where none was asked for; None: as many as fit."""
+    default, cap = call.output_tokens_default, caller.output_tokens_max
+    if default is None or cap is None:
+        return cap if default is None else default
+    return min(default, cap)
+
+
 def check_caps(call: Call, shape: Shape, caller: Caller) -> None:
     """Raises: CapExceeded, which says what the key may ask for."""
     choices = call.choices // call.prompts

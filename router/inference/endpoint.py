@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
 from router.inference.affinity import PREFIX_BYTES_MAX
-from router.inference.caps import check_caps
+from router.inference.caps import check_caps, own_cap
 from router.inference.encodings import plain_body
 from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
@@ -186,7 +186,7 @@ class MeteredEndpoint:
         if hold is not None and hold.model_id == model.id and not hold.settled:
             return
         if call.output_tokens_max is None:
-            request.output_tokens_max = request.caller.output_tokens_max
+            request.output_tokens_max = own_cap(call, request.caller)
         if hold is None and shared.reservations.is_free(request.caller.org_id):
             return
         if hold is not None:

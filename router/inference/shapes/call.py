@@ -17,7 +17,8 @@ TAGS_BYTES_MAX = 1500  # all together; the row's column holds 2,048 bytes, of wh
 SESSION_CHARACTERS_MAX = 256
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-OutputTokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+EchoTokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""As `Count`, and 0 where only the prompt is asked back. Elsewhere SGLang takes 0 for no cap at all."""
 Absent = msgspec.UnsetType
 ABSENT = msgspec.UNSET
 
@@ -42,6 +43,8 @@ class Call(msgspec.Struct):
     """Answers asked for: `n` or `best_of`, times the prompts where there are several."""
     output_tokens_max: int | None = 0
     """As asked, per choice; None: as many as fit; 0: the endpoint has no output."""
+    output_tokens_default: int | None = None
+    """What stands for a cap that was not asked for. Engines have defaults of their own, which nobody has held."""
     messages: int = 0
     """Messages, or inputs, or the token ids of detokenize."""
     media: int = 0

@@ -11,7 +11,7 @@ from router.inference.shapes.call import (
     Absent,
     Call,
     Count,
-    OutputTokens,
+    EchoTokens,
     decode,
     media_in,
     media_of,
@@ -44,7 +44,7 @@ class _Generating(_Request):
     n: Count | None = None
     best_of: Count | None = None
     stream_options: StreamOptions | Absent | None = ABSENT
-    max_tokens: OutputTokens | Absent | None = ABSENT
+    max_tokens: Count | Absent | None = ABSENT
 
 
 class _Message(msgspec.Struct):
@@ -56,12 +56,13 @@ class _Message(msgspec.Struct):
 
 class _Chat(_Generating, kw_only=True):
     messages: list[_Message]
-    max_completion_tokens: OutputTokens | Absent | None = ABSENT
+    max_completion_tokens: Count | Absent | None = ABSENT
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
 
 
 class _Completion(_Generating):
+    max_tokens: EchoTokens | Absent | None = ABSENT
     prompt: Any = None
     prompt_embeds: Any = None
 
@@ -70,7 +71,7 @@ class _Responses(_Request, kw_only=True):
     input: Any = None
     stream: bool | None = None
     background: bool | None = None
-    max_output_tokens: OutputTokens | Absent | None = ABSENT
+    max_output_tokens: Count | Absent | None = ABSENT
     tools: list[msgspec.Raw] | None = None
     conversation: Any = None
     previous_response_id: Any = None
@@ -90,7 +91,7 @@ class _CountMessages(msgspec.Struct):
 
 class _Messages(_CountMessages, kw_only=True):
     stream: bool | None = None
-    max_tokens: OutputTokens | Absent | None = ABSENT
+    max_tokens: Count | Absent | None = ABSENT
 
 
 class _Embedding(_Request):
@@ -140,10 +141,8 @@ def chat(body: bytes) -> Call:
     messages = request.messages
     if not messages:
         raise InvalidRequest("`messages` is empty: send at least one", param="messages")
-    # The newer name wins where both are given, as in vLLM; null is as good as absent.
-    asked = request.max_completion_tokens
-    asked = request.max_tokens if asked is None or asked is ABSENT else asked
-    call = _generating(request, None if asked is ABSENT else asked)
+    # Which of both names counts is the engine's to decide; null is as good as absent.
+    call = _generating(request, max(request.max_completion_tokens or 0, request.max_tokens or 0) or None)
     call.messages, call.media = len(messages), media_of([message.content for message in messages])
     call.tools = bool(request.tools or request.functions)
     call.names_cap = request.max_completion_tokens is not ABSENT
@@ -154,7 +153,8 @@ def completion(body: bytes) -> Call:
     """`/v1/completions`. Raises: InvalidRequest."""
     request: _Completion = decode(_COMPLETION, body)
     asked = request.max_tokens
-    call = _generating(request, COMPLETION_TOKENS_DEFAULT if asked is None or asked is ABSENT else asked)
+    call = _generating(request, None if asked is ABSENT else asked)
+    call.output_tokens_default = COMPLETION_TOKENS_DEFAULT
     embedded = request.prompt_embeds
     prompts = _inputs(request.prompt) + (len(embedded) if isinstance(embedded, list) else embedded is not None)
     call.messages, call.prompts = prompts, max(1, prompts)

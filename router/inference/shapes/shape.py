@@ -85,23 +85,13 @@ class Shape:
         return self.make_tap(call) if call.stream and self.make_tap is not None else None
 
     def _capped(self, body: bytes, call: Call, tokens_max: int, tail: bytes) -> tuple[bytes, bytes]:
-        asked = call.output_tokens_max
-        if self.endpoint == "completions":  # its default is read as asked, and other engines may have another
-            if call.names_cap and not _is_null(body, "max_tokens"):
-                return body, tail
-            tokens_max = min(tokens_max, asked or 0)
-        elif asked is not None:
+        if call.output_tokens_max is not None:
             return body, tail
         assert self.cap is not None
         value = b"%d" % tokens_max
         if call.names_cap:
             return with_field(body, self.cap, lambda _: value), tail
         return body, tail + b',"%b":%b' % (self.cap.encode(), value)
-
-
-def _is_null(body: bytes, name: str) -> bool:
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return bytes(fields.get(name, b"null")) == b"null"
 
 
 def _asking(options: bytes | None) -> bytes:

@@ -131,6 +131,18 @@ def test_a_hosted_provider_is_asked_for_nothing_that_its_api_does_not_have(stack
     assert row == (7, 1)
 
 
+def test_what_completions_are_held_for_is_what_the_engine_is_asked_for(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """Whose own default may be another: SGLang's is 128 tokens."""
+    server = engine("sglang")
+    for cap, asked in ((None, 16), (10, 10)):
+        stack.db.execute("update control.api_keys set output_tokens_max = %s", [cap])
+        stack.db.commit()
+        until_s = time.monotonic() + KNOWN_S_MAX
+        while server.bodies[-1].get("max_tokens") != asked and time.monotonic() < until_s:
+            _post(stack, "/v1/completions", prompt="hello", max_tokens=None)
+        assert server.bodies[-1]["max_tokens"] == asked
+
+
 def test_a_whole_stream_that_states_no_usage_is_not_estimated(stack: Stack, engine: Callable[[str], Engine]) -> None:
     """Its cost stays unknown, so that somebody looks, instead of a guess on an invoice."""
     server = engine("openai")

@@ -3,7 +3,7 @@
 import pytest
 
 from router.inference.auth import Caller
-from router.inference.caps import CapExceeded, check_caps
+from router.inference.caps import CapExceeded, check_caps, own_cap
 from router.inference.shapes import SHAPES
 
 
@@ -21,7 +21,6 @@ def caller(choices_max: int | None = None, output_tokens_max: int | None = None)
             "max_completion_tokens",
         ),
         ("/v1/completions", b'{"model":"m","prompt":"a","max_tokens":11}', "max_tokens"),
-        ("/v1/completions", b'{"model":"m","prompt":"a"}', "max_tokens"),  # whose default is 16
         ("/v1/responses", b'{"model":"m","input":"a","max_output_tokens":11}', "max_output_tokens"),
         ("/v1/messages", b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_tokens":11}', "max_tokens"),
     ],
@@ -34,6 +33,16 @@ def test_more_output_than_the_key_may_have_is_refused(path: str, body: bytes, fi
     assert (refused.value.status, refused.value.param) == (400, field)
     check_caps(call, shape, caller(output_tokens_max=16))
     check_caps(call, shape, caller())
+
+
+@pytest.mark.parametrize(("path", "default"), [("/v1/completions", 16), ("/v1/responses", None)])
+@pytest.mark.parametrize("asked", [b"", b',"max_tokens":null,"max_output_tokens":null'])
+def test_where_nothing_is_asked_for_the_least_that_is_known_is_the_cap(path: str, default: int | None, asked: bytes) -> None:
+    shape = SHAPES[path]
+    call = shape.parse(b'{"model":"m","prompt":"a","input":"a"%b}' % asked)
+    for cap, least in ((None, default), (10, 10), (100, default or 100)):
+        check_caps(call, shape, caller(output_tokens_max=cap))
+        assert own_cap(call, caller(output_tokens_max=cap)) == least
 
 
 @pytest.mark.parametrize("field", [b"n", b"best_of"])
