@@ -27,7 +27,10 @@ _TEXT_TYPES = frozenset(
     | {"message", "reasoning", "function_call", "function_call_output", "tool_use", "tool_result", "item_reference"}
     | {"tool_reference", "tool_addition", "tool_removal", "function"}
 )
-_MEDIA_FIELDS = ("image_url", "image_pil", "image_embeds", "audio_url", "input_audio", "audio_embeds", "video_url", "file")
+_MEDIA_FIELDS = (
+    *("image", "image_url", "image_pil", "image_embeds", "audio", "audio_url", "input_audio", "audio_embeds"),
+    *("video", "video_url", "video_embeds", "prompt_embeds", "file"),
+)
 _CONTAINERS = ("content", "multi_modal", "output", "messages")
 
 
@@ -119,12 +122,13 @@ def media_in(value: object) -> int:
         return sum(map(media_in, value))
     if not isinstance(value, dict):
         return 0
-    kind = value.get("type")
+    kind, has_id = value.get("type"), value.get("uuid") is not None
     if isinstance(kind, str) and kind not in _TEXT_TYPES:
         return 1
-    if kind is None and any(name in value for name in _MEDIA_FIELDS):
-        return 1
-    return sum(media_in(value[name]) for name in _CONTAINERS if name in value)
+    media = 0
+    if kind is None or has_id:  # vLLM goes by the fields then, whatever the type; what has an id may itself be in its cache
+        media = sum(name in value and (has_id or value[name] is not None) for name in _MEDIA_FIELDS)
+    return media + sum(media_in(value[name]) for name in _CONTAINERS if name in value)
 
 
 def media_of(contents: Iterable[object]) -> int:

@@ -202,6 +202,9 @@ def test_what_is_routed_and_billed_by_is_read(path: str, more: dict[str, Any], e
         ([{"type": "image_url", "image_url": {"url": "x"}}, {"type": "input_audio", "input_audio": {}}], 2),
         ([{"image_url": "x"}, {"text": "a"}], 1),
         ([{"type": "hologram"}], 1),
+        ([{"type": "text", "text": "a", "uuid": "u", "image_url": {"url": "x"}}, {"type": "text", "text": "b", "uuid": "v"}], 1),
+        ([{"uuid": "u", "image_url": None}], 1),
+        ([{"audio": None, "content": [{"type": "image"}, {"type": "image"}]}], 2),
         ([{"type": "tool_result", "content": [{"type": "image", "source": {}}, {"type": "text"}]}], 1),
     ],
 )
@@ -210,6 +213,14 @@ def test_parts_that_are_no_text_are_counted(content: object, media: int) -> None
     for path in ("/v1/chat/completions", "/v1/messages", "/tokenize", "/v1/embeddings"):
         assert call(path, messages=messages).media == media, path
     assert call("/v1/responses", input=messages).media == media
+
+
+@pytest.mark.parametrize(
+    ("given", "media"),
+    [([{"text": "a"}, {"text": "b", "image": "x"}], 1), ({"image": "x", "video": "y", "audio": "z"}, 3), ([{"image": None}], 0)],
+)
+def test_so_are_those_of_an_input_without_messages(given: object, media: int) -> None:
+    assert call("/v1/embeddings", input=given).media == media
 
 
 @given(
