@@ -103,12 +103,12 @@ class MeteredEndpoint:
         if encoding is not None:
             body = plain_body(body, encoding, self.body_bytes_max)
         request.call = self._shape.parse(body)
-        if request.caller.is_capped:
-            check_caps(request.call, self._shape, request.caller)
         request.tags = request.call.tags
         header = client.headers.get(b"x-inferhouse-tags")
         if header is not None:
             request.tags = tags_of_header(header, request.tags)
+        if request.caller.is_capped:
+            check_caps(request.call, self._shape, request.caller)
         return body
 
     async def _ask_engines(self, request: Request, body: bytes) -> None:

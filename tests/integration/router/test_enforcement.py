@@ -162,10 +162,11 @@ def test_a_key_with_caps_gets_no_more_than_they_say(stack: Stack, tenant: Tenant
     uncapped = {name: value for name, value in hello.items() if name != "max_tokens"}
     assert stack.post(uncapped | {"n": 2}).json()["usage"]["completion_tokens"] <= 60
     for too_much in ({"max_tokens": 31}, {"n": 3}):
-        answer = stack.post(hello | too_much)
+        answer = stack.post(hello | too_much | {"metadata": {"team": "a"}}, headers={"x-inferhouse-tags": "feature=b"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "cap_exceeded"), answer.text
     assert [row["charge_class"] for row in stack.rows(3)] == ["charged", "free_refused", "free_refused"]
     assert all(row["output_tokens"] <= 60 for row in stack.rows(3))
+    assert [row["tags"] for row in stack.rows(3)] == [None, *[{"team": "a", "feature": "b"}] * 2]
 
 
 def test_what_was_on_trial_is_told_by_day(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
