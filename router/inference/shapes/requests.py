@@ -21,6 +21,7 @@ from router.inference.shapes.call import (
 from warehouse.base.errors import InvalidRequest
 
 COMPLETION_TOKENS_DEFAULT = 16  # of /v1/completions: OpenAI's and vLLM's
+BYTES_FORMATS = ("bytes", "bytes_only")  # of vLLM's embeddings
 
 
 class StreamOptions(msgspec.Struct):
@@ -97,6 +98,7 @@ class _Messages(_CountMessages, kw_only=True):
 class _Embedding(_Request):
     input: Any = None
     messages: Any = None
+    encoding_format: Any = None
 
 
 class _Rerank(_Request, kw_only=True):
@@ -200,6 +202,9 @@ def count_messages(body: bytes) -> Call:
 def embedding(body: bytes) -> Call:
     """`/v1/embeddings`: texts, token ids, or conversations. Raises: InvalidRequest."""
     request: _Embedding = decode(_EMBEDDING, body)
+    if request.encoding_format in BYTES_FORMATS:
+        message = "`encoding_format` of bytes is not offered: such an answer says what it used in a header, or nowhere; use `base64`"
+        raise InvalidRequest(message, param="encoding_format")
     call = _call(request)
     call.messages = _inputs(request.input) + (len(request.messages) if isinstance(request.messages, list) else 0)
     call.prompts = max(1, _inputs(request.input))

@@ -137,6 +137,8 @@ def test_a_body_with_many_brackets_is_read_once(rest: bytes) -> None:
         ("/v1/responses", {"max_output_tokens": -1}, "max_output_tokens"),
         ("/v1/messages", {"messages": []}, "messages"),
         ("/v1/messages", {"stream": "yes"}, "stream"),
+        ("/v1/embeddings", {"encoding_format": "bytes"}, "encoding_format"),
+        ("/v1/embeddings", {"encoding_format": "bytes_only"}, "encoding_format"),
         ("/detokenize", {"tokens": "abc"}, "tokens"),
         ("/v1/chat/completions", {"metadata": {str(n): "" for n in range(17)}}, "metadata"),
         ("/v1/chat/completions", {"metadata": {"k" * (TAG_KEY_CHARACTERS_MAX + 1): ""}}, "metadata"),
