@@ -288,7 +288,7 @@ class Exchange(msgspec.Struct, eq=False):
         else:
             self.outcome = "ok"
             self._close_row("completed", 200)
-        await self._end_stream(tap.tail)
+        await self._end_stream(bytes(tap.tail))
 
     async def _end_stream(self, last: bytes) -> None:
         await self._durable()

@@ -47,8 +47,10 @@ def _kind(event: bytes) -> bytes:
         return b""
     if data == b"[DONE]":
         return data
+    if data.startswith(b'{"error"'):  # whose own type says which
+        return b"error"
     found = _TYPE.search(data)
-    return found.group(1) if found else b"error" if data.startswith(b'{"error"') else b""
+    return found.group(1) if found else b""
 
 
 class ResponsesTap(Tap):

@@ -22,12 +22,12 @@ _USAGE = b',"usage":'  # 9 bytes
 _AFTER_CHOICES = b'],"usage":{'  # its last byte is the tenth after the bracket
 _TOKEN = b'data: {"'
 _BEGINS = {size: line + _TOKEN for size, line in LINES.items()}
-_ERROR = b'data: {"error"'
+_ERROR = b'"error":'  # of an object, as in a text its quotes are escaped
 _UNFINISHED = b'"finish_reason":null'
 _PIECE = re.compile(rb'"(?:content|text|arguments|reasoning|reasoning_content|refusal)"\s*:\s*"[^"]')
 _FINISH = b'"finish_reason":"'  # 17 bytes
 _INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
-_ERRORS = (_ERROR, b"event: error")
+_ERRORS = (b'data: {"error"', b"event: error")
 _CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
 
 
@@ -43,7 +43,7 @@ class Tap:
         """The engine has ended its stream as it should."""
         self.engine_error = False
         """The engine has told of an error inside the stream."""
-        self.tail = b""
+        self.tail = bytearray()
         """The end marker: held back until the row is on disk, so that the client does not have it before."""
         self.pieces = 0
         """Pieces of output in a stream without running counts."""
@@ -112,7 +112,7 @@ class Tap:
         return b""
 
     def _end(self, event: bytes) -> bytes:
-        self.done, self.tail = True, event
+        self.done, self.tail = True, bytearray(event)
         return b""
 
 
@@ -157,6 +157,7 @@ class ChoicesTap(Tap):
                 or not chunk.startswith(begin)
                 or chunk.find(b"\n", len(begin)) != size - 4  # one event
                 or _FINISH in chunk
+                or _ERROR in chunk
                 or self._partial is not None
                 or self.done
             ):
@@ -169,7 +170,7 @@ class ChoicesTap(Tap):
                 write(SIZE_LINES[at + 4 - event] + chunk[event : at + 1] + b"}\n\n\r\n")
                 return True
             # Of an engine that has no running counts.
-            if b'usage"' in chunk or _UNFINISHED not in chunk or _ERROR in chunk or not chunk.endswith(b"}\n\n\r\n"):
+            if b'usage"' in chunk or _UNFINISHED not in chunk or not chunk.endswith(b"}\n\n\r\n"):
                 return False
             self._note_piece(chunk)
             write(chunk)
@@ -209,8 +210,10 @@ class ChoicesTap(Tap):
                 self._of_choices[index] = usage
 
     def _event(self, event: bytes) -> bytes:
+        if _ERROR in event:
+            return self._slow(event)
         usage = event.rfind(_USAGE)
-        if usage < 0 and event.startswith(_TOKEN) and b'usage"' not in event and not event.startswith(_ERRORS):
+        if usage < 0 and event.startswith(_TOKEN) and b'usage"' not in event:
             return self._without_usage(event)
         # After the array of choices, as every engine that we know writes it; else it is looked for with care.
         if usage < 0 or event[usage - 1] != _ARRAY_END or event[0] != _D:

@@ -99,6 +99,9 @@ READS = (  # as tokens come, and what is almost such a read
     chunks([{"a": [1], "error": {"usage": 1}}], end=b""),
     chunks([{"error": chunk("a")}], end=b""),
     chunks([{"id": "c", "error": {"message": "out of memory"}}], end=b""),
+    chunks([{"error": {"message": "out of memory"}} | chunk("a", usage=USAGE)], end=b""),
+    chunks([chunk("a") | {"error": {"message": "out of memory"}}], end=b""),
+    chunks([chunk('{"error":1}') | {"error": None}], end=b""),
     TOKEN.replace(b"data: ", b": "),
     b'data: {"a":1,\ndata: ' + TOKEN.removeprefix(b"data: {"),
     b'data: {"id":"',
@@ -199,6 +202,10 @@ def test_text_that_looks_like_usage_is_text() -> None:
         (CHAT, b'data: {"error":{"message":"out of memory"}}\n\n'),
         (CHAT, b'data: {"x": 1, "error": {"message":"out of memory"}}\n\n'),
         (CHAT, b'event: error\ndata: {"message":"out of memory"}\n\n'),
+        (CHAT, chunks([chunk("a") | {"error": {"message": "the provider is gone"}}], end=b"")),
+        (CHAT, chunks([{"error": {"message": "the provider is gone"}} | chunk("", "error", USAGE)], end=b"")),
+        (RESPONSES, b'data: {"error":{"message":"out of memory","type":"server_error"}}\n\n'),
+        (MESSAGES, b'data: {"error": {"message":"out of memory","type":"server_error"}}\n\n'),
         (RESPONSES, b'event: error\ndata: {"type":"error"}\n\n'),
         (RESPONSES, b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n'),
         (MESSAGES, b'event: error\ndata: {"type":"error"}\n\n'),
@@ -206,7 +213,7 @@ def test_text_that_looks_like_usage_is_text() -> None:
     ],
 )
 def test_an_error_inside_a_stream_is_seen(shape: Any, event: bytes) -> None:
-    tap = tap_of(shape)
+    tap = tap_of(shape, wants_usage=True, wants_running_usage=True)
     assert tap.feed(event) + tap.tail == event
     assert tap.engine_error
 
@@ -366,6 +373,13 @@ def test_a_long_event_in_small_pieces_costs_linear_time() -> None:
     event = b"data: {" + b"x" * 1_000_000 + b"}\n\n"
     tap = tap_of(CHAT)
     assert passed(tap, [event[at : at + 16] for at in range(0, len(event), 16)]) == event
+
+
+def test_what_comes_after_the_end_in_small_pieces_costs_linear_time() -> None:
+    tap = tap_of(CHAT)
+    late = b":\n\n" * 1_000_000
+    assert tap.feed(DONE + late) == b""
+    assert tap.tail == DONE + late
 
 
 def test_nothing_is_passed_on_after_the_end() -> None:
