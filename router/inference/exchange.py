@@ -44,6 +44,7 @@ from warehouse.journal.journal import JournalFailed
 ENGINE_ERROR_BYTES_MAX = 64 * 1024
 RECORDED_S_MAX = 3.0  # for which an answer whose row the disk has refused waits for the database to have it
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard has one
+END_S_MAX = 1.0  # between the end marker of a stream and the end of the answer, which frees the connection for the next one
 NOT_SERVED = frozenset({404, 405})
 TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
 KEEPALIVE = b": the answer is being made\n\n"
@@ -257,6 +258,8 @@ class Exchange(msgspec.Struct, eq=False):
 
         def pass_on(data: bytes) -> None:
             events = tap.feed(data)
+            if tap.done:
+                self.connection.end_within(END_S_MAX)
             if not self.answering:
                 self.answering = True
                 self.row.ttft_us = monotonic_us() - self.started_us
@@ -273,6 +276,9 @@ class Exchange(msgspec.Struct, eq=False):
         try:
             await self.connection.relay(pass_on, self.timeouts.between_tokens_s)
             tap.close()
+        except (EngineFailed, EngineTimedOut):
+            if not tap.done:  # else all that the client and the bill need is there; the connection is not used again
+                raise
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only

@@ -276,6 +276,10 @@ class EngineConnection(asyncio.Protocol):
             await self._wait()
         self._raise_if_failed()
 
+    def end_within(self, end_s: float) -> None:
+        """Nothing of the answer is missing any more but its end, which is not waited for as a token is."""
+        self._between_s = end_s
+
     def pause(self) -> None:
         """Take no more of the answer for now; meanwhile the engine's silence is not its fault."""
         if not self._paused and self._transport:

@@ -72,7 +72,14 @@ class Tap:
         return None
 
     def close(self) -> None:
-        """The answer is over, and whole as far as HTTP can tell. Some engines have no end marker: then it may be `done` now."""
+        """The answer is over, and whole as far as HTTP can tell: the end marker may lack its blank line.
+
+        Some engines have no end marker: of some streams it is `done` now all the same.
+        """
+        rest = bytes(self._partial or b"")
+        if not self.done and data_of(rest) == b"[DONE]":
+            self._partial = None
+            self._end(rest.rstrip(b"\r\n") + b"\n\n")
 
     def _hold(self, rest: bytes | bytearray) -> None:
         """Keep the beginning of an event. Raises: EngineFailed: it is too long."""
@@ -180,6 +187,7 @@ class ChoicesTap(Tap):
 
     def close(self) -> None:
         """A choice that has a reason to be finished is whole; of several, only the end marker says that all are."""
+        super().close()
         self.done = self.done or (self._finish is not None and self._choices == 1 and self._partial is None)
 
     def _sum(self) -> Usage | None:

@@ -17,6 +17,7 @@ from warehouse.identity.sealed import Sealer
 
 SEALING_KEY, PROVIDER_KEY = "what seals the keys of providers", "sk-of-a-provider"
 PROBED_S, SEEN_S = 2, 10
+ENDED_US_MAX = 10_000_000  # a third of what an engine may be silent for between two tokens
 LEFT_S_MAX = 1.0
 JSON, HTML, EVENTS = "application/json", "text/html", "text/event-stream"
 PAGE = b"<html><body>\n\nsign in, please\n\n</body></html>"
@@ -26,7 +27,10 @@ CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_
 
 
 class OddEngine(ThreadingHTTPServer):
-    """Well by its probes; every call gets `answer`, whole and with a good end. Below a path of its own."""
+    """Well by its probes; every call gets `answer`, whole and with a good end. Below a path of its own.
+
+    Or `unended` as one chunk, without the last one, and the connection's end or, `is_kept_open`, not even that.
+    """
 
     daemon_threads, request_queue_size = True, 1
 
@@ -34,6 +38,8 @@ class OddEngine(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/below/it"
         self.answer = 200, JSON, b""
+        self.unended: bytes | None = None
+        self.is_kept_open = False
         self.calls: list[dict[str, str]] = []
         self.probed = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -60,7 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
         assert self.path == "/below/it/v1/chat/completions"
         self.rfile.read(int(self.headers["content-length"]))
         self._engine.calls.append({name.lower(): value for name, value in self.headers.items()})
-        self._say(*self._engine.answer)
+        if self._engine.unended is None:
+            self._say(*self._engine.answer)
+            return
+        self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(self._engine.unended), self._engine.unended))
+        if self._engine.is_kept_open:
+            self.rfile.read(1)  # until the router has left
 
     @property
     def _engine(self) -> OddEngine:
@@ -146,6 +158,19 @@ def test_a_stream_that_is_whole_needs_no_end_marker(stack: Stack, odd: OddEngine
     assert b"engine_hung_up" in stack.post(hello | {"model": "odd", "stream": True}).content
     rows = stack.rows(2)
     assert [(row["status"], row["output_tokens"]) for row in rows] == [("completed", 1), ("engine_failed", 1)]
+
+
+@pytest.mark.parametrize("is_kept_open", [False, True])
+def test_a_stream_with_its_end_marker_is_whole_whatever_becomes_of_the_connection(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], is_kept_open: bool
+) -> None:
+    odd.unended, odd.is_kept_open = _events(CHUNK) + b"data: [DONE]\n\n", is_kept_open
+    for _ in range(2):  # on a connection of its own each
+        assert stack.post(hello | {"model": "odd", "stream": True}).text.endswith("data: [DONE]\n\n")
+    for row in stack.rows(2):
+        assert (row["status"], row["error_code"], row["charge_class"]) == ("completed", None, "charged")
+        assert (row["output_tokens"], row["token_source"]) == (1, "engine")
+        assert row["duration_us"] < ENDED_US_MAX
 
 
 def test_a_client_that_leaves_while_its_engine_is_connected_to_has_a_row(

@@ -375,6 +375,23 @@ def test_a_long_event_in_small_pieces_costs_linear_time() -> None:
     assert passed(tap, [event[at : at + 16] for at in range(0, len(event), 16)]) == event
 
 
+@pytest.mark.parametrize("shape", STREAMING, ids=lambda shape: shape.endpoint)
+@pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n", b"data:[DONE]\r\n"])
+def test_an_end_marker_at_the_end_needs_no_blank_line(shape: Any, end: bytes) -> None:
+    tap = tap_of(shape, choices=2)
+    assert tap.feed(end) == b""
+    assert not tap.done
+    tap.close()
+    assert (tap.done, tap.tail) == (True, end.rstrip() + b"\n\n")
+
+
+def test_half_an_end_marker_is_none() -> None:
+    tap = tap_of(CHAT)
+    tap.feed(b"data: [DONE")
+    tap.close()
+    assert not tap.done
+
+
 def test_what_comes_after_the_end_in_small_pieces_costs_linear_time() -> None:
     tap = tap_of(CHAT)
     late = b":\n\n" * 1_000_000
