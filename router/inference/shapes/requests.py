@@ -203,7 +203,7 @@ def embedding(body: bytes) -> Call:
     """`/v1/embeddings`: texts, token ids, or conversations. Raises: InvalidRequest."""
     request: _Embedding = decode(_EMBEDDING, body)
     if request.encoding_format in BYTES_FORMATS:
-        message = "`encoding_format` of bytes is not offered: such an answer says what it used in a header, or nowhere; use `base64`"
+        message = "answers as bytes are not offered: what they used stands in a header, or nowhere; ask for `base64`"
         raise InvalidRequest(message, param="encoding_format")
     call = _call(request)
     call.messages = _inputs(request.input) + (len(request.messages) if isinstance(request.messages, list) else 0)

@@ -218,13 +218,11 @@ class ChoicesTap(Tap):
                 self._of_choices[index] = usage
 
     def _event(self, event: bytes) -> bytes:
-        if _ERROR in event:
-            return self._slow(event)
         usage = event.rfind(_USAGE)
-        if usage < 0 and event.startswith(_TOKEN) and b'usage"' not in event:
+        if usage < 0 and event.startswith(_TOKEN) and b'usage"' not in event and _ERROR not in event:
             return self._without_usage(event)
         # After the array of choices, as every engine that we know writes it; else it is looked for with care.
-        if usage < 0 or event[usage - 1] != _ARRAY_END or event[0] != _D:
+        if usage < 0 or event[usage - 1] != _ARRAY_END or event[0] != _D or _ERROR in event:
             return self._slow(event)
         start = usage + 9
         end = event.find(b"}", start) + 1
