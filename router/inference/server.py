@@ -74,6 +74,8 @@ class ClientCall:
     _started = False
     _chunked = True
     _size = 0
+    _parts: bytes | bytearray = b""
+    """The body so far. One buffer, as an object for each of a million chunks would take many times what it holds."""
     id_line = b""
     """The request's id as a header, for engine and client."""
     _task: asyncio.Task[None]
@@ -83,7 +85,6 @@ class ClientCall:
     ) -> None:
         self._protocol, self._transport, self.endpoint = protocol, protocol.transport, endpoint
         self.headers, self.body = headers, body
-        self._parts: list[bytes] = []
 
     # what uvicorn's protocol expects of the thing that answers
 
@@ -114,12 +115,16 @@ class ClientCall:
             return
         if self._size > self.endpoint.body_bytes_max:
             self.refuse(_body_too_large(self.endpoint.body_bytes_max))
+        elif not self._parts:
+            self._parts = data  # as most bodies come: all of it
         else:
-            self._parts.append(data)
+            if isinstance(self._parts, bytes):
+                self._parts = bytearray(self._parts)
+            self._parts += data
 
     def refuse(self, error: InferhouseError) -> None:
         """The answer does not wait for the body, of which nothing is kept: whose request it is, is known by its head."""
-        self.refusal, self._parts = error, []
+        self.refusal, self._parts = error, b""
         self.go(queued=True, received=True)
 
     def go(self, *, queued: bool = False, received: bool = False) -> None:
@@ -128,8 +133,7 @@ class ClientCall:
         self.received |= received
         if self.received and not self.queued and not self._started:
             self._started = True
-            self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts = []
+            self.body, self._parts = bytes(self._parts), b""
             self.start()
 
     def start(self) -> None:
@@ -240,6 +244,8 @@ class InferenceProtocol(HttpToolsProtocol):
         """That head again, and not yet all of its body."""
         self._head_bytes = self._read_bytes = self._ahead_bytes = 0
         self._in_request = self._in_head = self._is_bare = False
+        self._is_untaken = False
+        """The last answer waits for its client to take it, and the next request for that."""
         self._ending = False
         """The process stops: the next answer on this connection is its last."""
         self._began_s = 0.0
@@ -361,7 +367,10 @@ class InferenceProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.stalled.pop(self, None)
-        if (source := self._source()) is not None:
+        if self._is_untaken:
+            self._is_untaken = False
+            self._go_on()
+        elif (source := self._source()) is not None:
             source.resume()
 
     def _source(self) -> Pausable | None:
@@ -403,7 +412,8 @@ class InferenceProtocol(HttpToolsProtocol):
         call = ClientCall(self, headers, endpoint)
         if self._ending or not self.parser.should_keep_alive():
             call.keep_alive = False
-        call.refuse_pipelining_of(self.parser.get_http_version())
+        version = self.parser.get_http_version()
+        call.refuse_pipelining_of(version)
         self._call = call
         self.cycle = call  # type: ignore[assignment]  # it has what uvicorn uses of a cycle
         if self._first is not None:
@@ -411,13 +421,13 @@ class InferenceProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((call, None))  # type: ignore[arg-type]
         if int(headers.get(b"content-length", b"0")) > endpoint.body_bytes_max:
             call.refuse(_body_too_large(endpoint.body_bytes_max))
-        elif b"expect" in headers and not call.queued:
+        elif b"expect" in headers and version != "1.0" and not call.queued:  # which has no such answers (RFC 9110, 10.1.1)
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _endpoint(self) -> Endpoint | None:
         """Of the path, in whichever form RFC 9112 and RFC 3986 let it be written."""
         path = self.url.partition(b"?")[0]
-        if path[:1] != b"/" or b"%" in path:
+        if path[:1] != b"/" or b"%" in path or b"#" in path:
             path = unquote_to_bytes(httptools.parse_url(self.url).path or b"")
         return self._endpoints.get(path)
 
@@ -465,9 +475,17 @@ class InferenceProtocol(HttpToolsProtocol):
         if self._ending and not self.pipeline:
             self.transport.close()
             return
+        self._first = None
+        if self.flow.write_paused:  # else the answers to requests that were sent ahead pile up
+            self._is_untaken = True
+            self.flow.pause_reading()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next request on this connection, or to wait for one."""
         if self.flow.read_paused:
             self.flow.resume_reading()
-        self._first = None
         if self.pipeline:
             self._ahead_bytes = 0
             cycle, app = self.pipeline.pop()
@@ -504,7 +522,9 @@ class InferenceProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.url = url
         self.headers[:] = headers
-        self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+        self.expect_100_continue = self.parser.get_http_version() != "1.0" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
         super().on_headers_complete()
 
     def _refuse(self, error: InferhouseError) -> None:

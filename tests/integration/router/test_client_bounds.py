@@ -150,6 +150,14 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told(stack: Stack, hello: di
         assert _answer(line)[0] == 200
 
 
+def test_http_1_0_is_not_told_to_go_on(stack: Stack, hello: dict[str, Any]) -> None:
+    models = f"GET /v1/models HTTP/1.0\r\nexpect: 100-continue\r\nauthorization: Bearer {stack.api_key}\r\n\r\n".encode()
+    for sent in (_request(stack, hello, version="1.0", headers="expect: 100-continue\r\n"), models):
+        with _connect(stack) as line:
+            line.sendall(sent)
+            assert _ends(line).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "headers", ["".join(f"x-{number}: y\r\n" for number in range(101)), f"x: {'y' * 70_000}\r\n", "x" * 70_000]
 )

@@ -75,7 +75,10 @@ def test_an_offer_of_another_protocol_is_declined_and_the_request_answered(stack
 
 
 def test_a_path_may_be_written_in_every_form_of_http(stack: Stack, hello: dict[str, Any]) -> None:
-    targets = ("http://x/v1/chat/completions", "/v1/chat/completion%73?a=b", "http://x/v1/chat/completions?a=%00")
+    targets = (
+        *("http://x/v1/chat/completions", "/v1/chat/completion%73?a=b", "http://x/v1/chat/completions?a=%00"),
+        *("/v1/chat/completions#x", "/v1/chat/completions?a=b#x"),  # a fragment is not for servers
+    )
     for target in targets:
         status, answer = _ended(stack, _request(stack, hello, "connection: close\r\n", target=target))
         assert status == 200, answer

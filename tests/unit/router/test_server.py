@@ -1,6 +1,7 @@
-"""Connections at rest: each is closed some time, whatever was sent on it."""
+"""Connections: each at rest is closed some time, whatever was sent on it, and none takes much memory."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -17,8 +18,12 @@ class _Endpoint:
         call.answer(200 if call.refusal is None else 413, b"{}", b"")
 
 
+class _LargeEndpoint(_Endpoint):
+    body_bytes_max = 1_000_000
+
+
 class _App:
-    endpoints = {b"/v1/x": _Endpoint()}  # noqa: RUF012  # nobody changes it
+    endpoints = {b"/v1/x": _Endpoint(), b"/v1/large": _LargeEndpoint()}  # noqa: RUF012  # nobody changes it
     receive_s_max = stall_s_max = 60.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -29,6 +34,7 @@ class _Line(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.said = b""
+        self.is_read = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -39,8 +45,22 @@ class _Line(asyncio.Transport):
     def close(self) -> None:
         """There is nothing to close."""
 
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.said += data
+
+
+def _protocol(line: _Line) -> tuple[InferenceProtocol, uvicorn.Config]:
+    config = uvicorn.Config(_App(), http=InferenceProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    config.load()
+    protocol = InferenceProtocol(config=config, server_state=ServerState(), app_state={})
+    protocol.connection_made(line)
+    return protocol, config
 
 
 @pytest.mark.parametrize(
@@ -54,10 +74,8 @@ class _Line(asyncio.Transport):
 )
 def test_a_connection_at_rest_has_an_end(sent: list[bytes]) -> None:
     async def run() -> None:
-        config = uvicorn.Config(_App(), http=InferenceProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
-        config.load()
-        protocol, line = InferenceProtocol(config=config, server_state=ServerState(), app_state={}), _Line()
-        protocol.connection_made(line)
+        line = _Line()
+        protocol, config = _protocol(line)
         for piece in sent:
             protocol.data_received(piece)
             await asyncio.sleep(0.01)
@@ -67,4 +85,44 @@ def test_a_connection_at_rest_has_an_end(sent: list[bytes]) -> None:
         finally:
             protocol.connection_lost(None)
 
+    asyncio.run(run())
+
+
+def test_a_body_of_small_chunks_takes_the_memory_of_its_bytes() -> None:
+    async def run() -> int:
+        protocol, _ = _protocol(_Line())
+        head = b"POST /v1/large HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        chunks = b"2\r\nxx\r\n" * 5_000
+        protocol.data_received(head)
+        tracemalloc.start()
+        for _ in range(10):
+            protocol.data_received(chunks)
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        protocol.connection_lost(None)
+        return taken_bytes
+
+    assert asyncio.run(run()) < 2 * 100_000
+
+
+def test_the_next_answer_waits_until_the_client_has_taken_the_last_one() -> None:
+    class Full(_Line):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            super().write(data)
+            protocol.pause_writing()
+
+    async def run() -> None:
+        nonlocal protocol
+        line = Full()
+        protocol, _ = _protocol(line)
+        protocol.data_received(b"POST /v1/x HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" * 3)
+        for answers in (1, 2, 3):
+            await asyncio.sleep(0.01)
+            assert (line.said.count(b"HTTP/1.1 200 "), line.is_read) == (answers, False)
+            protocol.resume_writing()
+        assert line.is_read
+        assert protocol in protocol.waiting
+        protocol.connection_lost(None)
+
+    protocol: InferenceProtocol
     asyncio.run(run())
