@@ -3077,6 +3077,24 @@ ALTER TABLE findings.anomalies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE findings.decided_rows (
+    run_id bigint NOT NULL,
+    org_id bigint NOT NULL,
+    period_month date NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    request_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    is_metered boolean NOT NULL,
+    change smallint NOT NULL,
+    CONSTRAINT decided_rows_change_check CHECK ((change = ANY (ARRAY['-1'::integer, 1]))),
+    CONSTRAINT decided_rows_period_month_check CHECK ((period_month = date_trunc('month'::text, (period_month)::timestamp with time zone)))
+);
+
+COMMENT ON TABLE findings.decided_rows IS 'Charged rows of unknown cost that a re-pricing run has billed in a month: 1, and -1 where a later run has taken that back with
+its adjustments. Their sum over all runs says whether a row is decided; the gate lets a month through when all of its are.';
+
+COMMENT ON COLUMN findings.decided_rows.is_metered IS 'By its counts; otherwise somebody decided that it is billed without any (`inferhouse reprice --unmetered`).';
+
 CREATE TABLE findings.forecast_backtests (
     org_id bigint NOT NULL,
     days_ahead integer NOT NULL,
@@ -3322,12 +3340,15 @@ CREATE TABLE raw.idempotent_answers (
     finished boolean DEFAULT false NOT NULL,
     model_id integer,
     answer bytea,
+    answer_until timestamp with time zone,
     CONSTRAINT idempotent_answers_answer_check CHECK ((length(answer) <= 1048576)),
+    CONSTRAINT idempotent_answers_check CHECK (((answer IS NULL) = (answer_until IS NULL))),
     CONSTRAINT idempotent_answers_idempotency_key_hash_check CHECK ((length(idempotency_key_hash) = 32)),
     CONSTRAINT idempotent_answers_request_hash_check CHECK ((length(request_hash) = 32))
 );
 
 COMMENT ON TABLE raw.idempotent_answers IS 'Requests with an Idempotency-Key: under way, or charged; the answer only where the organization has chosen to keep answers.';
+COMMENT ON COLUMN raw.idempotent_answers.answer_until IS 'The answer is sent again until then. The key stays taken until `expires_at`, which may be later: nobody is charged twice for it.';
 
 CREATE TABLE raw.journal_positions (
     worker text NOT NULL,
@@ -3582,6 +3603,9 @@ ALTER TABLE ONLY findings.anomalies
 ALTER TABLE ONLY findings.anomalies
     ADD CONSTRAINT anomalies_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY findings.decided_rows
+    ADD CONSTRAINT decided_rows_pkey PRIMARY KEY (run_id, period_month, started_at, request_id, attempt, is_metered);
+
 ALTER TABLE ONLY findings.forecast_backtests
     ADD CONSTRAINT forecast_backtests_pkey PRIMARY KEY (org_id, days_ahead);
 
@@ -3693,6 +3717,7 @@ CREATE UNIQUE INDEX users_email_key ON control.users USING btree (lower(email));
 CREATE INDEX adjustments_org_id_idx ON findings.adjustments USING btree (org_id, period_month);
 CREATE UNIQUE INDEX anomalies_one_open ON findings.anomalies USING btree (api_key_id) WHERE (ended_at IS NULL);
 CREATE INDEX anomalies_org_id_idx ON findings.anomalies USING btree (org_id, started_at);
+CREATE INDEX decided_rows_org_id_idx ON findings.decided_rows USING btree (org_id, period_month);
 CREATE INDEX allocations_credit_id ON ledger.allocations USING btree (credit_id, id);
 CREATE INDEX allocations_org_id ON ledger.allocations USING btree (org_id);
 CREATE INDEX credits_expiring ON ledger.credits USING btree (expires_at) WHERE (remaining_picousd > (0)::numeric);
@@ -3702,6 +3727,7 @@ CREATE INDEX transactions_recorded_xid ON ledger.transactions USING btree (recor
 CREATE UNIQUE INDEX engine_samples_once ON raw.engine_samples USING btree (engine_id, sampled_at);
 CREATE INDEX engine_samples_recorded_xid_idx ON raw.engine_samples USING btree (recorded_xid);
 CREATE INDEX engine_samples_sampled_at_idx ON raw.engine_samples USING btree (sampled_at);
+CREATE INDEX idempotent_answers_answer_until_idx ON raw.idempotent_answers USING btree (answer_until) WHERE (answer IS NOT NULL);
 CREATE INDEX idempotent_answers_expires_at_idx ON raw.idempotent_answers USING btree (expires_at);
 CREATE UNIQUE INDEX usage_events_once ON raw.usage_events USING btree (started_at, request_id, attempt);
 CREATE INDEX usage_events_recorded_xid_idx ON raw.usage_events USING btree (recorded_xid);
@@ -3740,6 +3766,7 @@ CREATE TRIGGER announce_truncate AFTER TRUNCATE ON control.users FOR EACH STATEM
 CREATE TRIGGER hold_budget_anew BEFORE UPDATE OF mode, deleted_at ON control.budgets FOR EACH ROW EXECUTE FUNCTION control.hold_budget_anew();
 CREATE CONSTRAINT TRIGGER prices_no_gap AFTER INSERT OR DELETE OR UPDATE ON control.prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION control.refuse_price_gap();
 CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.adjustments FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.decided_rows FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
 CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON findings.repricing_runs FOR EACH STATEMENT EXECUTE FUNCTION findings.refuse_change();
 CREATE TRIGGER add_to_account AFTER INSERT ON ledger.entries FOR EACH ROW EXECUTE FUNCTION ledger.add_to_account();
 CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
@@ -3930,6 +3957,12 @@ ALTER TABLE ONLY findings.anomalies
 
 ALTER TABLE ONLY findings.anomalies
     ADD CONSTRAINT anomalies_project_id_fkey FOREIGN KEY (project_id) REFERENCES control.projects(id);
+
+ALTER TABLE ONLY findings.decided_rows
+    ADD CONSTRAINT decided_rows_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
+
+ALTER TABLE ONLY findings.decided_rows
+    ADD CONSTRAINT decided_rows_run_id_fkey FOREIGN KEY (run_id) REFERENCES findings.repricing_runs(id);
 
 ALTER TABLE ONLY findings.forecast_backtests
     ADD CONSTRAINT forecast_backtests_org_id_fkey FOREIGN KEY (org_id) REFERENCES control.organizations(id);
@@ -4470,6 +4503,7 @@ GRANT USAGE ON SEQUENCE control.webhooks_id_seq TO inferhouse_management;
 GRANT SELECT ON TABLE findings.adjustments TO inferhouse_lines;
 GRANT SELECT,INSERT ON TABLE findings.adjustments TO inferhouse_transform;
 GRANT SELECT,INSERT,UPDATE ON TABLE findings.anomalies TO inferhouse_transform;
+GRANT SELECT,INSERT ON TABLE findings.decided_rows TO inferhouse_transform;
 GRANT SELECT,INSERT,DELETE ON TABLE findings.forecast_backtests TO inferhouse_transform;
 GRANT SELECT,INSERT ON TABLE findings.repricing_runs TO inferhouse_transform;
 GRANT SELECT ON TABLE ledger.accounts TO inferhouse_management;

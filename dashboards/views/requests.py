@@ -74,7 +74,7 @@ def _cost(row: pd.Series) -> str:
     if row["charge_class"] != "charged":
         return WHY_FREE.get(row["charge_class"], "Not charged.")
     if row["price_id"] is None or pd.isna(row["price_id"]):
-        return "No price was in force for this model: the row is quarantined, and no invoice becomes final with it."
+        return "No price was in force for this model, or its engine stated no usage: no invoice is final until that is settled."
     uncached = row["input_tokens"] - row["cached_input_tokens"]
     return (
         f"{money(row['cost_picousd'])} = {count(uncached)} × {money(row['input_picousd'])} input + "

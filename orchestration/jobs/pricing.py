@@ -45,10 +45,11 @@ LINE_SCHEMA = {
 LINE_KEY = ("org_id", "period_month", "kind", "project_id", "model_id", "price_id", "token_class", "above_quantity")
 
 
-def price_rows(rows: pl.LazyFrame, book: pl.DataFrame) -> pl.LazyFrame:
+def price_rows(rows: pl.LazyFrame, book: pl.DataFrame, *, strict: bool = True) -> pl.LazyFrame:
     """The rows with the price version that the book gives each, and its exact cost; what they named before is replaced.
 
     Args: rows: as ROW_SCHEMA; `price_id` and `cost_picousd` may be missing.  book: as BOOK_SCHEMA; null bounds are open.
+        strict: otherwise a cost that is more than a bigint holds is null.
     Returns: `price_id` is null where no version is in force; `cost_picousd` is then null for a charged row. Rows that are
         not charged cost 0. Their order may be another.
     Raises: polars.exceptions.InvalidOperationError: a row costs more than a bigint holds.
@@ -67,7 +68,7 @@ def price_rows(rows: pl.LazyFrame, book: pl.DataFrame) -> pl.LazyFrame:
     return (
         cut.join(chosen, on=case, how="left", nulls_equal=True)
         .join(book.lazy().select("price_id", *_prices(book)), on="price_id", how="left")
-        .with_columns(cost_picousd=pl.when(charged).then(_cost()).otherwise(0).cast(pl.Int64))
+        .with_columns(cost_picousd=pl.when(charged).then(_cost()).otherwise(0).cast(pl.Int64, strict=strict))
         .drop(*(name for name in case if name.startswith("_")), *_prices(book))
     )
 
@@ -94,8 +95,6 @@ def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date, key
     Charged rows without any of the price versions that the key names are left out.
     """
     named = pl.any_horizontal(pl.col(name).is_not_null() for name in key if name.endswith("price_id"))
-    spans = organizations.join(month_spans(organizations["time_zone"].unique(), month), on="time_zone")
-    in_month = (pl.col("started_at") >= pl.col("month_starts_at")) & (pl.col("started_at") < pl.col("month_ends_at"))
     counted = {
         "input": pl.col("input_tokens") - pl.col("cached_input_tokens"),
         "cached_input": pl.col("cached_input_tokens"),
@@ -103,12 +102,18 @@ def quantities(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date, key
         "reasoning": pl.col("reasoning_tokens"),
     }
     return (
-        rows.filter((pl.col("charge_class") == "charged") & named)
-        .join(spans.lazy().select("org_id", "month_starts_at", "month_ends_at"), on="org_id")
-        .filter(in_month)
+        within(rows.filter((pl.col("charge_class") == "charged") & named), organizations, month)
         .group_by(key)
         .agg(**{name: count.cast(pl.Int128).sum() for name, count in counted.items()}, request=pl.len().cast(pl.Int128))
     )
+
+
+def within(rows: pl.LazyFrame, organizations: pl.DataFrame, month: date) -> pl.LazyFrame:
+    """The rows that are in the month of their organization, by its own zone."""
+    spans = organizations.join(month_spans(organizations["time_zone"].unique(), month), on="time_zone")
+    in_month = (pl.col("started_at") >= pl.col("month_starts_at")) & (pl.col("started_at") < pl.col("month_ends_at"))
+    bounds = ("month_starts_at", "month_ends_at")
+    return rows.join(spans.lazy().select("org_id", *bounds), on="org_id").filter(in_month).drop(bounds)
 
 
 def add_up(parts: Iterable[pl.DataFrame], key: Sequence[str] = QUANTITY_KEY) -> pl.DataFrame:

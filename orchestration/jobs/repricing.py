@@ -3,6 +3,9 @@
 Rows keep the price version that they were billed by; a difference names both versions. Usage differs version by version;
 what volume and discounts take off differs by line, since it rests on the sums. All differences of a month together are the
 corrected lines minus the billed ones, to the last pico-dollar.
+
+Rows of unknown cost are billed by the corrected book alone, and only if it has a price for them and their engine has stated
+what it used, or somebody has decided that they are billed without.
 """
 
 from datetime import date
@@ -18,6 +21,53 @@ ADJUSTMENT_SCHEMA = {
     "quantity": pl.Int128, "subtotal_picousd": pl.Int128,
 }  # fmt: skip
 KEY = tuple(name for name in ADJUSTMENT_SCHEMA if name not in {"quantity", "subtotal_picousd"})
+
+UNKNOWN_SCHEMA = pricing.ROW_SCHEMA | {"request_id": pl.String, "attempt": pl.Int16, "is_metered": pl.Boolean}
+DECIDED_SCHEMA = {
+    "started_at": pl.Datetime("us", "UTC"), "org_id": pl.Int64, "request_id": pl.String, "attempt": pl.Int16,
+    "is_metered": pl.Boolean,
+}  # fmt: skip
+JUDGED_SCHEMA = UNKNOWN_SCHEMA | {"is_priced": pl.Boolean}
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+
+
+def judged(rows: pl.LazyFrame, corrected: pl.DataFrame, organizations: pl.DataFrame, month: date) -> pl.LazyFrame:
+    """Rows of unknown cost that are in a month, and whether the corrected book has a price for each.
+
+    Args: rows: as UNKNOWN_SCHEMA.  corrected: as pricing.BOOK_SCHEMA.
+    Returns: as JUDGED_SCHEMA, with 0 tokens where they are not metered. `is_metered` is also false where the counts cost more
+        than a row can hold: such an engine has stated nonsense.
+    """
+    is_priced = pl.col("price_id").is_not_null()
+    is_metered = pl.col("is_metered") & (pl.col("cost_picousd").is_not_null() | ~is_priced)
+    priced = pricing.within(pricing.price_rows(rows, corrected, strict=False), organizations, month)
+    return (
+        priced.with_columns(is_priced=is_priced, is_metered=is_metered, price_id=pl.lit(None, pl.Int32))
+        .with_columns(pl.when("is_metered").then(name).otherwise(0).cast(pl.Int32).alias(name) for name in _TOKENS)
+        .select(list(JUDGED_SCHEMA))
+    )  # fmt: skip
+
+
+def to_bill(rows: pl.DataFrame, decided: pl.DataFrame, *, unmetered: bool) -> pl.DataFrame:
+    """Those of the rows of unknown cost that are billed: with a price, and with counts or by a decision.
+
+    Args: rows: what `judged` gives.  decided: as DECIDED_SCHEMA, what earlier runs have billed.
+        unmetered: whether rows without counts are decided now.
+    """
+    before = decided.filter(~pl.col("is_metered"))
+    again = rows.filter("is_priced", ~pl.col("is_metered"))
+    return pl.concat([
+        rows.filter("is_priced", "is_metered"),
+        again if unmetered else again.join(before, on=list(DECIDED_SCHEMA), how="semi"),
+    ])  # fmt: skip
+
+
+def decisions(billed: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
+    """DECIDED_SCHEMA and `change`: 1 for rows that are billed from now on, -1 for those that no longer are."""
+    key = list(DECIDED_SCHEMA)
+    sides = ((billed.select(key), decided, 1), (decided, billed, -1))
+    parts = [one.join(other, on=key, how="anti").with_columns(change=pl.lit(change)) for one, other, change in sides]
+    return pl.concat(parts).sort(key)
 
 
 def pairs(rows: pl.LazyFrame, corrected: pl.DataFrame, organizations: pl.DataFrame, month: date) -> pl.LazyFrame:

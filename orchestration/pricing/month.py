@@ -1,6 +1,6 @@
 """A month of raw rows as frames, in bounded memory, and the price book that goes with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from io import BytesIO
@@ -61,21 +61,27 @@ def snapshot_xid(conn: psycopg.Connection) -> str:
 
 
 def read_rows(conn: psycopg.Connection, first: datetime, before: datetime, as_of_xid: str) -> Iterator[pl.DataFrame]:
-    """Rows that started in [first, before) and were recorded below a commit horizon, part by part, as ROW_SCHEMA.
+    """Rows that started in [first, before) and were recorded below a commit horizon, part by part, as ROW_SCHEMA."""
+    return read_parts(conn, QUERIES["rows"], {"first": first, "before": before, "as_of_xid": as_of_xid}, pricing.ROW_SCHEMA)
+
+
+def read_parts(
+    conn: psycopg.Connection, query: bytes, values: Mapping[str, object], schema: Mapping[str, pl.DataType]
+) -> Iterator[pl.DataFrame]:
+    """What a COPY to CSV gives, part by part. Its first column is `started_at`, in microseconds.
 
     CSV and not binary: Polars parses it natively, and every value of these columns is exact as text.
     """
-    wanted = {"first": first, "before": before, "as_of_xid": as_of_xid}
-    with conn.cursor() as cur, cur.copy(QUERIES["rows"], wanted) as copy:
+    with conn.cursor() as cur, cur.copy(query, values) as copy:
         part, size = [], 0
         for chunk in copy:
             part.append(chunk)
             size += len(chunk)
             if size >= PART_BYTES_MAX:  # a chunk is a whole row
-                yield _parsed(b"".join(part))
+                yield _parsed(b"".join(part), schema)
                 part, size = [], 0
         if part:
-            yield _parsed(b"".join(part))
+            yield _parsed(b"".join(part), schema)
 
 
 def price_month(conn: psycopg.Connection, month: date, terms: Terms, as_of_xid: str, *, anew: bool = False) -> PricedMonth:
@@ -102,9 +108,8 @@ def price_month(conn: psycopg.Connection, month: date, terms: Terms, as_of_xid: 
     return PricedMonth(lines, *seen)
 
 
-def _parsed(text: bytes) -> pl.DataFrame:
-    as_read = pricing.ROW_SCHEMA | {"started_at": pl.Int64}
-    frame = pl.read_csv(BytesIO(text), has_header=False, schema=as_read)
+def _parsed(text: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    frame = pl.read_csv(BytesIO(text), has_header=False, schema={**schema, "started_at": pl.Int64})
     return frame.with_columns(pl.from_epoch("started_at", "us").dt.replace_time_zone("UTC"))
 
 

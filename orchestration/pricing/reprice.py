@@ -3,6 +3,8 @@
 The differences go to stdout as CSV, one a line of an organization's month, everything else to stderr. Nothing is written
 without --apply; with it, each becomes an adjustment in the month of its usage, with reason and author. Raw rows and final
 invoices stay as they are. What earlier runs have adjusted is counted, so that a second run finds nothing left to do.
+
+Rows of unknown cost that it bills are written down too, which lets their month through the gate.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import psycopg
 from orchestration import programs
 from orchestration.jobs import pricing, repricing
 from orchestration.pricing.books import read_book
-from orchestration.pricing.month import Terms, read_rows, read_terms, snapshot_xid
+from orchestration.pricing.month import Terms, read_parts, read_rows, read_terms, snapshot_xid
 from warehouse.access.queries import load_queries
 from warehouse.base.errors import InferhouseError, InvalidRequest
 from warehouse.base.money import usd
@@ -51,12 +53,36 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. `book`: None: the price book as it is now."""
+    """What was asked for. `book`: None: the price book as it is now. `unmetered`: rows without counts are billed, too."""
 
     months: Sequence[date]
     book: Path | None = None
     reason: str | None = None
     author: str | None = None
+    unmetered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """What is left to do. `left`: adjustments, as repricing.ADJUSTMENT_SCHEMA.
+
+    `decisions`: rows of unknown cost that become billed or no longer are: `period_month` beside what repricing.decisions gives.
+    `priceless`, `unmetered`: rows of unknown cost that keep the gate closed: without a price in the book, without counts.
+    """
+
+    left: pl.DataFrame
+    decisions: pl.DataFrame
+    priceless: int
+    unmetered: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What all months are priced by: terms of now, the corrected book, the commit horizon."""
+
+    terms: Terms
+    corrected: pl.DataFrame
+    horizon: str
 
 
 def months_between(first: date, last: date, today: date) -> list[date]:
@@ -72,8 +98,8 @@ def months_between(first: date, last: date, today: date) -> list[date]:
     return months
 
 
-def reprice(conn: psycopg.Connection, wish: Wish, *, apply: bool = False) -> tuple[pl.DataFrame, Names]:
-    """What is left to adjust, as repricing.ADJUSTMENT_SCHEMA; with `apply` it is written, in the transaction of the reading.
+def reprice(conn: psycopg.Connection, wish: Wish, *, apply: bool = False) -> tuple[Repriced, Names]:
+    """What is left to do; with `apply` it is written, in the transaction of the reading.
 
     Args: conn: in autocommit.
     Raises: RepricingRefused, books.BookUnreadable.
@@ -86,27 +112,53 @@ def reprice(conn: psycopg.Connection, wish: Wish, *, apply: bool = False) -> tup
         if wish.book is not None:
             models = {name: number for number, name in names.models.items()}
             corrected, said = read_book(wish.book, models, {name: number for number, name in names.organizations.items()})
-        horizon = snapshot_xid(conn)
-        parts = [_month(conn, month, terms, corrected, horizon) for month in wish.months]
-        left = pl.concat([pl.DataFrame(schema=repricing.ADJUSTMENT_SCHEMA), *parts])
-        if apply and left.height:
-            _write(conn, left, wish, said)
-    return left, names
+        seen = _Seen(terms, corrected, snapshot_xid(conn))
+        parts = [_month(conn, month, seen, unmetered=wish.unmetered) for month in wish.months]
+        found = Repriced(
+            pl.concat([part.left for part in parts]),
+            pl.concat([part.decisions for part in parts]),
+            sum(part.priceless for part in parts),
+            sum(part.unmetered for part in parts),
+        )
+        if apply and (found.left.height or found.decisions.height):
+            _write(conn, found, wish, said)
+    return found, names
 
 
-def _month(conn: psycopg.Connection, month: date, terms: Terms, corrected: pl.DataFrame, horizon: str) -> pl.DataFrame:
-    spans = pricing.month_spans(terms.organizations["time_zone"], month)
+def _month(conn: psycopg.Connection, month: date, seen: _Seen, *, unmetered: bool) -> Repriced:
+    by = seen.corrected, seen.terms.organizations, month
+    spans = pricing.month_spans(seen.terms.organizations["time_zone"], month)
     schema = {name: repricing.ADJUSTMENT_SCHEMA[name] for name in repricing.PAIR_KEY}
     paired = pl.DataFrame(schema=schema | dict.fromkeys(pricing.CLASSES, pl.Int128))
+    unknown = pl.DataFrame(schema=repricing.JUDGED_SCHEMA)
     first, before = spans["month_starts_at"].min(), spans["month_ends_at"].max()
     if isinstance(first, datetime) and isinstance(before, datetime):
-        for rows in read_rows(conn, first, before, horizon):
-            counted = repricing.pairs(rows.lazy(), corrected, terms.organizations, month).collect()
+        for rows in read_rows(conn, first, before, seen.horizon):
+            counted = repricing.pairs(rows.lazy().filter(pl.col("cost_picousd").is_not_null()), *by).collect()
             paired = pricing.add_up([paired, counted], repricing.PAIR_KEY)
+        values = {"first": first, "before": before, "as_of_xid": seen.horizon}
+        for rows in read_parts(conn, QUERIES["unknown_rows"], values, repricing.UNKNOWN_SCHEMA):
+            unknown = pl.concat([unknown, repricing.judged(rows.lazy(), *by).collect()])
+    decided = pl.concat([
+        pl.DataFrame(schema=repricing.DECIDED_SCHEMA),
+        *read_parts(conn, QUERIES["decided_rows"], {"month": month}, repricing.DECIDED_SCHEMA),
+    ])  # fmt: skip
+    billed = repricing.to_bill(unknown, decided, unmetered=unmetered)
+    paired = pricing.add_up([paired, repricing.pairs(billed.lazy(), *by).collect()], repricing.PAIR_KEY)
+    return Repriced(
+        _left(conn, month, seen, paired),
+        repricing.decisions(billed, decided).with_columns(period_month=pl.lit(month)),
+        int((~unknown["is_priced"]).sum()),
+        int(unknown["is_priced"].sum()) - billed.height,
+    )
+
+
+def _left(conn: psycopg.Connection, month: date, seen: _Seen, paired: pl.DataFrame) -> pl.DataFrame:
     priceless = paired.filter(pl.col("corrected_price_id").is_null())["request"].sum()
     if priceless:
         raise RepricingRefused(f"the corrected book has no price for {priceless} charged rows of {month:%Y-%m}")
-    wanted = repricing.differences(paired, terms.book, corrected, (terms.discounts, terms.tiers), month)
+    terms = seen.terms
+    wanted = repricing.differences(paired, terms.book, seen.corrected, (terms.discounts, terms.tiers), month)
     if wanted["corrected_price_id"].min() is not None:  # versions of a file have no ids
         numbered = pl.col("corrected_price_id")
         wanted = wanted.with_columns(corrected_price_id=pl.when(numbered > 0).then(numbered))
@@ -126,14 +178,18 @@ def _names(conn: psycopg.Connection) -> Names:
     return Names({row[0]: row[1] for row in rows}, {row[2]: row[3] for row in rows if row[2]}, models)
 
 
-def _write(conn: psycopg.Connection, left: pl.DataFrame, wish: Wish, book: str) -> None:
+def _write(conn: psycopg.Connection, found: Repriced, wish: Wish, book: str) -> None:
     why = {"reason": wish.reason, "author": wish.author}
     run = conn.execute(
         QUERIES["insert_run"], {"first_month": wish.months[0], "last_month": wish.months[-1], "book": book, **why}
     ).fetchone()
     assert run is not None
     with conn.cursor() as cur:
-        cur.executemany(QUERIES["insert_adjustment"], [row | why | {"run_id": run[0]} for row in left.iter_rows(named=True)])
+        rows = [row | why | {"run_id": run[0]} for row in found.left.iter_rows(named=True)]
+        cur.executemany(QUERIES["insert_adjustment"], rows)
+        with cur.copy(QUERIES["copy_decisions"]) as copy:
+            for decision in found.decisions.select("period_month", *repricing.DECIDED_SCHEMA, "change").iter_rows():
+                copy.write_row((run[0], *decision))
 
 
 def told(left: pl.DataFrame, names: Names) -> Iterator[dict[str, Any]]:
@@ -157,7 +213,9 @@ def main(argv: Sequence[str]) -> int:
         raise InvalidRequest("--apply needs --reason and --author")
     months = months_between(said.first, said.last or said.first, datetime.now(UTC).date())
     with psycopg.connect(programs.database(said), autocommit=True) as conn:
-        left, names = reprice(conn, Wish(months, said.book, said.reason, said.author), apply=said.apply)
+        wish = Wish(months, said.book, said.reason, said.author, said.unmetered)
+        found, names = reprice(conn, wish, apply=said.apply)
+    left = found.left
     if said.json:
         programs.show(list(told(left, names)), as_json=True)
     else:
@@ -167,7 +225,22 @@ def main(argv: Sequence[str]) -> int:
     total = usd(int(left["subtotal_picousd"].sum()))
     done = "written" if said.apply else "nothing was written; --apply writes them"
     programs.note(f"{left.height} differences, {total} USD in all: {done}")
+    for words in _of_unknown(found):
+        programs.note(words)
     return programs.DONE
+
+
+def _of_unknown(found: Repriced) -> Iterator[str]:
+    """What becomes of rows of unknown cost, one sentence each."""
+    changes = found.decisions["change"]
+    for rows, words in (
+        (int((changes == 1).sum()), "become billed, and let their month through the gate"),
+        (int((changes == -1).sum()), "are no longer billed, and close the gate again"),
+        (found.priceless, "have no price in this book"),
+        (found.unmetered, "have no usable counts: --unmetered bills them with 0 tokens"),
+    ):
+        if rows:
+            yield f"{rows} rows of unknown cost {words}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -176,6 +249,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--from", dest="first", type=programs.month, required=True, metavar="YYYY-MM", help="the first month")
     made.add_argument("--to", dest="last", type=programs.month, metavar="YYYY-MM", help="the last month (default: the first)")
     made.add_argument("--book", type=Path, metavar="FILE", help="a corrected book as JSON (default: the price book as of now)")
+    made.add_argument("--unmetered", action="store_true", help="also bill rows whose engine stated no usage, with 0 tokens")
     made.add_argument("--apply", action="store_true", help="write the differences as adjustments")
     made.add_argument("--reason", help="why, for who reads the invoice")
     made.add_argument("--author", help="who answers for it")

@@ -17,6 +17,49 @@ select
 from findings.adjustments
 where period_month = %(month)s
 
+-- name: unknown_rows
+copy (
+    select
+        (extract(epoch from started_at) * 1000000)::bigint,
+        org_id,
+        project_id,
+        model_id,
+        endpoint,
+        tags,
+        charge_class,
+        input_tokens,
+        cached_input_tokens,
+        output_tokens,
+        reasoning_tokens,
+        price_id,
+        cost_picousd,
+        request_id,
+        attempt,
+        -- Of a client that left before the engine had stated anything it is known that it used nothing.
+        (token_source <> 'none' or status = 'client_closed')::text
+    from raw.usage_events
+    where
+        started_at >= %(first)s
+        and started_at < %(before)s
+        and recorded_xid < %(as_of_xid)s::xid8
+        and charge_class = 'charged'
+        and cost_picousd is null
+) to stdout (format csv)
+
+-- name: decided_rows
+copy (
+    select
+        (extract(epoch from started_at) * 1000000)::bigint,
+        org_id,
+        request_id,
+        attempt,
+        is_metered::text
+    from findings.decided_rows
+    where period_month = %(month)s
+    group by started_at, org_id, request_id, attempt, is_metered
+    having sum(change) > 0
+) to stdout (format csv)
+
 -- name: names
 select
     organization.id as org_id,
@@ -45,3 +88,6 @@ insert into findings.adjustments (
     %(model_id)s, %(price_id)s, %(corrected_price_id)s, %(token_class)s, %(above_quantity)s, %(quantity)s, %(subtotal_picousd)s,
     %(reason)s, %(author)s
 )
+
+-- name: copy_decisions
+copy findings.decided_rows (run_id, period_month, started_at, org_id, request_id, attempt, is_metered, change) from stdin

@@ -18,7 +18,7 @@ where
         )
         or namespace.nspname = 'ledger'
         or (namespace.nspname = 'billing' and table_class.relname in ('tax_rates', 'tax_regions'))
-        or (namespace.nspname = 'findings' and table_class.relname in ('repricing_runs', 'adjustments'))
+        or (namespace.nspname = 'findings' and table_class.relname in ('repricing_runs', 'adjustments', 'decided_rows'))
     )
 order by 2, 3
 

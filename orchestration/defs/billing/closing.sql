@@ -82,7 +82,8 @@ of_months as (
         months.id,
         sum(abs(billed.picousd - costs.picousd)) as rows_difference_picousd,
         sum(abs(costs.picousd - days.picousd)) as days_difference_picousd,
-        sum(costs.rows_unpriced) as rows_unpriced,
+        sum(costs.rows_unpriced - decided.usage_rows) as rows_undecided,
+        sum(missing.adjustments) as adjustments_missing,
         max(months.period_ends_at) as ends_at
     from months
     cross join lateral (
@@ -98,6 +99,32 @@ of_months as (
             and usage.quarter_hour_at >= months.period_starts_at
             and usage.quarter_hour_at < months.period_ends_at
     ) as costs
+    -- Of those, what re-pricing has billed. Rows that the quarters of hours do not have yet are not among them.
+    cross join lateral (
+        select coalesce(sum(decision.change), 0) as usage_rows
+        from findings.decided_rows as decision
+        where
+            decision.org_id = months.org_id
+            and decision.period_month = months.period_month
+            and decision.started_at >= months.period_starts_at
+            and decision.started_at < months.period_ends_at
+            and not exists (
+                select from raw.usage_events as event
+                where
+                    event.started_at = decision.started_at
+                    and event.request_id = decision.request_id
+                    and event.attempt = decision.attempt
+                    and event.recorded_xid >= (select max(usage.as_of_xid) from intermediate.int_usage_quarter_hours as usage)
+            )
+    ) as decided
+    cross join lateral (
+        select count(*) as adjustments
+        from findings.adjustments as adjustment
+        where
+            adjustment.org_id = months.org_id
+            and adjustment.period_month = months.period_month
+            and not exists (select from billing.lines_up_to(months.id) as line where line.line_key = adjustment.public_id)
+    ) as missing
     -- Days of UTC within the month, and the quarters of hours before the first and behind the last of them.
     cross join lateral (
         select
@@ -133,7 +160,10 @@ select
     drafts.period_ends_at,
     drafts.digest,
     (select array_agg(distinct months.period_month) from months where months.id = drafts.id) as months,
-    coalesce(of_months.rows_unpriced, 0)::bigint as rows_unpriced,
+    coalesce((select min(months.period_month) from months where months.id = drafts.id), drafts.period_month) as first_month,
+    coalesce((select max(months.period_month) from months where months.id = drafts.id), drafts.period_month) as last_month,
+    coalesce(of_months.rows_undecided, 0)::bigint as rows_undecided,
+    coalesce(of_months.adjustments_missing, 0)::bigint as adjustments_missing,
     coalesce(sums.lines_unpriced, 0)::bigint as lines_unpriced,
     coalesce(sums.lines_without_digest, 0)::bigint as lines_without_digest,
     coalesce(drafts.amount - sums.amount, 0) as lines_difference_usd,

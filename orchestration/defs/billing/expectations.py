@@ -8,7 +8,8 @@ from typing import Any
 MUST_BE: Mapping[str, object] = {
     "parity_lines": 0,
     "is_complete": True,
-    "rows_unpriced": 0,
+    "rows_undecided": 0,
+    "adjustments_missing": 0,
     "lines_unpriced": 0,
     "lines_without_digest": 0,
     "lines_difference_usd": 0,

@@ -25,7 +25,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "dbt and the second pricing engine differ on {} lines: run `python -m orchestration.pricing` for them",
     ),
     "is_complete": ("completeness", "rows are complete to {complete_to} only: wait, or see which router's journal is behind"),
-    "rows_unpriced": ("prices", "{} rows are quarantined, to be charged and without a price: put the price in and re-price them"),
+    "rows_undecided": (
+        "prices",
+        (
+            "{} rows are quarantined, to be charged and of unknown cost: `inferhouse reprice --from {first_month:%Y-%m} "
+            "--to {last_month:%Y-%m} --apply --reason ... --author ...` bills them, with `--book FILE` where the price book has "
+            "no price for their time, with `--unmetered` where their engine stated no usage; then draft again"
+        ),
+    ),
+    "adjustments_missing": ("prices", "{} adjustments of re-pricing are not on the draft: draft again"),
     "lines_unpriced": ("prices", "{} lines have no price: draft again"),
     "lines_without_digest": (
         "prices",
@@ -46,6 +54,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "digest_holds": ("draft", "the draft is not what its digest says: draft again"),
 }
 """{figure: (its check, what to do when it is not what it must be)}."""
+SAID = ("complete_to", "first_month", "last_month", "engine_words", "hour_words")
+"""What the words may name beside the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,7 @@ def _certify(conn: psycopg.Connection, draft: Mapping[str, Any], broken: frozens
         entry["figures"][figure] = value if isinstance(value, bool) or value is None else str(value)
         if figure in broken:
             entry["passed"] = False
-            said = words.format(value, **{name: draft[name] for name in ("complete_to", "engine_words", "hour_words")})
+            said = words.format(value, **{name: draft[name] for name in SAID})
             entry["words"] = "; ".join(filter(None, (entry["words"], said)))
     passed = not broken
     found = list(checks.values())

@@ -366,8 +366,8 @@ def test_a_past_that_was_priced_again_is_adjusted_in_its_own_month_once(
     book.write_text(
         json.dumps([{"model": "m", "input_picousd": 6 * 10**8, "cached_input_picousd": 10**8, "output_picousd": 4 * 10**9}])
     )
-    left, _ = reprice(conn, Wish([MARCH], book, "it was too dear", "ann@example.org"), apply=True)
-    assert sum(left["subtotal_picousd"]) == -36 * 10**10  # 0.40 less, of which a tenth was never paid
+    found, _ = reprice(conn, Wish([MARCH], book, "it was too dear", "ann@example.org"), apply=True)
+    assert sum(found.left["subtotal_picousd"]) == -36 * 10**10  # 0.40 less, of which a tenth was never paid
     second = _final(conn, APRIL, tenant)
     lines = [
         (str(line["period_month"]), line["adjusts"], int(line["subtotal_picousd"]))

@@ -13,6 +13,7 @@ from orchestration.assembly import build
 from orchestration.defs.billing import closing
 from orchestration.defs.billing.gate import Verdict, examine
 from orchestration.defs.billing.parity import differences
+from orchestration.pricing import reprice
 from orchestration.resources import Warehouse
 from orchestration.settings import OrchestrationSettings
 from tests.factories import START, add_model, add_tenant, copy_events, month_of_events, usage_event
@@ -46,6 +47,18 @@ def conn(role_url: Callable[..., str]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture
+def repriced(role_url: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """`inferhouse reprice --apply` for March, with further options."""
+
+    def run(*options: str) -> None:
+        why = ["--reason", "of unknown cost", "--author", "ann@example.org", "--database-url", role_url("inferhouse_transform")]
+        assert reprice.main(["--from", "2026-03", "--apply", *why, *options]) == 0
+        capsys.readouterr()
+
+    return run
+
+
 def _job(defs: dg.Definitions, instance: dg.DagsterInstance, name: str, **run: Any) -> dg.ExecuteInProcessResult:
     return defs.resolve_job_def(name).execute_in_process(instance=instance, **run)
 
@@ -68,7 +81,11 @@ def _states(db: psycopg.Connection) -> dict[str, str]:
 
 
 def test_a_month_closes_for_everybody_but_the_one_with_a_fault_and_for_that_one_once_it_is_mended(
-    db: psycopg.Connection, defs: dg.Definitions, instance: dg.DagsterInstance, conn: psycopg.Connection
+    db: psycopg.Connection,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    conn: psycopg.Connection,
+    repriced: Callable[..., None],
 ) -> None:
     good, bad, model = add_tenant(db, "Asia/Kolkata"), add_tenant(db), add_model(db, "m")
     copy_events(db, month_of_events([good, bad], model, 300))
@@ -80,17 +97,14 @@ def test_a_month_closes_for_everybody_but_the_one_with_a_fault_and_for_that_one_
     assert _states(db) == {good.organization: "final", bad.organization: "draft"}
     assert bad.organization in said
     assert "1 rows are quarantined" in said
-    assert "put the price in" in said
+    assert "`inferhouse reprice --from 2026-03 --to 2026-03 --apply" in said
     told = db.execute("select event_type, data ->> 'words' from control.outbox_events order by id").fetchall()
     assert [name for name, _ in told] == ["invoice.blocked", "invoice.finalized"]
     assert "1 rows are quarantined" in told[0][1]
     assert closing.months_to_close(conn, 3) == [MARCH]
     conn.commit()
-    # Mended as re-pricing would: there the row gets its price and cost.
-    db.execute("update raw.usage_events set price_id = %s, cost_picousd = 1000 where cost_picousd is null", [model[1]])
-    db.execute("update raw.usage_events set recorded_xid = pg_current_xact_id() where input_tokens = 10 and output_tokens = 0")
-    db.commit()
-    assert _job(defs, instance, "refresh_marts").success
+    repriced()
+    assert _words(conn) == "1 adjustments of re-pricing are not on the draft: draft again"
     assert _close(defs, instance) == "every draft passes"
     assert _states(db) == {good.organization: "final", bad.organization: "final"}
     assert closing.months_to_close(conn, 3) == []
@@ -99,6 +113,45 @@ def test_a_month_closes_for_everybody_but_the_one_with_a_fault_and_for_that_one_
         " from billing.invoices as i join billing.certificates as c on c.id = i.certificate_id"
     ).fetchone()
     assert passed == (True, 8)
+    assert db.execute("select subtotal_picousd from billing.invoice_lines where adjusts = 'price'").fetchall() == [(1000,)]
+
+
+def test_a_row_without_counts_opens_the_gate_by_a_decision_only_and_the_next_one_closes_it(
+    db: psycopg.Connection,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    conn: psycopg.Connection,
+    repriced: Callable[..., None],
+) -> None:
+    tenant, model = add_tenant(db), add_model(db, "m")
+    uncounted = {"model_id": model[0], "token_source": "none"}
+    copy_events(db, [*month_of_events([tenant], model, 50), usage_event(tenant, 10**6, START, **uncounted)])
+    assert _job(defs, instance, "build_marts").success
+    # Decided before the marts have it: it makes up for no other row.
+    copy_events(db, [usage_event(tenant, 10**6 + 1, START, model_id=model[0], input_tokens=10)])
+    repriced()
+    closing.draft(conn, MARCH)
+    conn.commit()
+    assert "1 rows are quarantined" in _words(conn)
+    repriced("--unmetered")
+    repriced("--unmetered")
+    assert _words(conn) == "", "it costs nothing, so that nothing is missing on the draft"
+    copy_events(db, [usage_event(tenant, 10**6 + 2, START, **uncounted)])
+    assert _job(defs, instance, "refresh_marts").success
+    assert "1 rows are quarantined" in _close(defs, instance)
+    repriced()
+    assert "1 rows are quarantined" in _close(defs, instance)
+    repriced("--unmetered")
+    assert _close(defs, instance) == "every draft passes"
+    assert _states(db) == {tenant.organization: "final"}
+    assert db.execute("select rows_quarantined from marts.completeness").fetchall() == [(3,)], "raw rows stay as they are"
+
+
+def _words(conn: psycopg.Connection) -> str:
+    """What the gate says about the drafts of March."""
+    verdicts = examine(conn, closing.drafts_of(conn, MARCH), differences)
+    conn.commit()
+    return "; ".join(word for verdict in verdicts for word in verdict.words)
 
 
 def _planted(conn: psycopg.Connection, monkey: Callable[[psycopg.Connection, date], Mapping[int, int]] = differences) -> Verdict:

@@ -13,7 +13,7 @@ import pytest
 from psycopg.errors import RestrictViolation
 
 from orchestration.pricing.books import BookUnreadable
-from orchestration.pricing.reprice import RepricingRefused, Wish, main, months_between, reprice
+from orchestration.pricing.reprice import Repriced, RepricingRefused, Wish, main, months_between, reprice
 from orchestration.programs import FAILED, UNREACHABLE, USAGE, run
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, month_of_events, usage_event
 
@@ -46,21 +46,36 @@ def conn(role_url: Callable[..., str]) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def again(role_url: Callable[..., str]) -> Callable[..., int]:
-    """A run of its own connection; pico-dollars that were left to adjust."""
+def repriced(role_url: Callable[..., str]) -> Callable[..., Repriced]:
+    """A run of its own connection."""
 
-    def run(book: Path | None, *, apply: bool = False) -> int:
+    def run(book: Path | None, *, apply: bool = True, unmetered: bool = False) -> Repriced:
         with psycopg.connect(role_url("inferhouse_transform"), autocommit=True) as connection:
-            left, _ = reprice(connection, Wish([MARCH], book, "a wrong price", "ann@example.org"), apply=apply)
-            return int(left["subtotal_picousd"].sum())
+            wish = Wish([MARCH], book, "a wrong price", "ann@example.org", unmetered)
+            return reprice(connection, wish, apply=apply)[0]
 
     return run
 
 
-def _book(folder: Path, **prices: Any) -> Path:
+@pytest.fixture
+def again(repriced: Callable[..., Repriced]) -> Callable[..., int]:
+    """Pico-dollars that were left to adjust."""
+
+    def run(book: Path | None, *, apply: bool = False) -> int:
+        return int(repriced(book, apply=apply).left["subtotal_picousd"].sum())
+
+    return run
+
+
+def _book(folder: Path, *others: dict[str, int], **prices: Any) -> Path:
     path = folder / f"book-{len(list(folder.iterdir()))}.json"
     path.write_text(
-        json.dumps([{"model": "m", "input_picousd": 100, "cached_input_picousd": 50, "output_picousd": 400} | prices])
+        json.dumps(
+            [
+                {"model": "m", "input_picousd": 100, "cached_input_picousd": 50, "output_picousd": 400} | prices,
+                *({"model": "n", "cached_input_picousd": 0, "output_picousd": 0} | of_n for of_n in others),
+            ]
+        )
     )
     return path
 
@@ -121,6 +136,85 @@ def test_a_row_without_a_price_is_billed_by_the_corrected_book(
     assert again(None) == 700
 
 
+@pytest.fixture
+def priceless(db: psycopg.Connection) -> int:
+    """Id of a model, n, that the price book has no price for."""
+    row = db.execute(
+        "insert into control.models (name, context_tokens_max, output_tokens_max) values ('n', 8192, 8192) returning id"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _change(found: Repriced) -> tuple[list[int], int, int, int]:
+    """(changes of decisions, pico-dollars left, rows without a price, rows without counts)."""
+    return found.decisions["change"].to_list(), int(found.left["subtotal_picousd"].sum()), found.priceless, found.unmetered
+
+
+def _decided(db: psycopg.Connection) -> list[tuple[int, bool]]:
+    """(number of the request, whether by its counts) of what is decided."""
+    rows = db.execute(
+        "select request_id, is_metered from findings.decided_rows where period_month = '2026-03-01'"
+        " group by 1, 2 having sum(change) = 1 order by 1"
+    ).fetchall()
+    db.commit()
+    return [(request_id.int & 0xFFFFFF, is_metered) for request_id, is_metered in rows]
+
+
+def test_a_row_without_a_price_is_decided_once_and_no_longer_when_its_price_is_gone(
+    world: list[Tenant], repriced: Callable[..., Repriced], db: psycopg.Connection, tmp_path: Path, priceless: int
+) -> None:
+    unknown = {"model_id": priceless, "input_tokens": 7}
+    left_early = unknown | {"input_tokens": 0, "token_source": "none", "status": "client_closed"}
+    # In Kathmandu it is April already.
+    elsewhere = usage_event(world[1], 10**6 + 2, datetime(2026, 3, 31, 20, tzinfo=UTC), **unknown)
+    copy_events(
+        db, [usage_event(world[1], 10**6, START, **unknown), usage_event(world[1], 10**6 + 1, START, **left_early), elsewhere]
+    )
+    priced = _book(tmp_path, {"input_picousd": 3, "request_picousd": 5})
+    assert _change(repriced(None)) == ([], 0, 2, 0)
+    assert _change(repriced(priced, apply=False)) == ([1, 1], 31, 0, 0)
+    assert _decided(db) == []
+    assert _change(repriced(priced)) == ([1, 1], 31, 0, 0)
+    assert _change(repriced(priced)) == ([], 0, 0, 0)
+    assert _decided(db) == [(10**6, True), (10**6 + 1, True)]
+    assert _change(repriced(None)) == ([-1, -1], -31, 2, 0)
+    assert _decided(db) == []
+    db.commit()
+    assert _change(repriced(priced)) == ([1, 1], 31, 0, 0)
+    with pytest.raises(RestrictViolation):
+        db.execute("delete from findings.decided_rows")
+    db.rollback()
+
+
+def test_a_row_without_counts_is_billed_by_a_decision_only_and_stays_so(
+    world: list[Tenant], repriced: Callable[..., Repriced], db: psycopg.Connection, tmp_path: Path, priceless: int
+) -> None:
+    uncounted = {"model_id": priceless, "token_source": "none"}
+    copy_events(db, [usage_event(world[0], 10**6, START, **uncounted)])
+    book = _book(tmp_path, {"input_picousd": 3, "request_picousd": 5})
+    assert _change(repriced(book)) == ([], 0, 0, 1)
+    assert _change(repriced(None, unmetered=True)) == ([], 0, 1, 0), "what a request costs is not known either"
+    assert _change(repriced(book, unmetered=True)) == ([1], 5, 0, 0)
+    assert _change(repriced(book, unmetered=True)) == _change(repriced(book)) == ([], 0, 0, 0)
+    assert _decided(db) == [(10**6, False)]
+    copy_events(db, [usage_event(world[0], 10**6 + 1, START, **uncounted)])
+    assert _change(repriced(book)) == ([], 0, 0, 1), "nobody has decided about this one"
+
+
+def test_counts_that_no_row_can_hold_the_cost_of_are_none(
+    world: list[Tenant], repriced: Callable[..., Repriced], db: psycopg.Connection, tmp_path: Path, priceless: int
+) -> None:
+    copy_events(db, [usage_event(world[1], 10**6, START, model_id=priceless, input_tokens=2**31 - 1)])
+    absurd = _book(tmp_path, {"input_picousd": 10**12, "request_picousd": 5})
+    assert _change(repriced(absurd)) == ([], 0, 0, 1)
+    assert _change(repriced(absurd, unmetered=True)) == ([1], 5, 0, 0)
+    sane = _book(tmp_path, {"input_picousd": 1, "request_picousd": 5})
+    assert _change(repriced(sane)) == ([-1, 1], 2**31 - 1, 0, 0)
+    assert _decided(db) == [(10**6, True)]
+    assert _change(repriced(absurd)) == ([-1], -(2**31 + 4), 0, 1), "only its counts were decided on"
+
+
 def test_a_book_without_a_price_for_a_row_is_refused(world: list[Tenant], conn: psycopg.Connection, tmp_path: Path) -> None:
     book = _book(tmp_path, effective_from="2026-03-10T00:00:00Z")
     with pytest.raises(RepricingRefused, match="no price for"):
@@ -165,9 +259,40 @@ def test_the_command_prints_differences_in_exact_dollars(
     usage = [line for line in lines if line["adjusts"] == "usage"]
     assert [line["difference_usd"] for line in usage] == [f"{int(line['quantity']) / 10**12:.12f}" for line in usage]
     assert "nothing was written" in printed.err
+    assert "of unknown cost" not in printed.err
     assert run(main, [*options, "--json"]) == 0
     as_json = json.loads(capsys.readouterr().out)
     assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in as_json] == lines
+
+
+def test_the_command_says_what_becomes_of_rows_of_unknown_cost(
+    world: list[Tenant], role_url: Callable[..., str], db: psycopg.Connection, capsys: pytest.CaptureFixture[str], priceless: int
+) -> None:
+    model = db.execute("select model_id from raw.usage_events limit 1").fetchone()
+    assert model is not None
+    copy_events(
+        db,
+        [
+            usage_event(world[0], 10**6, START, model_id=model[0], input_tokens=7),
+            usage_event(world[0], 10**6 + 1, START, model_id=model[0], token_source="none"),
+            usage_event(world[0], 10**6 + 2, START, model_id=priceless),
+        ],
+    )
+    options = ["--from", "2026-03", "--database-url", role_url("inferhouse_transform")]
+    assert run(main, options) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "1 rows of unknown cost become billed, and let their month through the gate",
+        "1 rows of unknown cost have no price in this book",
+        "1 rows of unknown cost have no usable counts: --unmetered bills them with 0 tokens",
+    ]
+    why = ["--apply", "--reason", "known of", "--author", "ann@example.org"]
+    assert run(main, [*options, *why, "--unmetered"]) == 0
+    assert "2 rows of unknown cost become billed" in capsys.readouterr().err
+    assert _decided(db) == [(10**6, True), (10**6 + 1, False)]
+    db.execute("delete from raw.usage_events where request_id = (select request_id from findings.decided_rows limit 1)")
+    db.commit()
+    assert run(main, options) == 0
+    assert "1 rows of unknown cost are no longer billed, and close the gate again" in capsys.readouterr().err
 
 
 def test_the_command_says_what_stops_it(

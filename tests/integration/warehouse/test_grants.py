@@ -62,6 +62,7 @@ MAY: dict[str, dict[str, str]] = {
     "findings.forecast_backtests": {"transform": "sid"},
     "findings.repricing_runs": {"transform": "si"},
     "findings.adjustments": {"transform": "si"},
+    "findings.decided_rows": {"transform": "si"},
     "ledger.accounts": {"management": "s", "transform": "s"},
     "ledger.allocations": {"management": "s", "transform": "s"},
     "ledger.credits": {"management": "s", "transform": "s"},
