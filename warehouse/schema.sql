@@ -171,6 +171,7 @@ begin
     ) then
         raise exception 'the chain of daily digests does not have % as it is', for_day using errcode = 'IH001';
     end if;
+    perform archive.keep_for_budgets(for_day);
     perform public.drop_chunks(
         'raw.usage_events'::regclass,
         older_than => (for_day + 1)::timestamptz, newer_than => for_day::timestamptz
@@ -181,6 +182,33 @@ $$;
 
 COMMENT ON FUNCTION archive.drop_day(for_day date, for_version integer) IS 'Drops the chunk of a day whose file was read back within the hour, if the chunk holds exactly the rows of the file, the marts
 have them all, and the chain of daily digests has them. Anything else is refused with IH001.';
+
+CREATE FUNCTION archive.keep_for_budgets(for_day date) RETURNS void
+    LANGUAGE sql
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    insert into archive.budget_days (budget_id, day, router_life, spent_picousd)
+    select b.id, for_day, e.router_life, sum(e.cost_picousd)
+    from raw.usage_events as e
+    cross join lateral (
+        values
+        ('organization', e.org_id), ('project', e.project_id), ('user', e.user_id),
+        ('service account', e.service_account_id), ('key', e.api_key_id)
+    ) as scope (kind, id)
+    inner join control.budgets as b on b.org_id = e.org_id and e.started_at >= b.created_at
+        and coalesce(b.project_id, b.user_id, b.service_account_id, b.api_key_id, b.org_id) = scope.id
+        and case
+            when b.project_id is not null then 'project'
+            when b.user_id is not null then 'user'
+            when b.service_account_id is not null then 'service account'
+            when b.api_key_id is not null then 'key'
+            else 'organization'
+        end = scope.kind
+        and (b.model_id is null or e.model_id = b.model_id)
+    where b.period = 'lifetime' and e.started_at >= for_day::timestamptz and e.started_at < (for_day + 1)::timestamptz
+    group by b.id, e.router_life
+    having sum(e.cost_picousd) > 0
+$$;
 
 CREATE FUNCTION archive.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -283,6 +311,7 @@ begin
     );
     drop table late_rows;
     delete from archive.incoming_rows;
+    delete from archive.budget_days as kept where kept.day = for_day;
     update archive.files as written set dropped_at = null
     where written.day = for_day and written.version = file.version;
     return file.usage_rows;
@@ -1302,10 +1331,11 @@ with windows as (
     order by b.id, w.window_start, looked.at desc
 ),
 spends as (
-    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
+    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents,
+        coalesce(spend.picousd, 0) + coalesce(dropped.picousd, 0) as picousd
     from windows as w
     cross join lateral (
-        select coalesce(sum(e.cost_picousd), 0) as picousd
+        select sum(e.cost_picousd) as picousd
         from raw.usage_events as e
         where e.org_id = w.org_id and e.started_at >= w.window_start and e.started_at < w.window_end
             and (w.project_id is null or e.project_id = w.project_id)
@@ -1314,6 +1344,9 @@ spends as (
             and (w.api_key_id is null or e.api_key_id = w.api_key_id)
             and (w.model_id is null or e.model_id = w.model_id)
     ) as spend
+    cross join lateral (
+        select sum(d.spent_picousd) as picousd from archive.budget_days as d where d.budget_id = w.id
+    ) as dropped
 ),
 noted as (
     insert into control.budget_alerts (org_id, budget_id, window_start, percent, spent_picousd, limit_picousd)
@@ -2012,6 +2045,16 @@ CREATE VIEW archive.absent_days WITH (security_barrier='true') AS
  SELECT day
    FROM archive.files
   WHERE (dropped_at IS NOT NULL);
+
+CREATE TABLE archive.budget_days (
+    budget_id bigint NOT NULL,
+    day date NOT NULL,
+    router_life integer,
+    spent_picousd numeric(38,0) NOT NULL,
+    CONSTRAINT budget_days_spent_picousd_check CHECK ((spent_picousd > (0)::numeric))
+);
+
+COMMENT ON TABLE archive.budget_days IS 'What each lifetime budget counts of a UTC day that is only in the archive, by the account that the router had the rows in.';
 
 CREATE TABLE archive.daily_digests (
     sequence bigint NOT NULL,
@@ -3360,6 +3403,9 @@ CREATE TABLE raw.journal_positions (
 
 COMMENT ON TABLE raw.journal_positions IS 'Per router worker: every row started before complete_to is in raw.usage_events. A worker that is cleanly gone has none.';
 
+ALTER TABLE ONLY archive.budget_days
+    ADD CONSTRAINT budget_days_budget_id_day_router_life_key UNIQUE NULLS NOT DISTINCT (budget_id, day, router_life);
+
 ALTER TABLE ONLY archive.daily_digests
     ADD CONSTRAINT daily_digests_pkey PRIMARY KEY (sequence);
 
@@ -3784,6 +3830,9 @@ CREATE TRIGGER take_from_credit AFTER INSERT ON ledger.allocations FOR EACH ROW 
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.engine_samples FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 CREATE TRIGGER ts_insert_blocker BEFORE INSERT ON raw.usage_events FOR EACH ROW EXECUTE FUNCTION _timescaledb_functions.insert_blocker();
 
+ALTER TABLE ONLY archive.budget_days
+    ADD CONSTRAINT budget_days_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES control.budgets(id);
+
 ALTER TABLE ONLY billing.certificates
     ADD CONSTRAINT certificates_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoices(id);
 
@@ -4128,6 +4177,7 @@ CREATE POLICY tenant_rows ON marts.spend_forecast FOR SELECT TO inferhouse_porta
 
 GRANT USAGE ON SCHEMA archive TO inferhouse_transform;
 GRANT USAGE ON SCHEMA archive TO inferhouse_management;
+GRANT USAGE ON SCHEMA archive TO inferhouse_router;
 GRANT USAGE ON SCHEMA billing TO inferhouse_management;
 GRANT USAGE ON SCHEMA billing TO inferhouse_transform;
 GRANT USAGE ON SCHEMA billing TO inferhouse_lines;
@@ -4162,6 +4212,7 @@ REVOKE ALL ON FUNCTION archive.drop_day(for_day date, for_version integer) FROM 
 
 GRANT ALL ON FUNCTION archive.drop_day(for_day date, for_version integer) TO inferhouse_transform;
 
+REVOKE ALL ON FUNCTION archive.keep_for_budgets(for_day date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION archive.require_all_days() FROM PUBLIC;
 
 GRANT ALL ON FUNCTION archive.require_all_days() TO inferhouse_transform;
@@ -4364,6 +4415,8 @@ GRANT UPDATE(verified_at) ON TABLE archive.files TO inferhouse_transform;
 GRANT UPDATE(superseded_at) ON TABLE archive.files TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.absent_days TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.absent_days TO inferhouse_management;
+GRANT SELECT ON TABLE archive.budget_days TO inferhouse_transform;
+GRANT SELECT ON TABLE archive.budget_days TO inferhouse_router;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_transform;
 GRANT SELECT ON TABLE archive.daily_digests TO inferhouse_management;
 GRANT SELECT,INSERT,DELETE ON TABLE archive.incoming_rows TO inferhouse_transform;

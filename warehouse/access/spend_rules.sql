@@ -44,8 +44,8 @@ from generate_series(
 ) as months (d)
 
 -- name: spent
--- What the rows of windows sum up to, without those in accounts that are kept elsewhere.
-select w.number, coalesce(spend.picousd, 0)::text as picousd
+-- What the rows of windows sum up to, those of dropped days with them, without those in accounts that are kept elsewhere.
+select w.number, (coalesce(spend.picousd, 0) + coalesce(dropped.picousd, 0))::text as picousd
 from unnest(%(budget_ids)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
 with ordinality as w (budget_id, starts_at, ends_at, number)
 inner join control.budgets as b on b.id = w.budget_id
@@ -60,6 +60,12 @@ cross join lateral (
         and (b.model_id is null or e.model_id = b.model_id)
         and (e.router_life is null or e.router_life <> all(%(lives)s::integer[]))
 ) as spend
+cross join lateral (
+    -- Of lifetimes alone: other windows end before their first day may be dropped.
+    select sum(d.spent_picousd) as picousd
+    from archive.budget_days as d
+    where d.budget_id = b.id and (d.router_life is null or d.router_life <> all(%(lives)s::integer[]))
+) as dropped
 order by w.number
 
 -- name: spent_of
@@ -69,15 +75,22 @@ from unnest(%(budget_ids)s::bigint[], %(starts)s::timestamptz[], %(ends)s::times
 with ordinality as w (budget_id, starts_at, ends_at, number)
 inner join control.budgets as b on b.id = w.budget_id
 cross join lateral (
-    select e.router_life, sum(e.cost_picousd) as picousd
-    from raw.usage_events as e
-    where e.org_id = b.org_id and e.started_at >= w.starts_at and e.started_at < w.ends_at
-        and (b.project_id is null or e.project_id = b.project_id)
-        and (b.user_id is null or e.user_id = b.user_id)
-        and (b.service_account_id is null or e.service_account_id = b.service_account_id)
-        and (b.api_key_id is null or e.api_key_id = b.api_key_id)
-        and (b.model_id is null or e.model_id = b.model_id)
-        and e.router_life = any(%(lives)s::integer[])
-    group by e.router_life
+    select counted.router_life, sum(counted.picousd) as picousd
+    from (
+        select e.router_life, e.cost_picousd as picousd
+        from raw.usage_events as e
+        where e.org_id = b.org_id and e.started_at >= w.starts_at and e.started_at < w.ends_at
+            and (b.project_id is null or e.project_id = b.project_id)
+            and (b.user_id is null or e.user_id = b.user_id)
+            and (b.service_account_id is null or e.service_account_id = b.service_account_id)
+            and (b.api_key_id is null or e.api_key_id = b.api_key_id)
+            and (b.model_id is null or e.model_id = b.model_id)
+            and e.router_life = any(%(lives)s::integer[])
+        union all
+        select d.router_life, d.spent_picousd
+        from archive.budget_days as d
+        where d.budget_id = b.id and d.router_life = any(%(lives)s::integer[])
+    ) as counted
+    group by counted.router_life
 ) as spend
 order by w.number

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration.archive import chain, days
 from orchestration.archive.days import connected
 from orchestration.archive.files import ArchiveFiles
 from tests.dbt_runs import Dbt
@@ -98,6 +99,14 @@ def dbt(history: History, dbt: Dbt) -> Dbt:
     """dbt on a database that has the marts of the history."""
     dbt.run("build", "--exclude", "test_type:data")
     return dbt
+
+
+@pytest.fixture
+def ready(dbt: Dbt, transform: psycopg.Connection, files: ArchiveFiles) -> psycopg.Connection:
+    """The first of March is in the marts, the chain and the archive."""
+    chain.extend(transform)
+    days.archive_day(transform, files, DAY)
+    return transform
 
 
 def as_before(files: ArchiveFiles, path: str) -> None:

@@ -36,14 +36,6 @@ def _count(db: psycopg.Connection) -> int:
     return int(row[0])
 
 
-@pytest.fixture
-def ready(dbt: Dbt, transform: psycopg.Connection, files: ArchiveFiles) -> psycopg.Connection:
-    """The first of March is in the marts, the chain and the archive."""
-    chain.extend(transform)
-    days.archive_day(transform, files, DAY)
-    return transform
-
-
 def test_a_day_is_dropped_only_when_its_rows_are_in_file_marts_and_chain(
     db: psycopg.Connection, dbt: Dbt, transform: psycopg.Connection, files: ArchiveFiles, history: History, database_url: str
 ) -> None:

@@ -72,6 +72,7 @@ MAY: dict[str, dict[str, str]] = {
     "archive.files": {"transform": "si", "management": "s"},  # what it holds; that it was dropped is said by a function
     "archive.daily_digests": {"transform": "s", "management": "s"},
     "archive.incoming_rows": {"transform": "sid"},
+    "archive.budget_days": {"transform": "s", "router": "s"},
     "archive.absent_days": {"transform": "s", "management": "s"},
     "migrations.applied": {},
 }  # fmt: skip

@@ -1,5 +1,5 @@
--- Every budget with alerts against the sum of the rows of its window, in its organization's time zone. What was told of in this
--- window is not told of again. Returns how many alerts there were.
+-- Every budget with alerts against the sum of the rows of its window, those of dropped days with them, in its organization's time
+-- zone. What was told of in this window is not told of again. Returns how many alerts there were.
 -- Windows that ended in the last ten minutes are looked at as well: what is spent just before midnight is written just after it.
 create or replace function control.note_budget_alerts_as_of(as_of timestamptz) returns integer
 language sql security definer
@@ -24,10 +24,11 @@ with windows as (
     order by b.id, w.window_start, looked.at desc
 ),
 spends as (
-    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents, spend.picousd
+    select w.id, w.org_id, w.window_start, w.in_force_picousd as limit_picousd, w.alert_percents,
+        coalesce(spend.picousd, 0) + coalesce(dropped.picousd, 0) as picousd
     from windows as w
     cross join lateral (
-        select coalesce(sum(e.cost_picousd), 0) as picousd
+        select sum(e.cost_picousd) as picousd
         from raw.usage_events as e
         where e.org_id = w.org_id and e.started_at >= w.window_start and e.started_at < w.window_end
             and (w.project_id is null or e.project_id = w.project_id)
@@ -36,6 +37,9 @@ spends as (
             and (w.api_key_id is null or e.api_key_id = w.api_key_id)
             and (w.model_id is null or e.model_id = w.model_id)
     ) as spend
+    cross join lateral (
+        select sum(d.spent_picousd) as picousd from archive.budget_days as d where d.budget_id = w.id
+    ) as dropped
 ),
 noted as (
     insert into control.budget_alerts (org_id, budget_id, window_start, percent, spent_picousd, limit_picousd)

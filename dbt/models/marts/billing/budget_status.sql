@@ -93,7 +93,14 @@ windows as (
         due.org_id,
         due.window_starts_at,
         due.window_ends_at,
-        time_bucket('15 minutes', due.window_starts_at + interval '15 minutes' - interval '1 microsecond') as quarters_start_at,
+        case
+            -- Of the day in which a lifetime began the archive keeps a sum for each budget, when its raw rows have gone.
+            when exists (
+                select from {{ ref('stg_archive__absent_days') }} as absent
+                where absent.day_utc = (due.window_starts_at at time zone 'UTC')::date
+            ) then date_trunc('day', due.window_starts_at + interval '1 day' - interval '1 microsecond', 'UTC')
+            else time_bucket('15 minutes', due.window_starts_at + interval '15 minutes' - interval '1 microsecond')
+        end as quarters_start_at,
         date_trunc('day', due.window_starts_at + interval '1 day' - interval '1 microsecond', 'UTC') as days_start_at,
         case when due.window_ends_at = 'infinity' then 'infinity' else date_trunc('day', due.window_ends_at, 'UTC') end as days_end_at
     from due
@@ -219,7 +226,11 @@ spends as materialized (
 spent as (
     select
         due.budget_id,
-        coalesce(sum(spends.cost_picousd), 0) as spent_picousd
+        coalesce(sum(spends.cost_picousd), 0) + coalesce((
+            select sum(kept.spent_picousd)
+            from {{ ref('stg_archive__budget_days') }} as kept
+            where kept.budget_id = due.budget_id and kept.day_utc::timestamp at time zone 'UTC' < due.window_starts_at
+        ), 0) as spent_picousd
     from due
     left join spends
         on
@@ -231,7 +242,7 @@ spent as (
             and (due.service_account_id is null or due.service_account_id = spends.service_account_id)
             and (due.api_key_id is null or due.api_key_id = spends.api_key_id)
             and (due.model_id is null or due.model_id = spends.model_id)
-    group by due.budget_id
+    group by due.budget_id, due.window_starts_at
 ),
 
 -- Whole days before today, by weekday: what a day of the week is expected to cost.
