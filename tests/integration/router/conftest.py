@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -17,7 +18,7 @@ from psycopg.rows import dict_row
 
 from engines.catalog import load
 from tests.bench.faults.world import World, world
-from tests.factories import add_model
+from tests.factories import Tenant, add_model, add_tenant, midday_zone
 from tests.integration.router.evidence import Evidence
 from tests.integration.router.reservations_world import Worker, Workers, worker
 from tests.processes import ServerProcess, router, running, simulated_engine
@@ -236,6 +237,23 @@ def model(db: psycopg.Connection) -> tuple[int, int]:
     made = add_model(db, "model")
     db.commit()
     return made
+
+
+@pytest.fixture
+def tenant(db: psycopg.Connection) -> Tenant:
+    """An organization where it is midday."""
+    made = add_tenant(db, midday_zone())
+    db.commit()
+    return made
+
+
+@pytest.fixture
+def redis_line(redis_url: str) -> Iterator[TcpProxy]:
+    """The line to Redis, which can be cut."""
+    parts = urlsplit(redis_url)
+    proxy = TcpProxy(parts.hostname or "", parts.port or 0)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
@@ -22,6 +23,7 @@ from router.inference.reservations.refusals import BudgetExceeded
 from router.inference.reservations.reservations import Reservations
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
+from tests.proxy import TcpProxy
 from warehouse.base.clock import now
 from warehouse.base.ids import public_id, uuid7
 from warehouse.base.money import picousd
@@ -172,3 +174,9 @@ async def left_and_held(one: Worker, tenant: Tenant, limit: int) -> tuple[int, i
     with pytest.raises(BudgetExceeded) as refused:
         await one.call(tenant, most(limit + 1), cost=0)
     return limit - picousd(refused.value.details["spent_usd"]), picousd(refused.value.details["held_usd"])
+
+
+def through(line: TcpProxy, url: str) -> str:
+    """The address of Redis at the other end of the line."""
+    parts = urlsplit(url)
+    return url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{line.port}")

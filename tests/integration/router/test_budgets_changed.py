@@ -12,18 +12,10 @@ import redis
 from router.inference.reservations.account import Account
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import BudgetExceeded, ModelUnpriced
-from tests.factories import Tenant, add_tenant, copy_events, midday_zone, usage_event
+from tests.factories import Tenant, copy_events, usage_event
 from tests.integration.router.reservations_world import USD, Worker, Workers, add_budget, left, most, spent_by_rows
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
-
-
-@pytest.fixture
-def tenant(db: psycopg.Connection) -> Tenant:
-    """An organization."""
-    made = add_tenant(db, midday_zone())
-    db.commit()
-    return made
 
 
 async def change(

@@ -3,12 +3,9 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -18,7 +15,7 @@ import redis
 from router.inference.reservations.accounts import LIFE_S
 from router.inference.reservations.line import Done
 from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
-from tests.factories import Tenant, add_tenant, copy_events, midday_zone, usage_event
+from tests.factories import Tenant, add_tenant, copy_events, usage_event
 from tests.integration.router.reservations_world import (
     USD,
     Worker,
@@ -31,6 +28,7 @@ from tests.integration.router.reservations_world import (
     most,
     spent_by_rows,
     spread,
+    through,
 )
 from tests.proxy import TcpProxy
 from tests.routing_world import in_loop
@@ -39,29 +37,6 @@ from warehouse.base.ids import public_id
 from warehouse.base.money import picousd
 
 SEEDS = int(os.environ.get("SEEDS", "12"))
-
-
-@pytest.fixture
-def tenant(db: psycopg.Connection) -> Tenant:
-    """An organization."""
-    made = add_tenant(db, midday_zone())
-    db.commit()
-    return made
-
-
-@pytest.fixture
-def redis_line(redis_url: str) -> "AsyncIterator[TcpProxy]":
-    """The line to Redis, which can be cut."""
-    parts = urlsplit(redis_url)
-    proxy = TcpProxy(parts.hostname or "", parts.port or 0)
-    yield proxy
-    proxy.close()
-
-
-def through(line: TcpProxy, url: str) -> str:
-    """The address of Redis at the other end of the line."""
-    parts = urlsplit(url)
-    return url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{line.port}")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -303,26 +278,6 @@ async def test_amounts_beyond_two_to_the_sixty_third_are_exact(db: psycopg.Conne
         await one.call(tenant, most(limit - used), cost=0)
         with pytest.raises(BudgetExceeded):
             await one.call(tenant, most(limit - used + 1), cost=0)
-
-
-@in_loop
-async def test_a_lease_is_renewed_while_who_came_last_waits_for_redis(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers
-) -> None:
-    add_budget(db, tenant, 10**9 * USD)
-    async with workers() as (one,):
-        leases, call = one.reservations.leases, partial(one.call, tenant, most(USD), cost=USD)
-        while not leases._leases:
-            await asyncio.gather(*(call() for _ in range(20)))
-            await asyncio.sleep(0.01)
-        tick, leases.tick = leases.tick, lambda: None  # type: ignore[method-assign]
-        (lease,) = leases._leases.values()
-        calling = [asyncio.create_task(call()) for _ in range(lease.free + 1)]
-        await asyncio.sleep(0)  # the last one has found nothing and asks, and has no answer yet
-        assert not lease.free
-        tick()
-        assert leases._leases, "and who comes next must ask as well"
-        await asyncio.gather(*calling)
 
 
 @pytest.mark.parametrize("limit", [9000 * USD, 10**9 * USD])  # with the second one most requests are under leases

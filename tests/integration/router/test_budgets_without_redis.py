@@ -17,9 +17,9 @@ from tests.integration.router.reservations_world import (
     caller_of,
     left_and_held,
     most,
+    through,
 )
 from tests.integration.router.test_budgets_changed import change
-from tests.integration.router.test_budgets_held import redis_line, through  # noqa: F401  a fixture
 from tests.proxy import TcpProxy
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
@@ -64,7 +64,7 @@ async def spend_all(one: Worker, tenant: Tenant) -> int:
 @pytest.mark.parametrize("ends", ["while Redis is away", "when it is back"])
 @in_loop
 async def test_what_a_share_spent_counts(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str, ends: str  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str, ends: str
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 10 * USD)
     async with workers(1, url=through(redis_line, redis_url)) as (one,):
@@ -80,7 +80,7 @@ async def test_what_a_share_spent_counts(
 
 @in_loop
 async def test_what_began_under_no_budget_and_ended_without_redis_counts(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
 ) -> None:  # fmt: skip
     async with workers(1, url=through(redis_line, redis_url)) as (one,):
         at = now()
@@ -96,7 +96,7 @@ async def test_what_began_under_no_budget_and_ended_without_redis_counts(
 
 @in_loop
 async def test_a_share_is_spent_once_though_redis_goes_away_twice(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str, model: tuple[int, int]  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str, model: tuple[int, int]
 ) -> None:  # fmt: skip
     other = add_model(db, "other")
     add_budget(db, tenant, 10 * USD, model_id=model[0])
@@ -118,7 +118,7 @@ async def test_a_share_is_spent_once_though_redis_goes_away_twice(
 
 @in_loop
 async def test_routers_that_have_not_come_back_after_a_flush_have_their_share_all_the_same(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 100 * USD)
     async with workers(2, url=through(redis_line, redis_url)) as pair:

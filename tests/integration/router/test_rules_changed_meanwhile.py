@@ -18,7 +18,6 @@ from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.integration.router.test_budgets_changed import change
-from tests.integration.router.test_budgets_held import tenant  # noqa: F401  a fixture
 from tests.routing_world import in_loop
 from warehouse.access import spend_rules
 from warehouse.base.clock import now
@@ -34,7 +33,7 @@ def engine_flags() -> list[str]:
 def test_a_request_is_answered_though_its_key_gets_a_limit_meanwhile(
     stack: Stack, hello: dict[str, Any], is_stream: bool
 ) -> None:
-    tenant, answers = demo(stack), list[httpx.Response]()  # noqa: F811
+    tenant, answers = demo(stack), list[httpx.Response]()
     budget = add_budget(stack.db, tenant, 100 * USD)
     _until_refused_by(stack, hello, budget)
     long = hello | {"max_tokens": 1000, "min_tokens": 1000, "ignore_eos": True, "stream": is_stream}
@@ -63,7 +62,7 @@ def _until_refused_by(stack: Stack, hello: dict[str, Any], budget: int) -> None:
 
 @in_loop
 async def test_what_an_answer_says_of_limits_is_about_those_that_admitted_it(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 100 * USD)
     async with workers() as (one,):
@@ -79,7 +78,7 @@ async def test_what_an_answer_says_of_limits_is_about_those_that_admitted_it(
 
 @in_loop
 async def test_a_hold_that_is_taken_and_told_anew_in_one_turn_is_settled(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 100 * USD)
     async with workers() as (one,):
@@ -111,7 +110,7 @@ async def test_a_hold_that_is_taken_and_told_anew_in_one_turn_is_settled(
 
 @in_loop
 async def test_a_limit_gets_back_only_what_was_taken_from_it(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 1000 * USD)
     async with workers() as (one,):
@@ -132,7 +131,7 @@ async def test_a_limit_gets_back_only_what_was_taken_from_it(
 @pytest.mark.parametrize("at_once", [None, 1])
 @in_loop
 async def test_a_claim_in_an_account_that_is_no_more_is_taken_from_rates_once(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, at_once: int | None  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, at_once: int | None
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 1000 * USD)
     rates = {"requests_per_minute": 2} if at_once is None else {"requests_at_once": at_once}
@@ -165,7 +164,7 @@ async def test_a_claim_in_an_account_that_is_no_more_is_taken_from_rates_once(
 @in_loop
 async def test_a_budget_that_is_made_while_a_request_waits_for_its_account_binds_it(
     db: psycopg.Connection,
-    tenant: Tenant,  # noqa: F811
+    tenant: Tenant,
     workers: Workers,
     asked: Bounds,
     refusal: type[Exception],

@@ -9,14 +9,13 @@ from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import BudgetExceeded, RateLimited
 from tests.factories import Tenant
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
-from tests.integration.router.test_budgets_held import tenant  # noqa: F401  a fixture
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
 
 
 @in_loop
 async def test_a_budget_on_trial_counts_nobody_who_would_only_have_waited(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     budget = add_budget(db, tenant, 2 * USD, mode="shadow")
     async with workers() as (one,):
@@ -29,7 +28,7 @@ async def test_a_budget_on_trial_counts_nobody_who_would_only_have_waited(
 
 @in_loop
 async def test_what_a_limit_on_trial_would_have_refused_takes_nothing_from_it(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     limit = add_limit(db, tenant, input_tokens_per_minute=1000, mode="shadow")
     counted = {("limit", limit, tenant.org_id): 1}
@@ -52,7 +51,7 @@ async def test_what_a_limit_on_trial_would_have_refused_takes_nothing_from_it(
 
 @in_loop
 async def test_who_is_refused_waits_for_all_limits_that_are_in_the_way(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     add_limit(db, tenant, requests_per_minute=60)
     add_limit(db, tenant, input_tokens_per_minute=6000, project_id=tenant.project_id)
@@ -68,7 +67,7 @@ async def test_who_is_refused_waits_for_all_limits_that_are_in_the_way(
 @pytest.mark.parametrize("is_one", [True, False])
 @in_loop
 async def test_what_never_fits_is_not_told_to_wait(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, is_one: bool  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, is_one: bool
 ) -> None:  # fmt: skip
     rates = [{"requests_per_minute": 1}, {"input_tokens_per_minute": 6000}]
     for each in [rates[0] | rates[1]] if is_one else rates:
@@ -82,7 +81,7 @@ async def test_what_never_fits_is_not_told_to_wait(
 
 @in_loop
 async def test_nor_what_is_dearer_than_a_whole_budget(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers  # noqa: F811
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
     add_budget(db, tenant, USD, period="day")
     async with workers() as (one,):

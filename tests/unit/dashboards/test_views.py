@@ -106,8 +106,8 @@ def test_a_request_is_explained_by_its_own_price() -> None:
     assert said()["Time"] == "whole call 1.5 ms, of it the router itself 0.2 ms"
 
 
-def test_a_request_without_a_price_is_said_to_be_quarantined() -> None:
-    assert "quarantined" in said(price_id=None)["Cost"]
+def test_a_request_without_a_price_is_said_to_hold_up_the_invoice() -> None:
+    assert "no invoice is final until that is settled" in said(price_id=None)["Cost"]
 
 
 def test_a_request_that_is_free_says_why() -> None:
