@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 class RepricingRefused(InferhouseError):
-    """The months cannot be priced anew: a month is not over, or the corrected book has no price for a charged row."""
+    """The months cannot be priced anew: one is not over, its rows are not all there, or the book has no price for one of them."""
 
     code = "repricing_refused"
 
@@ -133,6 +133,7 @@ def _month(conn: psycopg.Connection, month: date, seen: _Seen, *, unmetered: boo
     unknown = pl.DataFrame(schema=repricing.JUDGED_SCHEMA)
     first, before = spans["month_starts_at"].min(), spans["month_ends_at"].max()
     if isinstance(first, datetime) and isinstance(before, datetime):
+        _require_all_days(conn, month, first, before)
         for rows in read_rows(conn, first, before, seen.horizon):
             counted = repricing.pairs(rows.lazy().filter(pl.col("cost_picousd").is_not_null()), *by).collect()
             paired = pricing.add_up([paired, counted], repricing.PAIR_KEY)
@@ -151,6 +152,16 @@ def _month(conn: psycopg.Connection, month: date, seen: _Seen, *, unmetered: boo
         int((~unknown["is_priced"]).sum()),
         int(unknown["is_priced"].sum()) - billed.height,
     )
+
+
+def _require_all_days(conn: psycopg.Connection, month: date, first: datetime, before: datetime) -> None:
+    """Without rows that are only in the archive, what was billed for them would be taken back. Raises: RepricingRefused."""
+    dropped = conn.execute(QUERIES["dropped_days"], {"first": first, "before": before}).fetchone()
+    if dropped is not None and dropped[0] is not None:
+        raise RepricingRefused(
+            f"days of {month:%Y-%m} are only in the archive: restore them first"
+            f" (inferhouse archive restore {dropped[0]} {dropped[1]})"
+        )
 
 
 def _left(conn: psycopg.Connection, month: date, seen: _Seen, paired: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,10 @@
 -- name: lock
 select pg_advisory_lock(hashtextextended('inferhouse.reprice', 0))
 
+-- name: dropped_days
+select min(day), max(day) from archive.absent_days
+where day between (%(first)s at time zone 'UTC')::date and (%(before)s at time zone 'UTC' - interval '1 microsecond')::date
+
 -- name: earlier
 select
     org_id,

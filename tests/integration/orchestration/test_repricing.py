@@ -227,6 +227,23 @@ ABSURD: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def test_a_month_with_days_that_are_only_in_the_archive_is_refused(
+    db: psycopg.Connection, world: list[Tenant], conn: psycopg.Connection
+) -> None:
+    for day, wanted in ((date(2026, 4, 2), False), (date(2026, 3, 30), True)):
+        db.execute(
+            "insert into archive.files (day, version, path, usage_rows, bytes, sha256, row_set_digest, verified_at, dropped_at)"
+            " values (%s, 1, 'a', 1, 1, %s, %s, now(), now())",
+            [day, b"\0" * 32, b"\0" * 32],
+        )
+        db.commit()
+        if wanted:
+            with pytest.raises(RepricingRefused, match="inferhouse archive restore 2026-03-30 2026-03-30"):
+                reprice(conn, Wish([MARCH]))
+        else:
+            reprice(conn, Wish([MARCH]))
+
+
 def test_an_absurd_book_is_refused(db: psycopg.Connection, conn: psycopg.Connection, tmp_path: Path) -> None:
     add_model(db, "m")
     db.commit()
