@@ -19,8 +19,8 @@ MODELS = [Model(number, name, 8192, 8192, datetime(2026, 1, 1, tzinfo=UTC)) for 
 
 
 def engine(number: int, model: str = "small", **fields: Any) -> Engine:
-    kind = fields.pop("kind", "simulated")
-    return Engine(number, f"engine-{number}", kind, f"http://127.0.0.1:{number}", model, **fields)
+    kind, base_url = fields.pop("kind", "simulated"), fields.pop("base_url", f"http://127.0.0.1:{number}")
+    return Engine(number, f"engine-{number}", kind, base_url, model, **fields)
 
 
 class World:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from weakref import WeakSet
 
 import msgspec
 
@@ -139,6 +140,8 @@ class EngineSet:
         self._timeouts, self._connections_max, self._sealer = timeouts, connections_max, sealer
         self._health_interval_s = health_interval_s
         self.states: dict[int, EngineState] = {}
+        self._pools: WeakSet[EnginePool] = WeakSet()
+        """Also of engines that are gone or have moved, as long as somebody has one of their connections, or may ask for one."""
 
     def replace(self, engines: Iterable[Engine]) -> None:
         """The engines are these now. Calls under way to one that is gone run to their end."""
@@ -147,6 +150,7 @@ class EngineSet:
             state = before.get(engine.id)
             if state is None or state.engine.base_url != engine.base_url:
                 pool = EnginePool(engine.base_url, connections_max=self._connections_max, timeouts=self._timeouts)
+                self._pools.add(pool)
                 state = EngineState(engine, pool)
             state.follow(engine, self._sealer, connections_max=self._connections_max)
             self.states[engine.id] = state
@@ -171,15 +175,15 @@ class EngineSet:
 
     def close(self) -> None:
         """Abort every connection."""
-        for state in self.states.values():
-            state.pool.close()
+        for pool in list(self._pools):
+            pool.close()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = asyncio.get_running_loop().time()
-            for state in list(self.states.values()):
-                state.pool.sweep(now_s)
+            for pool in list(self._pools):
+                pool.sweep(now_s)
 
     async def _probe(self, state: EngineState) -> None:
         try:

@@ -92,7 +92,8 @@ class EngineConnection(asyncio.Protocol):
         self._error: BaseException | None = None
         self._chunks: list[bytes] = []
         self._buffered = 0
-        self._paused = False
+        self.paused = False
+        """Nothing more of the answer is taken for now."""
         self._heard = False
         """A piece has been passed on since the last sweep, which then gives the engine its time for the next one."""
         self._spoke = False
@@ -270,6 +271,8 @@ class EngineConnection(asyncio.Protocol):
         What `pass_on` raises (InferhouseError only) ends the request. Raises: that, and as `answer_head`.
         """
         self._relay, self._between_s = pass_on, between_s
+        if self.paused:  # so much came before; what cannot be passed on makes it wait again
+            self.resume()
         if self._chunks:
             self._pass_on(pass_on, self._take())
         while not self.ended:
@@ -282,15 +285,15 @@ class EngineConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Take no more of the answer for now; meanwhile the engine's silence is not its fault."""
-        if not self._paused and self._transport:
-            self._paused = True
+        if not self.paused and self._transport:
+            self.paused = True
             self.deadline_s = self.total_deadline_s
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Take the answer again."""
-        if self._paused and self._transport:
-            self._paused = False
+        if self.paused and self._transport:
+            self.paused = False
             self.deadline_s = min(self._loop.time() + self._between_s, self.total_deadline_s)
             self._transport.resume_reading()
 
@@ -298,7 +301,7 @@ class EngineConnection(asyncio.Protocol):
         """The engine has its time for the next piece from now on, if it has sent one: a clock read a token would cost more."""
         if self._heard:
             self._heard, self._spoke = False, True
-            if not self._paused and not self.ended:
+            if not self.paused and not self.ended:
                 self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
 
     def has_spoken(self) -> bool:
@@ -327,6 +330,8 @@ class EngineConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """The request is over: keep the connection for the next one if the answer was read whole, otherwise abort it."""
+        if self.paused:  # for the client of this answer, which the next one has nothing to do with
+            self.resume()
         self.deadline_s = self.total_deadline_s = _NEVER_S
         self._heard, self._relay, self.take_chunk = False, None, None
         if self.ended and self._reusable and self._error is None and self._transport:

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from router.inference.engine_set import EngineSet
 from router.inference.upstream import EngineHungUp, EnginePool, EngineUnreachable, Timeouts
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.proxy import TcpProxy
+from tests.routing_world import engine as catalogued
 from tests.services import free_port
+from warehouse.access.catalogue import Engine
 from warehouse.base.errors import EngineFailed, EngineTimedOut
 
 TIMEOUTS = Timeouts(connect_s=1, first_token_s=0.3, between_tokens_s=0.3, total_s=2)
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,20 @@ def test_nobody_at_the_port_is_unreachable() -> None:
 
 
 @asynccontextmanager
+async def _swept(pool: EnginePool) -> AsyncIterator[None]:
+    """Meanwhile its time limits are watched."""
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            pool.sweep(asyncio.get_running_loop().time())
+
+    sweeper = asyncio.create_task(sweep())
+    yield
+    sweeper.cancel()
+
+
+@asynccontextmanager
 async def _server(answer: bytes, then_s: float = 0) -> AsyncIterator[int]:
     """Answers each request with these bytes, waits, and closes."""
     over = asyncio.Event()
@@ -149,18 +167,86 @@ def test_an_answer_that_is_none_ends_in_its_own_error(answer: bytes, then_s: flo
     async def run() -> None:
         async with _server(answer, then_s) as port:
             pool = _pool(port)
-
-            async def sweep() -> None:
-                while True:
-                    await asyncio.sleep(0.02)
-                    pool.sweep(asyncio.get_running_loop().time())
-
-            sweeper = asyncio.create_task(sweep())
             started = time.monotonic()
-            with pytest.raises(error):
-                await _get(pool)
+            async with _swept(pool):
+                with pytest.raises(error):
+                    await _get(pool)
             assert time.monotonic() - started < 2
-            sweeper.cancel()
             await _close(pool)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("then", ["ends", "is kept"])
+def test_a_stream_that_begins_with_much_is_passed_on_whole(then: str) -> None:
+    body = b"data: x\n\n" * 100_000
+    piece = b"%x\r\n%b\r\n" % (len(body), body)
+
+    async def run() -> None:
+        async with _server(STREAM + piece * 3 + b"0\r\n\r\n", 0 if then == "ends" else 5) as port:
+            pool, parts = _pool(port), []
+            connection = await pool.acquire()
+            connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", TIMEOUTS)
+            async with _swept(pool), asyncio.timeout(5):
+                while not connection.paused:  # noqa: ASYNC110  # nobody takes it yet
+                    await asyncio.sleep(0)
+                await connection.answer_head()
+                await connection.relay(parts.append, TIMEOUTS.between_tokens_s)
+            assert b"".join(parts) == body * 3
+            connection.close()
+            await _close(pool)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_waited_for_its_client_serves_the_next_one(line: TcpProxy) -> None:
+    async def run() -> None:
+        pool = _pool(line.port)
+        async with _swept(pool):
+            connection = await pool.acquire()
+            connection.send(b"GET /health HTTP/1.1\r\nhost: %b\r\n\r\n" % pool.authority, TIMEOUTS)
+            await connection.answer_head()
+            await connection.relay(lambda _: None, TIMEOUTS.between_tokens_s)
+            connection.pause()  # by its last piece the client's buffer was full
+            connection.close()
+            assert [await _get(pool) for _ in range(2)] == [200, 200]
+        assert line.accepted == 1
+        await _close(pool)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("now", [[], [catalogued(1, base_url="http://127.0.0.1:1")]], ids=["taken out", "moved"])
+def test_requests_at_an_engine_that_is_gone_from_the_catalogue_keep_their_time_limits(now: list[Engine]) -> None:
+    async def run() -> None:
+        async with _server(b"", 5) as port:
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=60)
+            engines.replace([catalogued(1, base_url=f"http://127.0.0.1:{port}")])
+            connection = await engines.states[1].pool.acquire()
+            connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", TIMEOUTS)
+            engines.replace(now)
+            watching = asyncio.create_task(engines.run())
+            async with asyncio.timeout(5):
+                with pytest.raises(EngineTimedOut):
+                    await connection.answer_head()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_router_that_stops_ends_requests_at_engines_that_are_gone() -> None:
+    async def run() -> None:
+        async with _server(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", 5) as port:
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=60)
+            engines.replace([catalogued(1, base_url=f"http://127.0.0.1:{port}")])
+            connection = await engines.states[1].pool.acquire()
+            connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", TIMEOUTS)
+            await connection.answer_head()
+            engines.replace([])
+            engines.close()
+            with pytest.raises(EngineHungUp):
+                await connection.read(1)
+            await asyncio.sleep(0)  # in which it is closed
 
     asyncio.run(run())
