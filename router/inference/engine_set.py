@@ -1,6 +1,7 @@
 """The engines of the catalogue as this worker sees them: connections, who is healthy since when, and how loaded."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -101,12 +102,15 @@ class EngineState:
         )
 
     def leave_alone(self, now_s: float, said_s: float | None) -> None:
-        """It is busy. Args: said_s: for how long, as it says itself."""
-        if said_s is None:
+        """It is busy. Args: said_s: for how long, as it says itself; less than half a second says nothing of use.
+
+        It would get all traffic: nobody has less under way than an engine that refuses at once.
+        """
+        if said_s is None or said_s < BUSY_S:
             if now_s >= self.busy_until_s:  # many that were asked at once and are told the same have heard it once
                 self.pause_s = min(self.pause_s * 2, BUSY_DOUBLED_S_MAX) or BUSY_S
             said_s = self.pause_s or BUSY_S
-        self.busy_until_s = now_s + min(said_s, BUSY_S_MAX)
+        self.busy_until_s = max(self.busy_until_s, now_s + min(said_s, BUSY_S_MAX))
 
     def only_full(self, now_s: float) -> bool:
         """Whether it could be asked, were it not at its bound or busy: worth waiting for."""
@@ -140,6 +144,7 @@ class EngineSet:
         self._timeouts, self._connections_max, self._sealer = timeouts, connections_max, sealer
         self._health_interval_s = health_interval_s
         self.states: dict[int, EngineState] = {}
+        self._look_now = asyncio.Event()
         self._pools: WeakSet[EnginePool] = WeakSet()
         """Also of engines that are gone or have moved, as long as somebody has one of their connections, or may ask for one."""
 
@@ -149,11 +154,28 @@ class EngineSet:
         for engine in engines:
             state = before.get(engine.id)
             if state is None or state.engine.base_url != engine.base_url:
-                pool = EnginePool(engine.base_url, connections_max=self._connections_max, timeouts=self._timeouts)
-                self._pools.add(pool)
-                state = EngineState(engine, pool)
+                state = self._begin(engine, state)
+            if state is None:
+                continue
             state.follow(engine, self._sealer, connections_max=self._connections_max)
             self.states[engine.id] = state
+
+    def _begin(self, engine: Engine, before: EngineState | None) -> EngineState | None:
+        """The state of an engine that is new, or has moved: it is looked at now, and until then taken for as well as it was.
+
+        None: its address is none, which the log says.
+        """
+        try:
+            pool = EnginePool(engine.base_url, connections_max=self._connections_max, timeouts=self._timeouts)
+        except ValueError as error:
+            _LOG.error("the address of an engine cannot be read", extra={"engine": engine.name, "why": str(error)})
+            return None
+        self._pools.add(pool)
+        self._look_now.set()
+        state = EngineState(engine, pool)
+        if before is not None:
+            state.healthy, state.since = before.healthy, before.since
+        return state
 
     def healthy(self, engine: Engine) -> bool:
         """Whether the engine answers."""
@@ -168,10 +190,13 @@ class EngineSet:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
             while True:
+                self._look_now.clear()
                 for state in [state for state in self.states.values() if not state.probed]:
                     state.probed = True
                     group.create_task(self._probe(state))
-                await asyncio.sleep(self._health_interval_s if self.states else SWEEP_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._health_interval_s):
+                        await self._look_now.wait()
 
     def close(self) -> None:
         """Abort every connection."""

@@ -48,7 +48,7 @@ def retry_after_s(value: bytes | None, at: datetime) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value.decode("latin-1")) - at).total_seconds()
-        except (ValueError, TypeError):  # no date, or one without a zone
+        except (ValueError, TypeError, OverflowError):  # no date, one without a zone, or with one that no clock shows
             return None
         return max(seconds, 0.0)
     return seconds if 0 <= seconds < float("inf") else None

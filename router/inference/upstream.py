@@ -23,7 +23,7 @@ HEADERS_MAX = 100
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
 OK = 200
 SWEEP_S = 0.1  # how late a time limit may be noticed
-EXPECTED_REFUSALS = (OSError, TimeoutError)
+EXPECTED_REFUSALS = (OSError, TimeoutError, UnicodeError)  # the last: of a name that no resolver can be asked for
 
 
 class EngineUnreachable(InferhouseError):
@@ -382,6 +382,7 @@ class EnginePool:
     """
 
     def __init__(self, base_url: str, *, connections_max: int, timeouts: Timeouts) -> None:
+        """Raises: ValueError: this is no address."""
         url = urlsplit(base_url)
         self._host, self._port = url.hostname or "127.0.0.1", url.port or (443 if url.scheme == "https" else 80)
         self._tls = url.scheme == "https"

@@ -250,3 +250,40 @@ def test_a_router_that_stops_ends_requests_at_engines_that_are_gone() -> None:
             await asyncio.sleep(0)  # in which it is closed
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("host", ["h:99999", "[::1", f"{'a' * 64}.com", "a..b"])
+def test_an_address_that_is_none_stops_nobody(host: str) -> None:
+    async def run() -> None:
+        async with _server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 5) as port:
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=60)
+            engines.replace([catalogued(1, base_url=f"http://{host}"), catalogued(2, base_url=f"http://127.0.0.1:{port}")])
+            watching = asyncio.create_task(engines.run())
+            async with asyncio.timeout(5):
+                while not engines.states[2].healthy or (1 in engines.states and not engines.states[1].failures):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            assert not watching.done()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await _close(engines.states[2].pool)
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_moves_is_looked_at_at_once() -> None:
+    async def run() -> None:
+        async with _server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 5) as port:
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=60)
+            engines.replace([catalogued(1, base_url=f"http://127.0.0.1:{free_port()}")])
+            watching = asyncio.create_task(engines.run())
+            async with asyncio.timeout(5):
+                while not engines.states[1].failures:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                engines.replace([catalogued(1, base_url=f"http://127.0.0.1:{port}")])
+                while not engines.states[1].healthy:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await _close(engines.states[1].pool)
+
+    asyncio.run(run())

@@ -96,6 +96,34 @@ def test_a_busy_engine_that_does_not_say_for_how_long_is_asked_ever_less_often_u
     assert world[1].busy_until_s - world.now_s == 0.5
 
 
+@pytest.mark.parametrize("said_s", [0.0, 0.01, 0.49])
+def test_an_engine_that_is_busy_and_names_no_time_to_speak_of_does_not_get_all_traffic(said_s: float) -> None:
+    world, asked = World([engine(1), engine(2)]), Counter[int]()
+    for _ in range(1000):  # in ten seconds
+        world.now_s += 0.01
+        state = world.begin()
+        asked[state.id] += 1
+        if state.id == 1:
+            world.dispatcher.ended(state, 100, outcome="busy", retry_after_s=said_s)
+    assert asked[1] <= 6
+
+
+def test_a_pause_is_not_cut_short_by_another_call_that_is_told_less() -> None:
+    world = World([engine(1)])
+    for _ in range(2):
+        world.dispatcher.started(world[1], 1)
+    world.dispatcher.ended(world[1], 1, outcome="busy", retry_after_s=20)
+    world.dispatcher.ended(world[1], 1, outcome="busy")
+    assert world[1].busy_until_s == world.now_s + 20
+
+
+def test_an_engine_that_moves_is_taken_for_as_well_as_it_was() -> None:
+    world = World([engine(1), engine(2)])
+    world[2].failed(refused=True)
+    world.set.replace([engine(number, base_url=f"http://127.0.0.2:{number}") for number in (1, 2)])
+    assert [world[number].healthy for number in (1, 2)] == [True, False]
+
+
 def test_an_engine_that_fails_is_left_out_and_heals_by_itself() -> None:
     world = World([engine(1), engine(2)])
     world.fail(world[1])
