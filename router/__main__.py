@@ -32,6 +32,7 @@ KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing 
 def application() -> App:
     """The application of one worker, from its environment."""
     end_with_parent()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent's to hear; its default would cut whatever this worker has under way
     logging.configure("router")
     settings = RouterSettings.from_env(os.environ)
     # The second name is the one that OpenTelemetry's own documents give.

@@ -123,6 +123,24 @@ def test_workers_are_watched_while_old_ones_finish(stack: Stack, hello: dict[str
     stack.rows(1)
 
 
+@pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "1"}, {"ROUTER_WORKERS": "2"}], ids=["one worker", "two workers"])
+def test_a_worker_that_is_told_to_be_replaced_itself_cuts_nobody(stack: Stack, hello: dict[str, Any]) -> None:
+    """As when a terminal closes, or a reload is sent to every process of a unit."""
+    began = asyncio.Semaphore(0)
+
+    async def hang_up() -> list[str]:
+        streams = [asyncio.create_task(stream(stack, hello | {"max_tokens": 30}, began)) for _ in range(8)]
+        for _ in streams:
+            await began.acquire()
+        assert stack.router.process is not None
+        for pid in workers_of(stack) or {stack.router.process.pid}:
+            os.kill(pid, signal.SIGHUP)
+        return await asyncio.gather(*streams)
+
+    assert all(text.endswith("data: [DONE]\n\n") for text in asyncio.run(hang_up()))
+    stack.rows(8)
+
+
 def stop_and_start(stack: Stack) -> None:
     """SIGTERM, and a new process when it has ended."""
     began = time.monotonic()
