@@ -27,6 +27,7 @@ from router.inference.shapes.tap import is_object
 from router.inference.state import InferenceState
 from router.inference.upstream import (
     AnswerHead,
+    ClientTooSlow,
     EngineConnection,
     EngineHungUp,
     EngineUnreachable,
@@ -150,6 +151,10 @@ class Exchange(msgspec.Struct, eq=False):
         except ClientGone:
             status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, "client_closed"
             raise
+        except ClientTooSlow as error:
+            status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, error.code
+            self.client.abort()
+            raise ClientGone from error
         except EngineRefused as error:
             self.outcome = "busy" if error.engine_status in BUSY else "ok" if error.is_too_long else "failed"
             status, http_status, error_code = error.row()

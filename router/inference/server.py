@@ -6,7 +6,10 @@ and whoever sends slowly, sends too much or does not read is ended (decision 005
 """
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
@@ -25,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 64 * 1024  # request line and headers; and what follows them without a byte of a body in it
 AHEAD_BYTES_MAX = 64 * 1024  # of further requests while one is answered; a client that leaves is noticed only while it is read
+TAKEN_BYTES_MIN = 64 * 1024  # of its answer in ROUTER_STALL_S_MAX, where it waits; who takes less holds a connection for nothing
 SWEEP_S = 1.0
 LINGER_S = 0.3  # between the word to stop and the end of connections at rest
 
@@ -191,6 +195,10 @@ class ClientCall:
             self._transport.write(self._framed(data) + b"0\r\n\r\n" if self._chunked else data)
         self._complete()
 
+    def abort(self) -> None:
+        """Nothing more, and no good end."""
+        self._transport.abort()
+
     def refuse_pipelining_of(self, version: str) -> None:
         """HTTP/1.0 knows no chunks and keeps no connection."""
         if version == "1.0":
@@ -227,7 +235,7 @@ class InferenceProtocol(HttpToolsProtocol):
 
     # Of all connections; one sweep instead of a timer for each.
     waiting: dict["InferenceProtocol", float] = {}  # noqa: RUF012 - {from whom a whole request must come: until when}
-    stalled: dict["InferenceProtocol", float] = {}  # noqa: RUF012 - {whose client does not read: until when}
+    stalled: dict["InferenceProtocol", tuple[float, int]] = {}  # noqa: RUF012 - {whose answer waits: (until when, its bytes)}
     _date: tuple[object, bytes] = (None, b"")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -360,9 +368,28 @@ class InferenceProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.stalled[self] = self.loop.time() + self._stall_s_max
+        self._note_stalled()
         if (source := self._source()) is not None:
             source.pause()
+
+    def _note_stalled(self) -> None:
+        self.stalled[self] = self.loop.time() + self._stall_s_max, self._untaken_bytes()
+
+    def _untaken_bytes(self) -> int:
+        """What the client's side has not got yet; the kernel's part counts, of which it asks for more in steps of a megabyte."""
+        try:
+            unsent = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # closed just now
+            unsent = b""
+        return self.transport.get_write_buffer_size() + int.from_bytes(unsent, sys.byteorder)
+
+    def look_at_stalled(self, now_s: float) -> None:
+        """A client that has taken enough of what waits for it has its time anew."""
+        until_s, bytes_before = self.stalled[self]
+        if self._untaken_bytes() <= bytes_before - TAKEN_BYTES_MIN:
+            self._note_stalled()
+        elif until_s < now_s:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -578,12 +605,12 @@ def _headers_too_large() -> HeadersTooLarge:
 
 
 async def sweep() -> None:
-    """End connections whose time is up: those that send a request too slowly, and those that do not read their answer."""
+    """End connections whose time is up: those that send a request too slowly, and those that hardly read their answer."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(SWEEP_S)
         now_s = loop.time()
         for protocol in [protocol for protocol, until_s in InferenceProtocol.waiting.items() if until_s < now_s]:
             protocol.end_slow_request()
-        for protocol in [protocol for protocol, until_s in InferenceProtocol.stalled.items() if until_s < now_s]:
-            protocol.transport.abort()
+        for protocol in list(InferenceProtocol.stalled):
+            protocol.look_at_stalled(now_s)

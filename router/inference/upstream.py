@@ -38,6 +38,12 @@ class EngineHungUp(EngineFailed):
     code = "engine_hung_up"
 
 
+class ClientTooSlow(InferhouseError):
+    """The whole call took too long, and the engine was waiting for the client. The row says so; nobody is told."""
+
+    status, code = 408, "client_too_slow"
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """The four limits, in seconds."""
@@ -235,7 +241,7 @@ class EngineConnection(asyncio.Protocol):
             self._pool.known = KnownHead.of(data, self._buffered) or self._pool.known
 
     async def answer_head(self) -> AnswerHead:
-        """Status and headers. Raises: EngineHungUp, EngineFailed, EngineTimedOut, and what `fail` was given."""
+        """Status and headers. Raises: EngineHungUp, EngineFailed, EngineTimedOut, ClientTooSlow, and what `fail` was given."""
         while not self._head_done:
             await self._next()  # what `_wait` does, in one coroutine instead of two: every request waits here
             self._raise_if_nothing_came()
@@ -466,7 +472,11 @@ class EnginePool:
         """End the requests whose time is up, and the connections that have been idle for too long."""
         for connection in list(self.connections):
             connection.note_heard(now_s)
-            if now_s >= connection.deadline_s:
+            if now_s < connection.deadline_s:
+                continue
+            if connection.paused:
+                connection.fail(ClientTooSlow("the client did not take the answer in the time of the whole call"))
+            else:
                 what = "the whole call" if now_s >= connection.total_deadline_s else "the next token"
                 connection.fail(EngineTimedOut(f"the engine took too long for {what}"))
         while self._idle and now_s - self._idle[0].idle_since_s >= IDLE_S_MAX:

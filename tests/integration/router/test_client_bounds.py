@@ -1,5 +1,6 @@
 """Whatever a client sends, and however slowly: a clear answer, on the connection that it deserves, and one row at most."""
 
+import contextlib
 import gzip
 import itertools
 import json
@@ -12,16 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
+from router.inference.breaker import REQUESTS_MIN
 from tests.integration.router.conftest import Stack
 
-RECEIVE_S = 1.0
+RECEIVE_S = STALL_S = 1.0
 
 
 @pytest.fixture
 def router_env() -> dict[str, str]:
     return {
         "ROUTER_RECEIVE_S_MAX": str(RECEIVE_S),
-        "ROUTER_STALL_S_MAX": "1",
+        "ROUTER_STALL_S_MAX": str(STALL_S),
         "ROUTER_BODY_BYTES_MAX": "100000",
         "ROUTER_KEEPALIVE_S": "0.2",
         "ROUTER_FIRST_TOKEN_S_MAX": "1.5",
@@ -264,12 +266,50 @@ def test_a_stream_that_waits_for_its_first_token_has_comments_and_then_its_error
 
 
 def test_a_client_that_does_not_read_is_left_and_the_engine_with_it(stack: Stack, hello: dict[str, Any]) -> None:
-    body = hello | {"stream": True, "max_tokens": 4000, "min_tokens": 4000, "n": 64}
-    with _connect(stack) as line:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        line.sendall(_request(stack, body))
+    with _slow_stream(stack, hello, choices=64):
         row = stack.row()
     assert row["status"] == "client_closed"
+
+
+def _slow_stream(stack: Stack, hello: dict[str, Any], *, choices: int = 16, window_bytes: int = 4096) -> socket.socket:
+    """A connection on which more is to be read than its buffers hold."""
+    line = _connect(stack)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+    line.sendall(_request(stack, hello | {"stream": True, "max_tokens": 4000, "min_tokens": 4000, "n": choices}))
+    return line
+
+
+def test_a_client_that_reads_slowly_all_the_time_has_all_of_its_answer(stack: Stack, hello: dict[str, Any]) -> None:
+    with _slow_stream(stack, hello, window_bytes=1_000_000) as line:
+        read, began = b"", time.monotonic()
+        while time.monotonic() - began < 4 * STALL_S:
+            read = line.recv(100_000)
+            time.sleep(STALL_S / 10)
+        while not read.endswith(b"\r\n0\r\n\r\n"):
+            piece = line.recv(1_000_000)
+            assert piece
+            read = read[-100:] + piece
+    assert stack.row()["status"] == "completed"
+
+
+def test_a_client_that_takes_next_to_nothing_is_left(stack: Stack, hello: dict[str, Any]) -> None:
+    with _slow_stream(stack, hello) as line, contextlib.suppress(ConnectionError):
+        while line.recv(1000):
+            time.sleep(STALL_S / 10)
+    assert stack.row()["error_code"] == "client_closed"
+
+
+@pytest.mark.parametrize("router_env", [{"ROUTER_TOTAL_S_MAX": "2"}])
+def test_clients_that_let_the_whole_time_pass_are_charged_and_no_fault_of_the_engine(stack: Stack, hello: dict[str, Any]) -> None:
+    with contextlib.ExitStack() as lines:
+        for _ in range(REQUESTS_MIN):
+            lines.enter_context(_slow_stream(stack, hello))
+        rows = stack.rows(REQUESTS_MIN)
+    assert {(row["status"], row["error_code"], row["charge_class"]) for row in rows} == {
+        ("client_closed", "client_too_slow", "charged")
+    }
+    assert min(row["output_tokens"] for row in rows) > 0
+    assert 'inferhouse_engine_breaker_open{engine="engine-simulated"} 0.0' in httpx.get(f"{stack.router.url}/metrics").text
 
 
 def test_answers_say_what_they_cost_and_what_the_router_took(stack: Stack, hello: dict[str, Any]) -> None:
