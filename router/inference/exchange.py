@@ -48,6 +48,7 @@ CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard
 END_S_MAX = 1.0  # between the end marker of a stream and the end of the answer, which frees the connection for the next one
 NOT_SERVED = frozenset({404, 405})
 TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
+RACED_US_MAX = 500_000  # for the word of a closed connection to come back from afar; who closes it later has read the request
 KEEPALIVE = b": the answer is being made\n\n"
 
 
@@ -148,12 +149,10 @@ class Exchange(msgspec.Struct, eq=False):
                 await self._stream(tap)
             else:
                 await self._whole()
-        except ClientGone:
-            status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, "client_closed"
-            raise
-        except ClientTooSlow as error:
-            status, http_status, error_code = "client_closed", CLIENT_CLOSED_STATUS, error.code
-            self.client.abort()
+        except (ClientGone, ClientTooSlow) as error:
+            status, http_status = "client_closed", CLIENT_CLOSED_STATUS
+            error_code = error.code if isinstance(error, ClientTooSlow) else status
+            self.client.abort()  # who is too slow is still there
             raise ClientGone from error
         except EngineRefused as error:
             self.outcome = "busy" if error.engine_status in BUSY else "ok" if error.is_too_long else "failed"
@@ -199,8 +198,13 @@ class Exchange(msgspec.Struct, eq=False):
         self.connection.fail(ClientGone())
 
     async def _ask_anew(self, request: bytes) -> AnswerHead:
-        """A kept-alive connection may be closed by the engine just as it is used: it has not seen the request."""
-        if not self.connection.reused or self.client_gone:
+        """A kept-alive connection may be closed by the engine just as it is used: it has not seen the request.
+
+        An engine that closes it later, or within its answer, has: that attempt has failed, and has its row.
+        """
+        connection = self.connection
+        is_raced = connection.reused and connection.is_unanswered and monotonic_us() - self.sent_us < RACED_US_MAX
+        if not is_raced or self.client_gone:
             raise EngineHungUp("the engine closed the connection before its answer")
         try:
             self.connection = await self.engine.pool.acquire(fresh=True)

@@ -71,6 +71,11 @@ class AnswerHead:
         return (self.get(b"content-type") or b"").lower().startswith(b"application/json")
 
     @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body goes on until the connection is closed (RFC 9112, 6.3)."""
+        return self.get(b"content-length") is None and self.get(b"transfer-encoding") is None
+
+    @property
     def is_stream(self) -> bool:
         """Whether it may be a stream of events: it says so, or does not say what it is."""
         return (self.get(b"content-type") or b"text/event-stream").lower().startswith(b"text/event-stream")
@@ -156,9 +161,11 @@ class EngineConnection(asyncio.Protocol):
             self._learn(data)
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._pool.lost(self)
+        if exc is None and self._error is None and self._head_done and self.head.ends_with_connection:
+            self.ended = True  # whether all of it has come, its reader finds out
         if not self.ended:
             self._error = self._error or EngineHungUp("the engine closed the connection before its answer was whole")
         self._wake()
@@ -199,13 +206,13 @@ class EngineConnection(asyncio.Protocol):
 
     def send(self, request: bytes, timeouts: Timeouts) -> None:
         """Send a whole request; the answer is then read with `answer_head` and `read`."""
-        if self._transport is None:
-            raise EngineHungUp("the engine closed the connection")
         self._parser, self._unread, self._held = None, True, b""
         self._error, self._chunks, self._buffered = None, [], 0
         self._relay = self.take_chunk = None
         self._head_done = self.ended = self._between_chunks = self._heard = self._spoke = False
         self.head = NO_HEAD
+        if self._transport is None:
+            raise EngineHungUp("the engine closed the connection")
         now_s = self._loop.time()
         self.total_deadline_s = until_s = now_s + timeouts.total_s
         first_s = now_s + timeouts.first_token_s
@@ -350,6 +357,11 @@ class EngineConnection(asyncio.Protocol):
         self._pool.connections.discard(self)
         if self._transport:
             self._transport.abort()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing of the answer has come."""
+        return self._unread and not self._held
 
     @property
     def open(self) -> bool:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
+from router.inference.exchange import RACED_US_MAX
 from tests.integration.router.conftest import Stack
 from warehouse.identity.sealed import Sealer
 
@@ -24,6 +25,11 @@ PAGE = b"<html><body>\n\nsign in, please\n\n</body></html>"
 TOO_LONG = {"error": {"message": "This model's maximum context length is 8192 tokens.", "code": "context_length_exceeded"}}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
 CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}], "usage": USAGE}
+WHOLE = {
+    "id": "x",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}],
+    "usage": USAGE,
+}
 
 
 class OddEngine(ThreadingHTTPServer):
@@ -40,6 +46,9 @@ class OddEngine(ThreadingHTTPServer):
         self.answer = 200, JSON, b""
         self.unended: bytes | None = None
         self.is_kept_open = False
+        self.says_length = True
+        self.hangs_up: tuple[bytes, float] | None = None
+        """With which part of an answer, and after how many seconds, it closes a connection instead of answering."""
         self.calls: list[dict[str, str]] = []
         self.probed = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -57,6 +66,8 @@ class OddEngine(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         assert self.path == "/below/it/health"
         self._say(200, JSON, b"{}")
@@ -66,13 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
         assert self.path == "/below/it/v1/chat/completions"
         self.rfile.read(int(self.headers["content-length"]))
         self._engine.calls.append({name.lower(): value for name, value in self.headers.items()})
-        if self._engine.unended is None:
+        if self._engine.unended is not None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(self._engine.unended), self._engine.unended))
+            if self._engine.is_kept_open:
+                self.rfile.read(1)  # until the router has left
+        elif self._engine.hangs_up is None:
             self._say(*self._engine.answer)
-            return
-        self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(self._engine.unended), self._engine.unended))
-        if self._engine.is_kept_open:
-            self.rfile.read(1)  # until the router has left
+        else:
+            said, later_s = self._engine.hangs_up
+            self.wfile.write(said)
+            time.sleep(later_s)
+            self.close_connection = True
 
     @property
     def _engine(self) -> OddEngine:
@@ -81,7 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _say(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
+        if self._engine.says_length:
+            self.send_header("content-length", str(len(body)))
+        if self.command == "GET" or not self._engine.says_length:
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
@@ -171,6 +190,35 @@ def test_a_stream_with_its_end_marker_is_whole_whatever_becomes_of_the_connectio
         assert (row["status"], row["error_code"], row["charge_class"]) == ("completed", None, "charged")
         assert (row["output_tokens"], row["token_source"]) == (1, "engine")
         assert row["duration_us"] < ENDED_US_MAX
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_ends_with_its_connection_is_one_if_it_is_whole(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], stream: bool
+) -> None:
+    odd.says_length = False
+    body = _events(CHUNK) if stream else json.dumps(WHOLE).encode()
+    for size, status in ((len(body), "completed"), (len(body) - 20, "engine_failed")):
+        odd.answer = 200, EVENTS if stream else JSON, body[:size]
+        answer = stack.post(hello | {"model": "odd", "stream": stream})
+        assert (b'"error"' in answer.content) == (status == "engine_failed"), answer.text
+    assert [row["status"] for row in stack.rows(2)] == ["completed", "engine_failed"]
+
+
+@pytest.mark.parametrize(
+    ("hangs_up", "calls"),
+    [((b"", 0.0), 3), ((b"HTTP/1.1 200 OK\r\n", 0.0), 2), ((b"", RACED_US_MAX / 1e6 + 0.1), 2)],
+    ids=["at once", "within its answer", "after a while"],
+)
+def test_what_an_engine_has_worked_on_is_not_sent_again_without_a_row(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], hangs_up: tuple[bytes, float], calls: int
+) -> None:
+    odd.answer = 200, JSON, json.dumps(WHOLE).encode()
+    assert stack.post(hello | {"model": "odd"}).status_code == 200
+    odd.hangs_up = hangs_up
+    assert stack.post(hello | {"model": "odd"}).status_code == 502
+    assert len(odd.calls) == calls
+    assert [row["error_code"] for row in stack.rows(2)] == [None, "engine_hung_up"]
 
 
 def test_a_client_that_leaves_while_its_engine_is_connected_to_has_a_row(
