@@ -112,9 +112,13 @@ class EngineState:
             said_s = self.pause_s or BUSY_S
         self.busy_until_s = max(self.busy_until_s, now_s + min(said_s, BUSY_S_MAX))
 
-    def only_full(self, now_s: float) -> bool:
-        """Whether it could be asked, were it not at its bound or busy: worth waiting for."""
-        if not self.healthy or self.weight <= 0 or (self.breaker.is_open and not self.breaker.able(now_s)):
+    def worth_asking(self, until_s: float) -> bool:
+        """Whether it may be able until then, whatever its breaker says."""
+        return self.healthy and self.weight > 0 and self.busy_until_s <= until_s and self.canary_percent != 0
+
+    def only_full(self, now_s: float, until_s: float) -> bool:
+        """Whether it could be asked, were it not at its bound or busy, and may be until then: worth waiting for."""
+        if not self.worth_asking(until_s) or (self.breaker.is_open and not self.breaker.able(now_s)):
             return False
         return self.requests >= self.bound or self.busy_until_s > now_s
 

@@ -6,6 +6,7 @@ byte, `ended` whatever happened, and after a failure `retry`. `run` beside them 
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -106,6 +107,9 @@ class Dispatcher:
             if mine:
                 served = self._served[name] = before.get(name) or Served(model, self._queue_max)
                 served.follow(model, mine)
+        for name in before.keys() - self._served.keys():
+            before[name].follow(before[name].model, ())  # plans find nothing there any more, and who waits goes on
+            self._let_in(before[name], self._clock())
         self._routes.clear()
 
     def plan(self, name: str, caller: Caller, session: str | None = None, prefix: bytes = b"") -> Plan:
@@ -206,23 +210,23 @@ class Dispatcher:
         """No plain engine is able: a canary that is; or, where no further model has one that is, the least bad of those that
         only their breakers keep out.
 
-        Whatever `Served.free` counts is found here: a request that was called for a place must get it, or it would be called
-        again at once, for ever.
+        Whatever `Served.free` and `Served.last_places` count is found here: a request that was called for a place must get
+        it, or it would be called again at once, for ever.
         """
         left = [state for state in served.engines if state.id not in tried and state.canary_percent != 0]
         for state in left:
             if state.able(now_s):
                 return state
-        if any(state.only_full(now_s) for state in left):
+        until_s = plan.deadline_s or now_s + self._queue_s_max
+        if any(state.only_full(now_s, until_s) for state in left):
             plan.full = plan.full or served
             return None
         if self._any_able(plan.order[plan.at + 1 :], now_s, tried):
             return None
-        worst = [
-            state
-            for state in left
-            if state.healthy and state.weight > 0 and state.requests < state.bound and state.busy_until_s <= now_s
-        ]
+        left = [state for state in left if state.worth_asking(until_s)]
+        worst = [state for state in left if state.requests < state.bound and state.busy_until_s <= now_s]
+        if left and not worst:
+            plan.full = plan.full or served
         return min(worst, key=lambda state: state.breaker.retry_at_s, default=None)
 
     @staticmethod
@@ -254,12 +258,10 @@ class Dispatcher:
 
         Args: tokens: how long the request stands on its organization's line.  weight: of the organization.
         """
-        served = plan.full
+        served, now_s = plan.full, self._clock()
         if served is None:
-            raise EngineUnavailable(
-                f"no healthy engine serves {plan.name!r} now; try again in {RETRY_AFTER_S} s", retry_after_s=RETRY_AFTER_S
-            )
-        now_s = self._clock()
+            wait_s = self._retry_after_s(plan, now_s)
+            raise EngineUnavailable(f"no healthy engine serves {plan.name!r} now; try again in {wait_s} s", retry_after_s=wait_s)
         plan.deadline_s = plan.deadline_s or now_s + self._queue_s_max
         waiter = served.queue.join(caller.org_id, tokens, weight)
         self.waiting += 1
@@ -279,8 +281,17 @@ class Dispatcher:
             self.waiting -= 1
         plan.called, plan.full, plan.at = served, None, plan.order.index(served)
 
+    @staticmethod
+    def _retry_after_s(plan: Plan, now_s: float) -> int:
+        """Until an engine is asked again that has said it is busy for longer than a request waits."""
+        states = [state for served in plan.order for state in served.engines]
+        busy_s = [state.busy_until_s - now_s for state in states if state.only_full(now_s, float("inf"))]
+        return max(math.ceil(min(busy_s, default=0)), RETRY_AFTER_S)
+
     def _let_in(self, served: Served, now_s: float) -> None:
         free = served.free(now_s) if served.queue.waiting else 0
+        if free <= 0 and served.queue.waiting and not served.granted:
+            free = served.last_places(now_s, now_s + self._queue_s_max)
         while free > 0 and served.queue.call():
             served.granted += 1
             free -= 1

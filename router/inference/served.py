@@ -39,3 +39,13 @@ class Served:
         """How many more requests may begin, beside those that were called."""
         usable = [state for state in self.engines if state.canary_percent != 0 and state.able(now_s)]
         return sum(state.bound - state.requests for state in usable) - self.granted
+
+    def last_places(self, now_s: float, until_s: float) -> int:
+        """How many of those who wait are to be called although no engine is able: as many as find a place where only breakers
+        keep them out; or all, where nothing is worth waiting for until then."""
+        if any(state.able(now_s) or state.only_full(now_s, until_s) for state in self.engines if state.canary_percent != 0):
+            return 0
+        left = [state for state in self.engines if state.worth_asking(until_s)]
+        if not left:
+            return self.queue.waiting
+        return sum(max(state.bound - state.requests, 0) for state in left if state.busy_until_s <= now_s)

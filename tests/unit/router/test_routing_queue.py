@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.inference.breaker import PAUSE_S_MAX, Breaker
+from router.inference.breaker import PAUSE_S_MAX, REQUESTS_MIN, Breaker
 from router.inference.queueing import FairQueue, QueueFull, QueueTimedOut, Waiter
 from router.inference.retries import retry_after_s
 from tests.routing_world import CALLER, World, engine, in_loop
+from warehouse.access.catalogue import Alias
+from warehouse.base.errors import EngineUnavailable
 
 
 def _jain(values: list[float]) -> float:
@@ -136,6 +138,78 @@ async def test_a_place_that_a_request_is_called_for_is_one_that_it_gets(second: 
             await asyncio.sleep(0)
         assert asked.done()
         assert (await asked).id == 2
+
+
+@in_loop
+async def test_who_waits_gets_an_engine_that_only_its_breaker_keeps_out() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    dispatcher, state = world.dispatcher, world[1]
+    dispatcher.started(state, 1)
+    asked = [asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 1)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for _ in range(REQUESTS_MIN):
+        state.breaker.failed(world.now_s)
+    dispatcher.ended(state, 1, outcome="failed")
+    assert await asked[0] is state
+    assert dispatcher.waiting == 1, "there is one place"
+    dispatcher.started(state, 1)
+    dispatcher.ended(state, 1, outcome="failed")
+    assert await asked[1] is state
+
+
+@in_loop
+async def test_a_full_engine_is_waited_for_although_its_breaker_is_open() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    dispatcher, state = world.dispatcher, world[1]
+    world.fail(state)
+    dispatcher.started(state, 1)
+    asked = asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 1))
+    await asyncio.sleep(0)
+    assert dispatcher.waiting == 1
+    dispatcher.ended(state, 1, outcome="failed")
+    assert await asked is state
+
+
+@in_loop
+async def test_who_waits_for_an_engine_that_dies_goes_to_the_next_model() -> None:
+    either = Alias(None, "either", [[{"model": "small", "weight": 1}], [{"model": "large", "weight": 1}]], 1)
+    world = World([engine(1, requests_at_once=1), engine(2, "large", requests_at_once=1)], [either])
+    dispatcher = world.dispatcher
+    for number in (1, 2):
+        dispatcher.started(world[number], 1)
+    asked = asyncio.create_task(dispatcher.engine_for(world.plan("either"), CALLER, 1))
+    await asyncio.sleep(0)
+    dispatcher.ended(world[2], 1, outcome="ok")
+    world[1].failed(refused=True)
+    dispatcher.ended(world[1], 1, outcome="failed")
+    assert await asked is world[2]
+
+
+@in_loop
+async def test_who_waits_for_an_engine_that_is_taken_out_is_told_at_once() -> None:
+    world = World([engine(1, requests_at_once=1)])
+    world.dispatcher.started(world[1], 1)
+    asked, planned = asyncio.create_task(world.dispatcher.engine_for(world.plan(), CALLER, 1)), world.plan()
+    await asyncio.sleep(0)
+    world.follow([])
+    with pytest.raises(EngineUnavailable):
+        await asked
+    assert world.dispatcher.pick(planned) is None
+
+
+@in_loop
+async def test_nobody_waits_for_an_engine_that_is_busy_for_longer_than_a_request_may_wait() -> None:
+    world = World([engine(1, requests_at_once=2)])
+    dispatcher, state = world.dispatcher, world[1]
+    for _ in range(2):
+        dispatcher.started(state, 1)
+    asked = asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 1))
+    await asyncio.sleep(0)
+    dispatcher.ended(state, 1, outcome="busy", retry_after_s=24.5)
+    for waits in (asked, dispatcher.engine_for(world.plan(), CALLER, 1)):
+        with pytest.raises(EngineUnavailable) as told:
+            await waits
+        assert told.value.retry_after_s == 25
 
 
 @in_loop
