@@ -14,7 +14,7 @@ import msgspec
 from router.inference import charging
 from router.inference.admission import ClientGone
 from router.inference.auth import Caller
-from router.inference.engine_set import EngineState
+from router.inference.engine_set import HOSTED, EngineState
 from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
@@ -48,6 +48,7 @@ CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that left; no standard
 END_S_MAX = 1.0  # between the end marker of a stream and the end of the answer, which frees the connection for the next one
 NOT_SERVED = frozenset({404, 405})
 TOO_LONG = (b"context_length_exceeded", b"maximum context length")  # OpenAI's code, and the words of vLLM and SGLang
+OUT_OF_CREDIT = b"insufficient_quota"  # the account behind the router's key, and not too many requests
 RACED_US_MAX = 500_000  # for the word of a closed connection to come back from afar; who closes it later has read the request
 KEEPALIVE = b": the answer is being made\n\n"
 
@@ -57,8 +58,10 @@ class EngineRefused(InferhouseError):
 
     status, code = 502, "engine_failed"
 
-    def __init__(self, head: AnswerHead, body: bytes) -> None:
+    def __init__(self, head: AnswerHead, body: bytes, *, is_hosted: bool = False) -> None:
         self.engine_status, self.body = head.status, body
+        if is_hosted and head.status == 429 and OUT_OF_CREDIT in body:  # OpenAI's word for what is 402 elsewhere
+            self.engine_status = 402
         self.engine_retry_after_s = retry_after_s(head.get(b"retry-after"), now())
         wait_s = None if self.engine_retry_after_s is None else max(int(self.engine_retry_after_s), 1)
         super().__init__(f"the engine answered with status {head.status}", retry_after_s=wait_s)
@@ -318,7 +321,7 @@ class Exchange(msgspec.Struct, eq=False):
     async def _refused(self, head: AnswerHead) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._body(ENGINE_ERROR_BYTES_MAX)
-        refused = EngineRefused(head, body)
+        refused = EngineRefused(head, body, is_hosted=self.engine.engine.kind == HOSTED)
         if head.status in RETRIABLE or not 400 <= head.status < 500 or refused.is_too_long:
             raise refused
         self.outcome = "ok"
