@@ -340,7 +340,7 @@ class Dispatcher:
             if outcome == "busy":
                 engine.leave_alone(self._clock(), retry_after_s)
         if engine.trial is not None and outcome != "gone":
-            engine.trial.add(failed=outcome == "failed", first_byte_s=first_byte_s)
+            engine.trial.add(failed=outcome != "ok", first_byte_s=first_byte_s)  # a busy one serves nobody either
         if self.waiting and (served := self._served.get(engine.engine.model)) is not None:
             self._let_in(served, self._clock())
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.inference.canary import REQUESTS_MIN
 from router.inference.engine_set import EngineSet, EngineState
 from router.inference.routing import Dispatcher
 from router.inference.upstream import Timeouts
@@ -398,3 +399,12 @@ def test_queues_and_health_outlive_a_change_of_the_catalogue() -> None:
     assert world[1].breaker.is_open
     world.follow([replace(engine(1), base_url="http://127.0.0.1:99"), engine(2)])
     assert not world[1].breaker.is_open, "another address is another server"
+
+
+def test_a_canary_that_is_only_busy_is_stopped() -> None:
+    world = World([engine(1), engine(2, canary_percent=50)])
+    for _ in range(REQUESTS_MIN):
+        for number, outcome in ((1, "ok"), (2, "busy")):
+            world.dispatcher.started(world[number], 1)
+            world.dispatcher.ended(world[number], 1, outcome=outcome)  # type: ignore[arg-type]
+    assert [state.id for state, _ in world.dispatcher.compare()] == [2]
