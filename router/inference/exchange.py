@@ -154,7 +154,7 @@ class Exchange(msgspec.Struct, eq=False):
                 await self._whole()
         except (ClientGone, ClientTooSlow) as error:
             status, http_status = "client_closed", CLIENT_CLOSED_STATUS
-            error_code = error.code if isinstance(error, ClientTooSlow) else status
+            error_code = "client_too_slow" if isinstance(error, ClientTooSlow) else "client_closed"
             self.client.abort()  # who is too slow is still there
             raise ClientGone from error
         except EngineRefused as error:

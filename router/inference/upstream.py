@@ -41,8 +41,6 @@ class EngineHungUp(EngineFailed):
 class ClientTooSlow(InferhouseError):
     """The whole call took too long, and the engine was waiting for the client. The row says so; nobody is told."""
 
-    status, code = 408, "client_too_slow"
-
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
