@@ -6,10 +6,7 @@ and whoever sends slowly, sends too much or does not read is ended (decision 005
 """
 
 import asyncio
-import fcntl
 import logging
-import sys
-import termios
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
@@ -21,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from router.inference.chunked import SIZE_LINES
 from router.inference.heads import KnownHead
 from router.inference.responses import error_headers, header_lines
+from router.inference.untaken import untaken_bytes
 from warehouse.base import requests
 from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
 
@@ -29,7 +27,6 @@ HEADERS_MAX = 100
 HEADER_BYTES_MAX = 64 * 1024  # request line and headers; and what follows them without a byte of a body in it
 AHEAD_BYTES_MAX = 64 * 1024  # of further requests while one is answered; a client that leaves is noticed only while it is read
 TAKEN_BYTES_MIN = 64 * 1024  # of its answer in ROUTER_STALL_S_MAX, where it waits; who takes less holds a connection for nothing
-SWEEP_S = 1.0
 LINGER_S = 0.3  # between the word to stop and the end of connections at rest
 
 _NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
@@ -373,20 +370,12 @@ class InferenceProtocol(HttpToolsProtocol):
             source.pause()
 
     def _note_stalled(self) -> None:
-        self.stalled[self] = self.loop.time() + self._stall_s_max, self._untaken_bytes()
-
-    def _untaken_bytes(self) -> int:
-        """What the client's side has not got yet; the kernel's part counts, of which it asks for more in steps of a megabyte."""
-        try:
-            unsent = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, ValueError):  # closed just now
-            unsent = b""
-        return self.transport.get_write_buffer_size() + int.from_bytes(unsent, sys.byteorder)
+        self.stalled[self] = self.loop.time() + self._stall_s_max, untaken_bytes(self.transport)
 
     def look_at_stalled(self, now_s: float) -> None:
         """A client that has taken enough of what waits for it has its time anew."""
         until_s, bytes_before = self.stalled[self]
-        if self._untaken_bytes() <= bytes_before - TAKEN_BYTES_MIN:
+        if untaken_bytes(self.transport) <= bytes_before - TAKEN_BYTES_MIN:
             self._note_stalled()
         elif until_s < now_s:
             self.transport.abort()
@@ -602,15 +591,3 @@ def _body_too_large(bytes_max: int) -> BodyTooLarge:
 
 def _headers_too_large() -> HeadersTooLarge:
     return HeadersTooLarge(f"more than {HEADERS_MAX} headers, or more than {HEADER_BYTES_MAX} bytes of them")
-
-
-async def sweep() -> None:
-    """End connections whose time is up: those that send a request too slowly, and those that hardly read their answer."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(SWEEP_S)
-        now_s = loop.time()
-        for protocol in [protocol for protocol, until_s in InferenceProtocol.waiting.items() if until_s < now_s]:
-            protocol.end_slow_request()
-        for protocol in list(InferenceProtocol.stalled):
-            protocol.look_at_stalled(now_s)

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from router.inference import server
+from router.inference import slow_clients
 from router.inference.auth import KeyRing
 from router.inference.catalogue import Catalogue
 from router.inference.engine_set import EngineSet, EngineState
@@ -182,7 +182,7 @@ class InferenceState:
             *self._followers(),
             asyncio.create_task(self.engines.run(), name="engines"),
             asyncio.create_task(self.dispatcher.run(self._stop_canary), name="dispatcher"),
-            asyncio.create_task(server.sweep(), name="slow-clients"),
+            asyncio.create_task(slow_clients.sweep(), name="slow-clients"),
             asyncio.create_task(self.keepalive.run(), name="keep-alive"),
             asyncio.create_task(self.idempotency.run(), name="idempotency-keys"),
             asyncio.create_task(self._bury(), name="dead-workers"),
