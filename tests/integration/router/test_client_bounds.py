@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -293,10 +294,21 @@ def test_a_client_that_reads_slowly_all_the_time_has_all_of_its_answer(stack: St
 
 
 def test_a_client_that_takes_next_to_nothing_is_left(stack: Stack, hello: dict[str, Any]) -> None:
-    with _slow_stream(stack, hello) as line, contextlib.suppress(ConnectionError):
-        while line.recv(1000):
-            time.sleep(STALL_S / 10)
-    assert stack.row()["error_code"] == "client_closed"
+    over = threading.Event()
+
+    def read(line: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not over.wait(STALL_S / 10):
+                line.recv(1000)
+
+    with _slow_stream(stack, hello) as line:
+        reading = threading.Thread(target=read, args=(line,))
+        reading.start()
+        try:
+            assert stack.row()["error_code"] == "client_closed"
+        finally:
+            over.set()
+            reading.join()
 
 
 @pytest.mark.parametrize("router_env", [{"ROUTER_TOTAL_S_MAX": "2"}])
