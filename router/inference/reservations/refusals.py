@@ -36,14 +36,13 @@ class BudgetExceeded(_Explained):
     def of(cls, window: Window, *, spent: int, used: int, hold: int, at: datetime) -> "BudgetExceeded":
         """The refusal by one budget; amounts in pico-dollars, `used` with what others hold."""
         details = _details(window, spent=spent, used=used, hold=hold)
-        is_last = window.ends_at == ALWAYS or hold > window.limit_picousd  # the next window has no room for it either
-        ends = "" if is_last else f" It ends at {details['window_end']}."
+        ends = "" if window.ends_at == ALWAYS else f" It ends at {details['window_end']}."
         message = (
             f"{_scope(window.rule)} may spend {_money(window.limit_picousd)} {_period(window.rule)} and has spent"
             f" {_money(spent)}: this request could cost {_money(hold)}, which does not fit.{ends}"
             f" Ask for fewer tokens, or have budget {window.rule.public_id} raised."
         )
-        left_s = None if is_last else max(int((window.ends_at - at).total_seconds()) + 1, 1)
+        left_s = None if window.ends_at == ALWAYS else max(int((window.ends_at - at).total_seconds()) + 1, 1)
         return cls(message, details, retry_after_s=left_s)
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from router.inference.reservations.estimate import Bounds
-from router.inference.reservations.refusals import BudgetExceeded, RateLimited
+from router.inference.reservations.refusals import RateLimited
 from tests.factories import Tenant
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.routing_world import in_loop
@@ -77,18 +77,3 @@ async def test_what_never_fits_is_not_told_to_wait(
         with pytest.raises(RateLimited) as refused:
             await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(7000, 0, 0))
         assert (refused.value.details["dimension"], refused.value.retry_after_s) == ("input_tokens_per_minute", None)
-
-
-@in_loop
-async def test_nor_what_is_dearer_than_a_whole_budget(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers
-) -> None:  # fmt: skip
-    add_budget(db, tenant, USD, period="day")
-    async with workers() as (one,):
-        with pytest.raises(BudgetExceeded) as refused:
-            await one.call(tenant, most(USD + 1), cost=0)
-        assert refused.value.retry_after_s is None
-        await one.call(tenant, most(USD), cost=USD)
-        with pytest.raises(BudgetExceeded) as spent:
-            await one.call(tenant, most(USD), cost=0)
-        assert spent.value.retry_after_s is not None
