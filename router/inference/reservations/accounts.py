@@ -259,7 +259,7 @@ class Accounts:
                 continue
             self.lives = lives if lived else max(lives, self.lives)  # after a flush others have not come back yet
             if not lived:  # accounts may have been opened without this worker, which has served meanwhile
-                self._doubt(self._of.values())
+                self.doubt(self._of.values())
                 for account in self._of.values():
                     account.was_away = True
             self._alive.set()
@@ -282,13 +282,10 @@ class Accounts:
     def _closed(self) -> None:
         """What was asked last may be lost: of those who asked lately, and of whoever holds something."""
         recent_s = time.monotonic() - LIFE_S
-        self._doubt([account for account in self._of.values() if account.holds or account.touched_s > recent_s])
+        self.doubt([account for account in self._of.values() if account.holds or account.touched_s > recent_s])
 
-    def doubt(self, account: Account) -> None:
-        """Redis has not been told of something."""
-        self._doubt([account])
-
-    def _doubt(self, accounts: Collection[Account]) -> None:
+    def doubt(self, accounts: Collection[Account]) -> None:
+        """Redis may not have been told of something: they are opened anew."""
         for account in accounts:
             if account.generation or account.holds or not (account.rules is None or account.rules.is_empty):
                 account.generation, account.doubtful = 0, True

@@ -270,7 +270,7 @@ class Reservations:
         account.shares.running += 1
         hold.generation, hold.answer = 0, None
         account.holds[hold] = None
-        self.accounts.doubt(account)  # Redis knows nothing of it
+        self.accounts.doubt([account])  # Redis knows nothing of it
         self.counts["shared"] += 1
         return hold
 
@@ -320,7 +320,7 @@ class Reservations:
         assert account.rules is not None
         match = account.rules.match(caller, model_id, row.started_at)
         if match.windows and not self._line.up:
-            self.accounts.doubt(account)
+            self.accounts.doubt([account])
         elif match.windows:
             amount = divmod(cost_picousd, PICOUSD_PER_USD)
             account.touched_s = time.monotonic()

@@ -168,7 +168,7 @@ async def test_what_a_dead_worker_spent_counts_before_and_after_its_journal_is_r
         await asyncio.sleep(1)
         held = 0 if flushes else USD
         assert await left_and_held(one, tenant, limit) == (limit - 26, held)
-        one.reservations.accounts._doubt([*one.reservations.accounts.all()])  # another generation, which keeps it
+        one.reservations.accounts.doubt([*one.reservations.accounts.all()])  # another generation, which keeps it
         assert await left_and_held(one, tenant, limit) == (limit - 26, held)
         assert is_kept(tenant, redis_url)
         assert spent_by_rows(db, tenant) == 19
@@ -249,7 +249,7 @@ async def test_a_worker_that_stops_while_the_database_is_away_leaves_what_it_tol
             await one.call(tenant, most(USD), cost=5)
             database_line.cut()
             await stopped.call(tenant, most(USD), cost=7)
-        one.reservations.accounts._doubt([*one.reservations.accounts.all()])
+        one.reservations.accounts.doubt([*one.reservations.accounts.all()])
         assert await left(one, tenant, limit) == limit - 12
         assert await revive(workers, tenant, limit) == limit - 12
         assert await left(one, tenant, limit) == limit - 12

@@ -144,7 +144,7 @@ async def test_a_claim_in_an_account_that_is_no_more_is_taken_from_rates_once(
 
         def doubted(hold: Hold, answer: Any) -> None:
             one.reservations._answered = answered  # type: ignore[method-assign]
-            one.reservations.accounts.doubt(account)
+            one.reservations.accounts.doubt([account])
             answered(hold, answer)
 
         one.reservations._answered = doubted  # type: ignore[method-assign]
@@ -175,7 +175,7 @@ async def test_a_budget_that_is_made_while_a_request_waits_for_its_account_binds
         await one.call(tenant, most(USD), cost=0)
         account = accounts.get(tenant.org_id)
         assert account is not None
-        accounts.doubt(account)  # it has to wait until the account is open
+        accounts.doubt([account])  # it has to wait until the account is open
         open_, opened = accounts.open, asyncio.Event()
 
         async def open_after_a_change(account: Account) -> None:
