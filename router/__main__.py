@@ -18,7 +18,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from router.app import App, create_app
 from router.inference.server import InferenceProtocol
-from router.listening import ACCEPTED_S, keep_newcomers_out
+from router.listening import give_up
 from router.settings import RouterSettings
 from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
@@ -110,9 +110,8 @@ class Workers(Multiprocess):
 
     def terminate_all(self) -> None:
         """Stop listening here, too: a client that connects while the workers finish would wait and be cut off at the end."""
-        for listening in self.sockets:
-            keep_newcomers_out(listening)
-        time.sleep(ACCEPTED_S)
+        for pause_s in give_up(self.sockets):
+            time.sleep(pause_s)
         for listening in self.sockets:
             listening.close()
         super().terminate_all()
@@ -122,10 +121,8 @@ class OnlyWorker(uvicorn.Server):
     """uvicorn's, which accepts who has connected before it stops listening."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            for listening in server.sockets:
-                keep_newcomers_out(listening)
-        await asyncio.sleep(ACCEPTED_S)
+        for pause_s in give_up([listening for server in self.servers for listening in server.sockets]):
+            await asyncio.sleep(pause_s)
         await super().shutdown(sockets)
 
 

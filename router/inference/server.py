@@ -27,7 +27,7 @@ HEADERS_MAX = 100
 HEADER_BYTES_MAX = 64 * 1024  # request line and headers; and what follows them without a byte of a body in it
 AHEAD_BYTES_MAX = 64 * 1024  # of further requests while one is answered; a client that leaves is noticed only while it is read
 TAKEN_BYTES_MIN = 64 * 1024  # of its answer in ROUTER_STALL_S_MAX, where it waits; who takes less holds a connection for nothing
-LINGER_S = 0.3  # between the word to stop and the end of connections at rest
+LINGER_S, FIRST_LINGER_S = 0.3, 2.0  # from the word to stop to the end of connections at rest, and of those without a request yet
 
 _NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
 _CLOSING = b"connection: close\r\n"
@@ -477,7 +477,7 @@ class InferenceProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         elif not self._in_request:
-            self.loop.call_later(LINGER_S, self._close_at_rest)
+            self.loop.call_later(FIRST_LINGER_S if self.cycle is None else LINGER_S, self._close_at_rest)
 
     def _close_at_rest(self) -> None:
         if (self.cycle is None or self.cycle.response_complete) and not self._in_request:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -204,6 +206,44 @@ def test_who_connects_while_a_router_stops_is_answered_or_refused(stack: Stack) 
     asyncio.run(stop())
     assert len(answers) > 100
     assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")] == []
+
+
+LIVE = b"GET /health/live HTTP/1.1\r\nhost: router\r\n\r\n"
+
+
+def stopping(stack: Stack) -> threading.Thread:
+    """A stop under way."""
+    thread = threading.Thread(target=stack.router.stop)
+    thread.start()
+    return thread
+
+
+def test_a_stop_waits_for_workers_that_are_slow_to_accept(stack: Stack) -> None:
+    """As on a machine with more to do than cores: they had a tenth of a second, and who was not accepted then was reset."""
+    at = urlsplit(stack.router.url)
+    workers = workers_of(stack)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    with socket.create_connection((at.hostname, at.port), timeout=10) as client:
+        client.sendall(LIVE)
+        stop = stopping(stack)
+        time.sleep(1)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    stop.join()
+
+
+@pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "1"}, {"ROUTER_WORKERS": "2"}], ids=["one worker", "two workers"])
+def test_who_connected_before_a_stop_may_send_its_first_request_after_it(stack: Stack) -> None:
+    at = urlsplit(stack.router.url)
+    with socket.create_connection((at.hostname, at.port), timeout=10) as client:
+        time.sleep(0.2)
+        stop = stopping(stack)
+        time.sleep(1)
+        client.sendall(LIVE)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    stop.join()
 
 
 def test_liveness_touches_nothing_and_readiness_says_why(stack: Stack, database_line: Any, hello: dict[str, Any]) -> None:
