@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
 from router.inference.affinity import PREFIX_BYTES_MAX
+from router.inference.canary import Took
 from router.inference.caps import check_caps, own_cap
 from router.inference.encodings import plain_body
 from router.inference.engine_set import HOSTED, EngineState
@@ -153,10 +154,8 @@ class MeteredEndpoint:
                 request.exchange = None
                 request.charged |= row.charge_class == "charged"
                 pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
-                first_byte_s = None if row.ttft_us is None else row.ttft_us / 1e6
-                shared.dispatcher.ended(
-                    engine, tokens, outcome=exchange.outcome, first_byte_s=first_byte_s, retry_after_s=pause_s, plan=plan
-                )
+                took = None if engine.trial is None else Took.of(row)
+                shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
             request.tried.add(engine.id)
             if refusal is None or not await self._may_retry(request, plan, refusal):
                 break

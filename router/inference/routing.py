@@ -18,7 +18,7 @@ from router.inference.affinity import Affinity, key_of, mixed
 from router.inference.aliases import MODELS_NAMED_MAX, Route, route_of
 from router.inference.auth import Caller
 from router.inference.breaker import Clock
-from router.inference.canary import verdict
+from router.inference.canary import Took, verdict
 from router.inference.catalogue import Catalogue
 from router.inference.engine_set import BUSY_S, EngineSet, EngineState
 from router.inference.queueing import RETRY_AFTER_S as QUEUE_RETRY_AFTER_S
@@ -321,11 +321,12 @@ class Dispatcher:
         tokens: int,
         *,
         outcome: Outcome,
-        first_byte_s: float | None = None,
+        took: Took | None = None,
         retry_after_s: float | None = None,
         plan: Plan | None = None,
     ) -> None:
-        """The request is over at this engine. Args: tokens: as they were told to `started`.  plan: whose cache was there."""
+        """The request is over at this engine. Args: tokens: as they were told to `started`.  took: where the engine has a
+        trial.  plan: whose cache was there."""
         engine.requests -= 1
         engine.tokens -= tokens
         if outcome == "ok":
@@ -340,7 +341,7 @@ class Dispatcher:
             if outcome == "busy":
                 engine.leave_alone(self._clock(), retry_after_s)
         if engine.trial is not None and outcome != "gone":
-            engine.trial.add(failed=outcome != "ok", first_byte_s=first_byte_s)  # a busy one serves nobody either
+            engine.trial.add(failed=outcome == "failed", busy=outcome == "busy", took=took or Took())
         if self.waiting and (served := self._served.get(engine.engine.model)) is not None:
             self._let_in(served, self._clock())
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.inference.canary import REQUESTS_MIN
+from router.inference.canary import REQUESTS_MIN, Took
 from router.inference.engine_set import EngineSet, EngineState
 from router.inference.routing import Dispatcher
 from router.inference.upstream import Timeouts
@@ -212,17 +212,31 @@ def test_a_canary_gets_its_share() -> None:
     assert found[3] / 20_000 == pytest.approx(0.05, rel=0.15)
 
 
+USUAL = Took(first_byte_s=0.1)
+LONG, SHORT = Took(whole_s=2, output_tokens=200), Took(whole_s=0.2, output_tokens=20)
+
+
 @pytest.mark.parametrize(
-    ("failed", "first_byte_s", "why"), [(0.3, 0.1, "requests failed"), (0.0, 0.5, "first byte"), (0.02, 0.11, None)]
+    ("failed", "usual", "took", "why"),
+    [
+        (0.3, USUAL, USUAL, "requests failed"),
+        (0.0, USUAL, Took(first_byte_s=0.5), "first byte"),
+        (0.02, USUAL, Took(first_byte_s=0.11), None),
+        (0.0, LONG, Took(whole_s=4, output_tokens=200), "its median answer took 4000 ms, the others' 2000 ms"),
+        (0.0, SHORT, LONG, None),
+        (0.0, LONG, Took(whole_s=0.4, output_tokens=20), None),
+        (0.0, Took(whole_s=0.01), Took(whole_s=0.04), None),
+        (0.0, Took(whole_s=0.01), Took(whole_s=0.4), "its median answer took 400 ms, the others' 10 ms"),
+    ],
 )
-def test_a_canary_that_is_worse_is_stopped(failed: float, first_byte_s: float, why: str | None) -> None:
+def test_a_canary_that_is_worse_is_stopped(failed: float, usual: Took, took: Took, why: str | None) -> None:
     world = World([engine(1), engine(2, canary_percent=20)])
     chance = random.Random(3)
     for _ in range(200):
-        for state, share, seconds in ((world[1], 0.01, 0.1), (world[2], failed, first_byte_s)):
+        for state, share, each in ((world[1], 0.01, usual), (world[2], failed, took)):
             world.dispatcher.started(state, 1)
             outcome = "failed" if chance.random() < share else "ok"
-            world.dispatcher.ended(state, 1, outcome=outcome, first_byte_s=seconds)  # type: ignore[arg-type]
+            world.dispatcher.ended(state, 1, outcome=outcome, took=each)  # type: ignore[arg-type]
     stopped = world.dispatcher.compare()
     assert [state.id for state, _ in stopped] == ([2] if why else [])
     if why:
@@ -230,6 +244,16 @@ def test_a_canary_that_is_worse_is_stopped(failed: float, first_byte_s: float, w
         asked = {state.id for _ in range(200) if (state := world.pick())}
         assert asked == {1}
         assert world.dispatcher.compare() == []
+
+
+@pytest.mark.parametrize(("outcomes", "why"), [("fffff", "100.0%"), ("ffffooooof", "50.0%"), ("ffff", None), ("bbbbbbbb", None)])
+def test_a_canary_that_is_broken_needs_few_requests_to_be_stopped(outcomes: str, why: str | None) -> None:
+    world = World([engine(1), engine(2, canary_percent=20)])
+    for state, all_of_it in ((world[1], "o" * REQUESTS_MIN), (world[2], outcomes)):
+        for outcome in all_of_it:
+            world.dispatcher.started(state, 1)
+            world.dispatcher.ended(state, 1, outcome={"f": "failed", "o": "ok", "b": "busy"}[outcome])  # type: ignore[arg-type]
+    assert [said.split()[0] for _, said in world.dispatcher.compare()] == ([why] if why else [])
 
 
 def test_too_few_requests_stop_no_canary() -> None:
