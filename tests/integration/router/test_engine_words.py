@@ -93,6 +93,22 @@ def test_what_an_engine_says_of_our_key_is_not_told_to_the_client(stack: Stack, 
         assert "sk-oper" not in answer.text
 
 
+def test_a_providers_account_without_credit_is_no_word_to_the_client(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """It would take it for its own; and to wait, as after other 429, does not help."""
+    server = engine("openai")
+    quota = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
+    server.answer = (429, "application/json", json.dumps({"error": quota}).encode())
+    for stream in (False, True):
+        answer = _post(stack, "/v1/chat/completions", stream=stream)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_failed")
+        assert "quota" not in answer.text
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 2 and time.monotonic() < until_s:
+        rows = stack.db.execute("select charge_class from raw.usage_events where error_code = 'engine_402'").fetchall()
+        stack.db.commit()
+    assert rows == [("free_engine_failed",)] * 2
+
+
 def test_a_refusal_that_no_sdk_can_read_is_said_in_the_envelope(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer = (413, "text/html", b"<html>Request Entity Too Large</html>")
