@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
@@ -64,7 +64,10 @@ class MeteredEndpoint:
         try:
             authorization = client.headers.get(b"authorization") or _bearer(client.headers.get(b"x-api-key"))
             keys = self._shared.keys
-            caller = keys.known(authorization) or await keys.caller(authorization, client.address_scope())
+            caller = keys.known(authorization)
+            if caller is None:
+                with self._shared.sink.expecting(id_, started_at):
+                    caller = await keys.caller(authorization, client.address_scope())
         except InferhouseError as error:
             self._shared.refused[error.code] += 1  # whose row it would be is not known
             answer_error(client, self._shape, error, str(id_))
@@ -198,11 +201,17 @@ class MeteredEndpoint:
             most = bounds(call, body_bytes, model, prices, cap)
         request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
-            with request.waiting():
+            with self._waiting(request):
                 request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
         # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
         if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap
+
+    @contextlib.contextmanager
+    def _waiting(self, request: Request) -> Iterator[None]:
+        """Meanwhile a client that leaves ends the wait. Raises: ClientGone."""
+        with self._shared.sink.expecting(request.id, request.started_at), request.waiting():
+            yield
 
     def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:
         """The request as the engine gets it."""
@@ -236,7 +245,7 @@ class MeteredEndpoint:
         if retry.same:
             request.tried.clear()
         if retry.pause_s:
-            with request.waiting():
+            with self._waiting(request):
                 await asyncio.sleep(retry.pause_s)
         if request.client_gone:
             raise ClientGone
@@ -270,7 +279,7 @@ class MeteredEndpoint:
             if connection is not None:
                 return engine, connection
             try:
-                with request.waiting():
+                with self._waiting(request):
                     return engine, await engine.pool.acquire()
             except EngineUnreachable:
                 engine.failed(refused=True)
@@ -284,16 +293,17 @@ class MeteredEndpoint:
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
         dispatcher, began_us = self._shared.dispatcher, monotonic_us()
-        with request.waiting():
+        with self._waiting(request):
             engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried, request.caller.queue_weight)
         request.queue_us = monotonic_us() - began_us
         return engine
 
     async def _is_replayed(self, request: Request, idempotency_key: bytes, body: bytes) -> bool:
         """Send again what there was, or take the right to go on. Raises: as `Idempotency.claim`, JournalFull, JournalFailed."""
-        found = await self._shared.idempotency.claim(
-            request.caller, idempotency_key, self._path + b"\0" + body, request.id, request.started_at
-        )
+        with self._shared.sink.expecting(request.id, request.started_at):
+            found = await self._shared.idempotency.claim(
+                request.caller, idempotency_key, self._path + b"\0" + body, request.id, request.started_at
+            )
         if isinstance(found, Claim):
             request.claim = found
             if request.client_gone and not request.is_kept:

@@ -10,9 +10,10 @@ import contextlib
 import logging
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection, Error
@@ -83,6 +84,8 @@ class UsageSink:
         self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=lambda: self._note_lives(lives))
         self.journal.make_room()
         self._open: dict[Attempt, None] = {}
+        self._expected: dict[UUID, datetime] = {}
+        """Requests that wait and have no attempt open, with when they began."""
         self._closed: list[Attempt] = []
         self._wake = asyncio.Event()
         self._stopping = False
@@ -129,6 +132,15 @@ class UsageSink:
         if len(self._closed) >= self._flush_rows_max:
             self._wake.set()
         self.journal.close(attempt.ticket, attempt.row)
+
+    @contextlib.contextmanager
+    def expecting(self, request_id: UUID, started_at: datetime) -> Iterator[None]:
+        """Meanwhile a request waits, and will have a row: this worker is complete up to its start and no further."""
+        self._expected[request_id] = started_at
+        try:
+            yield
+        finally:
+            del self._expected[request_id]
 
     async def run(self) -> None:
         """Write rows until `stop`, whatever the database does."""
@@ -250,12 +262,13 @@ class UsageSink:
         self.replayed.set()
 
     def _complete_to(self, batch_rows: int) -> datetime | None:
-        """The start of the oldest attempt that is not in this batch, or this instant. None: too many to look through."""
+        """The start of the oldest request that has a row to come, or this instant. None: too many to look through."""
         if len(self._closed) - batch_rows > POSITION_ROWS_MAX:
             return None
         starts = [usage_rows.started_at(attempt.row) for attempt in self._closed[batch_rows:]]
         # Not only the first: an attempt that is made after a wait, or a second one, is of a request that began earlier.
         starts += [attempt.event.started_at for attempt in self._open if attempt.event is not None]
+        starts += self._expected.values()
         return min(starts, default=now())
 
     def _note_lives(self, lives: Sequence[int]) -> None:
