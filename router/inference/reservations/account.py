@@ -47,6 +47,7 @@ class Account:
         self.reading: asyncio.Task[None] | None = None
         self.opening: asyncio.Task[None] | None = None
         self.joining: asyncio.Task[None] | None = None
+        self.renewing: asyncio.Task[None] | None = None
         self.failed_s = self.touched_s = 0.0
         self.shares = Shares()
 

@@ -44,6 +44,7 @@ ACCOUNTS_MAX = 50_000  # organizations that one worker remembers; above it those
 LOOK_S = 0.02
 AGAIN_S = 0.1  # after which a step that nobody has finished is taken again
 READ_S = 1.0  # between two tries to read rules while the database is away, and for which a request waits for them
+RENEWED_S = 7 * 86_400  # after which an account is opened anew: windows of the past, and what was told of them, go
 LATE = timedelta(hours=1)  # a request under way may be of the window before
 _ALL_JOINED, _NO_MORE = 1, 2  # how an answer to `joined` begins
 _AWAY = (Error, PoolTimeout, OSError)
@@ -268,7 +269,23 @@ class Accounts:
             for account in self._of.values():
                 if account.doubtful:
                     self._once(account, "opening", self._open, account)
+            self._renew_one()
             await asyncio.sleep(BEAT_S)
+
+    def _renew_one(self) -> None:
+        """Of the accounts that are old: with each beat one, so that most are open at any time."""
+        before_us, tried_s = (time.time() - RENEWED_S) * 1e6, time.monotonic() - READ_S
+        for account in self._of.values():
+            if 0 < account.generation < before_us and account.failed_s < tried_s:
+                self._once(account, "renewing", self._renew, account)
+                return
+
+    async def _renew(self, account: Account) -> None:
+        """Where the database is there: without it nobody could sum up, and the old account serves."""
+        generation = account.generation
+        await self._read(account)
+        if account.generation == generation:
+            self.doubt([account])
 
     def _take_part(self, org_id: int, generation: int) -> None:
         """This worker's part in an opening that another has begun, or that nobody has finished."""
