@@ -192,7 +192,7 @@ class MeteredEndpoint:
         if hold is None and shared.reservations.is_free(request.caller.org_id):
             return
         if hold is not None:
-            shared.reservations.settle(hold)
+            shared.reservations.move(hold)
             request.hold = None
         cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
         most = bounds(call, body_bytes, model, prices, cap)

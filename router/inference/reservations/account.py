@@ -97,21 +97,21 @@ class Hold:
             match.budgets, match.rates, int(match.needs_account), self.requests, account.teller,
         )  # fmt: skip
 
-    def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int) -> tuple[Any, ...]:
+    def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int, requests_back: int) -> tuple[Any, ...]:
         """As reservations.lua reads it."""
         match = self.match
         input_back, output_back = self.input_tokens - input_tokens, self.output_tokens - output_tokens
         if self.rates is not match.rates:
-            input_back = output_back = 0
+            input_back = output_back = requests_back = 0
         return (
             0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
-            input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1, 0,
-            self.account.teller,
+            input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1,
+            requests_back, self.account.teller,
         )  # fmt: skip
 
-    def give_back(self, input_tokens: int, output_tokens: int, requests: int = 0) -> tuple[Any, ...]:
-        """The same for the limits alone that it has taken from. Args: requests: that were none after all."""
+    def give_back(self, input_tokens: int, output_tokens: int, requests: int, *, running: int = 0) -> tuple[Any, ...]:
+        """The same for the limits alone that it has taken from. Args: requests: that were none.  running: that no more are."""
         return (
             0, self.account.org_id, self.generation, 0, 0, 0, 0, max(self.input_tokens - input_tokens, 0),
-            max(self.output_tokens - output_tokens, 0), (), self.rates, requests, requests, self.account.teller,
+            max(self.output_tokens - output_tokens, 0), (), self.rates, running, requests, self.account.teller,
         )  # fmt: skip

@@ -27,7 +27,7 @@ MORE = 3, 2  # a lease is half as much again as was asked for in the last tick
 class Lease:
     """What one worker has taken in advance for the requests of one key and model."""
 
-    __slots__ = ("_before", "cost", "ended", "free", "headers", "hold", "input", "last", "open", "output")
+    __slots__ = ("_before", "cost", "ended", "free", "headers", "hold", "input", "last", "moved", "open", "output")
 
     def __init__(self, hold: Hold) -> None:
         self.hold = self.last = hold
@@ -43,6 +43,8 @@ class Lease:
         self.ended: list[int] = []
         """Of each request that has ended since the last tick, one after the other: cost, input and output that it held, and
         that it used. They are summed up then: while a request is answered, an addition costs many times as much."""
+        self.moved = 0
+        """Of these, requests that are asked for anew, of another model."""
 
     def take(self, hold: Hold) -> bool:
         """Hold for one request. False: there is not enough here."""
@@ -62,20 +64,22 @@ class Lease:
         requests, cost, input_tokens, output_tokens = map(sub, before, self._before)
         return requests, cost, input_tokens, output_tokens
 
-    def settle(self, hold: Hold, cost_picousd: int, input_tokens: int, output_tokens: int) -> None:
+    def settle(self, hold: Hold, cost_picousd: int, input_tokens: int, output_tokens: int, requests_back: int) -> None:
         """One request has ended."""
+        if requests_back:
+            self.moved += requests_back
         self.ended += hold.cost_picousd, hold.input_tokens, hold.output_tokens, cost_picousd, input_tokens, output_tokens
 
     def forget_ended(self) -> None:
         """What has ended is in rows of an earlier number; only what goes on is told in the new generation."""
-        ended, self.ended = self.ended, []
+        ended, self.ended, self.moved = self.ended, [], 0
         self.hold.requests -= len(ended) // ENDED
         self.hold.cost_picousd -= sum(ended[::ENDED])
 
     def post(self, line: Line) -> bool:
         """Tell Redis what has ended, and give back what is free if the lease is over. True: nothing of it is left."""
         hold, ended = self.hold, self.ended
-        requests, unused = len(ended) // ENDED, 0
+        requests, unused, moved = len(ended) // ENDED, 0, self.moved
         held, held_input, held_output, spent, used_input, used_output = (sum(ended[at::ENDED]) for at in range(ENDED))
         if not self.open:
             unused, self.free = self.free, 0
@@ -83,7 +87,7 @@ class Lease:
             held_input, held_output = held_input + self.input, held_output + self.output
             self.cost = self.input = self.output = 0
         if requests or held or held_input or held_output:
-            self.ended = []
+            self.ended, self.moved = [], 0
             hold.requests -= requests
             hold.cost_picousd -= held
             if line.up:
@@ -94,7 +98,7 @@ class Lease:
                 line.send(
                     (
                         0, hold.account.org_id, hold.generation, *divmod(held, PICOUSD_PER_USD), *divmod(spent, PICOUSD_PER_USD),
-                        *back, match.fields, match.rates, requests, unused, hold.account.teller,
+                        *back, match.fields, match.rates, requests, unused + moved, hold.account.teller,
                     )
                 )  # fmt: skip
         return not self.open and not hold.requests

@@ -183,7 +183,7 @@ class Reservations:
             if hold.match.needs_account and hold.generation != account.generation:
                 answer = (ELSEWHERE, account.generation, 0)  # taken in an account that is no more
                 if hold.match.limits and self._line.up:
-                    self._line.send(hold.give_back(0, 0, requests=hold.requests))
+                    self._line.send(hold.give_back(0, 0, hold.requests, running=hold.requests))
             else:
                 hold.answer = answer
                 account.holds[hold] = None
@@ -274,13 +274,19 @@ class Reservations:
         self.counts["shared"] += 1
         return hold
 
-    def settle(self, hold: Hold, *, cost_picousd: int = 0, input_tokens: int = 0, output_tokens: int = 0) -> None:
+    def move(self, hold: Hold) -> None:
+        """The request is asked for anew, of another model: it counts there, and here as none."""
+        self.settle(hold, requests_back=1)
+
+    def settle(
+        self, hold: Hold, *, cost_picousd: int = 0, input_tokens: int = 0, output_tokens: int = 0, requests_back: int = 0
+    ) -> None:
         """It has used that much; the rest goes back. The first call counts."""
         if hold.settled:
             return
         hold.settled = True
         if hold.lease is not None:
-            hold.lease.settle(hold, cost_picousd, input_tokens, output_tokens)
+            hold.lease.settle(hold, cost_picousd, input_tokens, output_tokens, requests_back)
             return
         account = hold.account
         account.holds.pop(hold, None)
@@ -289,9 +295,9 @@ class Reservations:
             account.shares.running -= 1
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
         if self._line.up and (hold.generation or hold.answer is not None):
-            self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens))
+            self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens, requests_back))
             if hold.rates is not None and hold.rates is not hold.match.rates:
-                self._line.send(hold.give_back(input_tokens, output_tokens))
+                self._line.send(hold.give_back(input_tokens, output_tokens, requests_back))
             account.shares.settled(hold.match, cost_picousd)
         if account.queues:
             for window in hold.match.windows:

@@ -148,6 +148,31 @@ def test_an_alias_is_answered_by_its_model_and_falls_back_to_the_next(
     assert rows[0][4] == 7_000_000 * (rows[0][5] + rows[0][6]), "priced as the model that ran"
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_request_that_goes_on_to_another_model_counts_once(
+    stack: Stack, alias: ServerProcess, hello: dict[str, Any], *, fails: bool
+) -> None:
+    organization = stack.db.execute("select id from control.organizations").fetchone()
+    assert organization is not None
+    # What it could use of either model fits into each rate once, and not twice.
+    stack.db.execute(
+        "insert into control.limits (public_id, org_id, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute,"
+        " requests_at_once) values ('limit_00000000000000000001', %s, 1, 400, 30, 1)",
+        organization,
+    )
+    stack.db.commit()
+    if not fails:
+        alias.kill()
+    time.sleep(1)
+    answer = stack.post(hello | {"model": "best"}, headers={"x-simulated-fault": "500"} if fails else None)
+    if fails:  # on request, whichever model it is
+        assert (answer.status_code, len(stack.rows(2))) == (502, 2), answer.text
+    else:
+        assert (answer.status_code, answer.headers["x-inferhouse-model"]) == (200, "simulated"), answer.text
+    refused = stack.post(hello | {"max_tokens": 1})
+    assert (refused.status_code, refused.json()["error"]["details"]["dimension"]) == (429, "requests_per_minute")
+
+
 def _answered(stack: Stack) -> int:
     row = stack.db.execute("select count(*) from raw.usage_events where status = 'completed'").fetchone()
     stack.db.commit()

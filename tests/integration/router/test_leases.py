@@ -2,12 +2,14 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import psycopg
 
 from tests.factories import Tenant
-from tests.integration.router.reservations_world import USD, Workers, add_budget, most
+from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.routing_world import in_loop
+from warehouse.base.clock import now
 
 
 @in_loop
@@ -28,3 +30,29 @@ async def test_a_lease_is_renewed_while_who_came_last_waits_for_redis(
         tick()
         assert leases._leases, "and who comes next must ask as well"
         await asyncio.gather(*calling)
+
+
+@in_loop
+async def test_a_request_that_is_asked_for_anew_of_another_model_counts_once(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    add_limit(db, tenant, requests_per_minute=60_000)
+    async with workers() as (one,):
+        reservations, call = one.reservations, partial(one.call, tenant, most(0), cost=0)
+        while not reservations.leases._leases:
+            await asyncio.gather(*(call() for _ in range(20)))
+            await asyncio.sleep(0.01)
+        (lease,) = reservations.leases._leases.values()
+        lease.post(reservations.accounts.line)
+        sent: list[tuple[Any, ...]] = []
+        line, send = reservations.accounts.line, reservations.accounts.line.send
+        line.send = lambda operation, done=None: (sent.append(operation), send(operation, done))[1]  # type: ignore[method-assign]
+        free = lease.free
+        holds = [reservations.at_once(caller_of(tenant), one.model_id, now(), most(0)) for _ in range(2)]
+        for hold, end in zip(holds, (reservations.move, reservations.settle), strict=True):
+            assert hold is not None
+            assert hold.lease is lease
+            end(hold)
+        reservations.leases.end()
+        (operation,) = sent
+        assert operation[11:13] == (free, free - 1), "all have ended, and all but one were none"
