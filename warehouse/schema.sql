@@ -1269,6 +1269,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION control.first_instant(day timestamp without time zone, zone text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+select case
+    when ((day at time zone zone) - interval '1 hour') at time zone zone >= day then (day at time zone zone) - interval '1 hour'
+    else day at time zone zone
+end
+$$;
+
 CREATE FUNCTION control.health() RETURNS TABLE(applied jsonb, raw_rows bigint, mart_rows bigint, complete_to timestamp with time zone, marts_built boolean, last_request timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1321,10 +1331,12 @@ with windows as (
     cross join lateral (
         select
             case when b.period = 'lifetime' then b.created_at
-                else date_trunc(b.period, looked.at at time zone o.time_zone) at time zone o.time_zone
+                else control.first_instant(date_trunc(b.period, looked.at at time zone o.time_zone), o.time_zone)
             end as window_start,
             case when b.period = 'lifetime' then 'infinity'
-                else (date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval) at time zone o.time_zone
+                else control.first_instant(
+                    date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval, o.time_zone
+                )
             end as window_end
     ) as w
     where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0 and b.created_at < w.window_end
@@ -4301,6 +4313,10 @@ GRANT ALL ON FUNCTION control.current_org_id() TO inferhouse_management;
 REVOKE ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) FROM PUBLIC;
 
 GRANT ALL ON FUNCTION control.drop_sql_access(login name, for_org_id bigint) TO inferhouse_management;
+
+REVOKE ALL ON FUNCTION control.first_instant(day timestamp without time zone, zone text) FROM PUBLIC;
+
+GRANT ALL ON FUNCTION control.first_instant(day timestamp without time zone, zone text) TO inferhouse_router;
 
 REVOKE ALL ON FUNCTION control.health() FROM PUBLIC;
 

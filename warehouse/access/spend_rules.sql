@@ -25,19 +25,19 @@ order by num_nonnulls(l.project_id, l.api_key_id, l.model_id), l.id
 
 -- name: boundaries
 -- Where the days, weeks and months around now begin: as the alerts and the marts have it, which ask the same database.
-select 'day' as period, array_agg(d at time zone %(time_zone)s order by d) as starts
+select 'day' as period, array_agg(control.first_instant(d, %(time_zone)s) order by d) as starts
 from generate_series(
     date_trunc('day', now() at time zone %(time_zone)s) - interval '2 days',
     date_trunc('day', now() at time zone %(time_zone)s) + interval '60 days', interval '1 day'
 ) as days (d)
 union all
-select 'week', array_agg(d at time zone %(time_zone)s order by d)
+select 'week', array_agg(control.first_instant(d, %(time_zone)s) order by d)
 from generate_series(
     date_trunc('week', now() at time zone %(time_zone)s) - interval '1 week',
     date_trunc('week', now() at time zone %(time_zone)s) + interval '10 weeks', interval '1 week'
 ) as weeks (d)
 union all
-select 'month', array_agg(d at time zone %(time_zone)s order by d)
+select 'month', array_agg(control.first_instant(d, %(time_zone)s) order by d)
 from generate_series(
     date_trunc('month', now() at time zone %(time_zone)s) - interval '1 month',
     date_trunc('month', now() at time zone %(time_zone)s) + interval '4 months', interval '1 month'

@@ -111,6 +111,28 @@ def test_what_is_spent_just_before_midnight_is_told_after_it(db: psycopg.Connect
     assert starts == (midnight - timedelta(days=1),)
 
 
+@pytest.mark.parametrize(
+    ("zone", "period", "first_midnight"),
+    [
+        ("Atlantic/Azores", "day", datetime(2026, 10, 25, 0, tzinfo=UTC)),
+        ("America/Havana", "month", datetime(2026, 11, 1, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_window_whose_midnight_comes_twice_begins_with_the_first(
+    db: psycopg.Connection, zone: str, period: str, first_midnight: datetime
+) -> None:
+    """As an invoice does, and the router: what is spent in the hour between both is told of as any other."""
+    tenant, model = add_tenant(db, zone), add_model(db, "m")
+    budget = _budget(db, tenant, period, 1000, [100])
+    assert _look(db, first_midnight) == 0
+    _spend(db, tenant, model, 999, first_midnight - timedelta(microseconds=1), 1)
+    _spend(db, tenant, model, 1000, first_midnight + timedelta(minutes=20), 2)
+    assert _look(db, first_midnight + timedelta(minutes=21)) == 1
+    assert _look(db, first_midnight + timedelta(minutes=90)) == 0
+    starts = db.execute("select budget_id, window_start from control.budget_alerts").fetchall()
+    assert starts == [(budget, first_midnight)]
+
+
 def test_a_budget_is_about_its_scope_only(db: psycopg.Connection, tenant: Tenant, tick: Callable[[], str]) -> None:
     model, other, now = add_model(db, "m"), add_model(db, "other"), datetime.now(UTC)
     stranger = add_tenant(db, ZONE, "Stranger")

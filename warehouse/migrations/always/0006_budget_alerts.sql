@@ -1,3 +1,17 @@
+-- When a day begins in a zone: at the first instant whose clock shows it, as invoices have it. Where midnight comes twice (in the
+-- Azores and in Cuba), PostgreSQL takes the second one, an hour later.
+create or replace function control.first_instant(day timestamp, zone text) returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+select case
+    when ((day at time zone zone) - interval '1 hour') at time zone zone >= day then (day at time zone zone) - interval '1 hour'
+    else day at time zone zone
+end
+$$;
+revoke all on function control.first_instant(timestamp, text) from public;
+grant execute on function control.first_instant(timestamp, text) to inferhouse_router;
+
 -- Every budget with alerts against the sum of the rows of its window, those of dropped days with them, in its organization's time
 -- zone. What was told of in this window is not told of again. Returns how many alerts there were.
 -- Windows that ended in the last ten minutes are looked at as well: what is spent just before midnight is written just after it.
@@ -14,10 +28,12 @@ with windows as (
     cross join lateral (
         select
             case when b.period = 'lifetime' then b.created_at
-                else date_trunc(b.period, looked.at at time zone o.time_zone) at time zone o.time_zone
+                else control.first_instant(date_trunc(b.period, looked.at at time zone o.time_zone), o.time_zone)
             end as window_start,
             case when b.period = 'lifetime' then 'infinity'
-                else (date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval) at time zone o.time_zone
+                else control.first_instant(
+                    date_trunc(b.period, looked.at at time zone o.time_zone) + ('1 ' || b.period)::interval, o.time_zone
+                )
             end as window_end
     ) as w
     where b.deleted_at is null and o.deleted_at is null and cardinality(b.alert_percents) > 0 and b.created_at < w.window_end

@@ -47,13 +47,18 @@ budgets as (
         end as limit_picousd,
         case
             when budget.period = 'lifetime' then budget.created_at
-            else date_trunc(budget.period, horizon.taken_at at time zone organization.time_zone) at time zone organization.time_zone
+            else
+                {{ first_instant(
+                    'date_trunc(budget.period, horizon.taken_at at time zone organization.time_zone)', 'organization.time_zone'
+                ) }}
         end as window_starts_at,
         case
             when budget.period = 'lifetime' then 'infinity'
             else
-                (date_trunc(budget.period, horizon.taken_at at time zone organization.time_zone) + ('1 ' || budget.period)::interval)
-                at time zone organization.time_zone
+                {{ first_instant(
+                    "(date_trunc(budget.period, horizon.taken_at at time zone organization.time_zone) + ('1 ' || budget.period)::interval)",
+                    'organization.time_zone'
+                ) }}
         end as window_ends_at
     from {{ ref('stg_control__budgets') }} as budget
     inner join {{ ref('stg_control__organizations') }} as organization on budget.org_id = organization.org_id
