@@ -1327,7 +1327,7 @@ with windows as (
         case when b.raised_until > looked.at then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd
     from control.budgets as b
     inner join control.organizations as o on o.id = b.org_id
-    cross join (values (as_of), (as_of - interval '10 minutes')) as looked (at)
+    cross join (values (as_of), (as_of - interval '1 hour')) as looked (at)
     cross join lateral (
         select
             case when b.period = 'lifetime' then b.created_at

@@ -111,6 +111,17 @@ def test_what_is_spent_just_before_midnight_is_told_after_it(db: psycopg.Connect
     assert starts == (midnight - timedelta(days=1),)
 
 
+def test_what_a_request_spends_that_runs_over_midnight_is_told(db: psycopg.Connection, tenant: Tenant) -> None:
+    model, midnight = add_model(db, "m"), _midnight()
+    for period in ("day", "week", "month"):
+        _budget(db, tenant, period, 1000, [100])
+    assert _look(db, midnight + timedelta(minutes=39)) == 0
+    # As long as a request may run, and wait before it does.
+    _spend(db, tenant, model, 1000, midnight - timedelta(microseconds=1), 1)
+    assert _look(db, midnight + timedelta(minutes=40)) == 3
+    assert _look(db, midnight + timedelta(minutes=41)) == 0
+
+
 @pytest.mark.parametrize(
     ("zone", "period", "first_midnight"),
     [

@@ -14,7 +14,8 @@ grant execute on function control.first_instant(timestamp, text) to inferhouse_r
 
 -- Every budget with alerts against the sum of the rows of its window, those of dropped days with them, in its organization's time
 -- zone. What was told of in this window is not told of again. Returns how many alerts there were.
--- Windows that ended in the last ten minutes are looked at as well: what is spent just before midnight is written just after it.
+-- Windows that ended in the last hour are looked at as well: a request that starts just before midnight may run for half of one
+-- (ROUTER_TOTAL_S_MAX) and wait for two times five minutes before, and is written after its end.
 create or replace function control.note_budget_alerts_as_of(as_of timestamptz) returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
@@ -24,7 +25,7 @@ with windows as (
         case when b.raised_until > looked.at then greatest(b.limit_picousd, b.raised_limit_picousd) else b.limit_picousd end as in_force_picousd
     from control.budgets as b
     inner join control.organizations as o on o.id = b.org_id
-    cross join (values (as_of), (as_of - interval '10 minutes')) as looked (at)
+    cross join (values (as_of), (as_of - interval '1 hour')) as looked (at)
     cross join lateral (
         select
             case when b.period = 'lifetime' then b.created_at
