@@ -19,7 +19,11 @@ from warehouse.base.errors import InferhouseError, InvalidRequest
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=255, min_length=1, description="The same key and body again answer as the first time, for 24 h."),
+    Header(
+        max_length=255,
+        min_length=1,
+        description="The same key and body in the same organization again answer as the first time, for 24 h.",
+    ),
 ]
 IfMatch = Annotated[str | None, Header(max_length=64, description="The ETag that the caller has seen; 412 if it has changed.")]
 
@@ -93,6 +97,10 @@ class Creation:
 
     def __init__(self, changing_: Changing, key: str | None, request_hash: bytes) -> None:
         self.changing, self._key, self._request_hash = changing_, key, request_hash
+        access = changing_.access
+        # Who has several organizations may use one key in each: an answer of the first would hide that the second got nothing.
+        where = (access.organization.public_id,) if access.organization else ()
+        self._actor = " ".join((access.principal.public_id, *where))
         self.known: dict[str, Any] | None = None
 
     @property
@@ -104,7 +112,7 @@ class Creation:
         """Look for the first answer. Raises: InvalidRequest: the key was used with another body."""
         if self._key is None:
             return
-        known = await management.claim_answer(self.conn, self.changing.access.principal.public_id, self._key)
+        known = await management.claim_answer(self.conn, self._actor, self._key)
         if known is not None and known.request_hash != self._request_hash:
             raise InvalidRequest("this idempotency key was used with another request: take a new one", param="Idempotency-Key")
         self.known = known.answer if known else None
@@ -113,8 +121,7 @@ class Creation:
         """Keep the answer for a repetition."""
         if self._key is not None:
             answer = {name: None if name in secrets else value for name, value in shape.model_dump(mode="json").items()}
-            actor = self.changing.access.principal.public_id
-            await management.keep_answer(self.conn, actor, self._key, KnownAnswer(self._request_hash, 200, answer))
+            await management.keep_answer(self.conn, self._actor, self._key, KnownAnswer(self._request_hash, 200, answer))
 
 
 @contextlib.asynccontextmanager

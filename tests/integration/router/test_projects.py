@@ -46,6 +46,18 @@ def test_a_create_that_is_repeated_is_answered_as_before(client: httpx.Client) -
     assert client.post("/projects", json={"name": "Search"}).status_code == 409
 
 
+def test_one_idempotency_key_in_two_organizations_makes_two_things(client: httpx.Client, stack: Stack) -> None:
+    body = {"name": "Second", "time_zone": "UTC", "owner_email": stack.email}
+    made = httpx.post(stack.base_url + "/organizations", json=body, headers={"authorization": f"Bearer {stack.admin_key}"})
+    second = {"OpenAI-Organization": made.json()["id"]}
+    for key, who in (("of a person", client.headers["authorization"]), ("of the platform", f"Bearer {stack.admin_key}")):
+        headers, body = {"idempotency-key": key, "authorization": who}, {"name": f"Search {key}"}
+        wheres = ({}, {}, second, second)
+        ids = [client.post("/projects", json=body, headers=headers | where).json()["id"] for where in wheres]
+        assert (ids[0], ids[2], len(set(ids))) == (ids[1], ids[3], 2)
+        assert ids[2] in [project["id"] for project in client.get("/projects", headers=headers | second).json()["data"]]
+
+
 def test_pages_go_on_where_the_last_one_ended(client: httpx.Client) -> None:
     for number in range(4):
         client.post("/projects", json={"name": f"P{number}"})
