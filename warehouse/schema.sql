@@ -4085,6 +4085,9 @@ CREATE POLICY services_rows ON billing.tax_regions FOR SELECT TO inferhouse_tran
 ALTER TABLE billing.tax_lines ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing.tax_regions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.alert_recipients ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY aliases_of_everybody ON control.model_aliases FOR SELECT TO inferhouse_management USING (((org_id IS NULL) AND (( SELECT control.current_org_id() AS current_org_id) IS NOT NULL)));
+
 ALTER TABLE control.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.audit_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE control.budget_alerts ENABLE ROW LEVEL SECURITY;

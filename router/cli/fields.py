@@ -9,7 +9,11 @@ ZONE = Field("time_zone", "As Europe/Berlin; days and months of budgets and invo
 ROLE = Field("role", ORG_ROLES + ".", required=True)
 PROJECT_ROLE = Field("role", PROJECT_ROLES + ".", required=True)
 MODELS = Field(
-    "models", "A model that it may use; repeat it for more. Without: every model.", "texts", option="model", can_clear=True
+    "models",
+    "A model or alias that it may use; repeat it for more. Without: every model.",
+    "texts",
+    option="model",
+    can_clear=True,
 )
 CAPS = (
     Field("choices_max", "The largest `n` of a request.", "number", can_clear=True),

@@ -91,7 +91,13 @@ OPERATIONS: tuple[Operation, ...] = (
             ZONE,
             Field("key_days_max", "Longest life of a key in days.", "number", can_clear=True),
             Field("keys_per_member_max", "Keys of one member.", "number", can_clear=True),
-            Field("key_models", "A model that keys may use; repeat it for more.", "texts", option="key-model", can_clear=True),
+            Field(
+                "key_models",
+                "A model or alias that keys may use; repeat it for more.",
+                "texts",
+                option="key-model",
+                can_clear=True,
+            ),
             Field("key_cidrs", "A network that keys work from; repeat it for more.", "texts", option="key-cidr", can_clear=True),
             Field("totp_required", "Members need a second factor: true or false.", "boolean", option="second-factor"),
             Field(

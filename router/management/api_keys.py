@@ -73,7 +73,8 @@ async def mint(change: Changing, key: NewKey, *, kind: api_keys.Kind = "inferenc
             raise Conflict("this project is archived: it gets no new keys", param="project_id")
         caps = await api_keys.caps(change.conn, access.org.id)
         key = replace(key, expires_at=key.expires_at or last_day(access, caps))
-        check(access, key, caps, await api_keys.models_in_service(change.conn), since=now + timedelta(minutes=1))
+        in_service = await api_keys.names_in_service(change.conn, access.org.id)
+        check(access, key, caps, in_service, since=now + timedelta(minutes=1))
         if key.user_id is not None:
             check_count(access, caps, await api_keys.count_of_member(change.conn, access.org.id, key.user_id))
     else:
@@ -317,8 +318,13 @@ def page_values(window: Paged) -> dict[str, object]:
 
 
 async def _shapes(conn: AsyncConnection, access: Access, rows: list[KeyRow]) -> list[KeyShape]:
-    caps, in_service = await api_keys.caps(conn, access.org.id), await api_keys.models_in_service(conn)
+    caps, in_service = await _bounds(conn, access)
     return [KeyShape.of(row, caps, in_service) for row in rows]
+
+
+async def _bounds(conn: AsyncConnection, access: Access) -> tuple[Caps, frozenset[str]]:
+    """(the organization's policy, names of models and aliases that there are for it)."""
+    return await api_keys.caps(conn, access.org.id), await api_keys.names_in_service(conn, access.org.id)
 
 
 @router.post("", response_model=MintedKeyShape)
@@ -420,7 +426,7 @@ async def update_project_api_key(
         check_version(if_match, before.version)
         _check_in_force(before)
         key = _changed(before, body)
-        caps, in_service = await api_keys.caps(change.conn, access.org.id), await api_keys.models_in_service(change.conn)
+        caps, in_service = await _bounds(change.conn, access)
         fields = frozenset(name for name in body.model_fields_set if getattr(key, name) != getattr(before, name))
         check(access, key, caps, in_service, since=before.rotated_at or before.created_at, fields=fields)
         row = before

@@ -22,7 +22,7 @@ NEW_S_MIN = 1
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Models = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]],
-    Field(min_length=1, max_length=MODELS_MAX, description="Names of models that the key may use; null means every model."),
+    Field(min_length=1, max_length=MODELS_MAX, description="Models and aliases that the key may use; null means every one."),
 ]
 Cidrs = Annotated[
     list[Annotated[str, Field(min_length=2, max_length=49, pattern=r"^[0-9A-Fa-f.:/]+$")]],
@@ -40,7 +40,9 @@ _ADMIN_KEYS = "make an admin key for that: POST /v1/organization/admin_api_keys"
 class Effective(BaseModel):
     """What a key may really use: where the key, its organization and what there is agree."""
 
-    models: list[str] = Field(description="Names of models in service that both the key and its organization allow.")
+    models: list[str] = Field(
+        description="Names of models in service and of aliases that both the key and its organization allow."
+    )
     cidrs: list[str] | None = Field(description="Networks that both the key and its organization allow; null is everywhere.")
 
     @classmethod
@@ -93,7 +95,7 @@ def check(
 ) -> None:
     """Whether this caller may make a key that is this, or change `fields` of one to this.
 
-    Args: in_service: names of the models that there are.  since: when the secret was made.
+    Args: in_service: names of the models and aliases that there are.  since: when the secret was made.
     Raises: NotAllowed: more than the caller has.  InvalidRequest: what does not exist, or a cap of the organization.
     """
     if "scopes" in fields:
@@ -112,9 +114,9 @@ def check(
 
 
 def _check_models(models: Iterable[str], allowed: Iterable[str] | None, in_service: frozenset[str]) -> None:
-    """Raises: InvalidRequest: there is no such model, or it is none that the organization allows."""
+    """Raises: InvalidRequest: there is no such name, or it is none that the organization allows."""
     if unknown := sorted(set(models) - in_service):
-        raise InvalidRequest(f"there is no model {unknown[0]!r}", param="models")
+        raise InvalidRequest(f"there is no model or alias {unknown[0]!r}", param="models")
     outside = sorted(set(models) - set(allowed)) if allowed is not None else []
     if outside:
         raise InvalidRequest(

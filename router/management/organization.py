@@ -43,7 +43,7 @@ class OwnOrganization(BaseModel):
     created_at: int
     key_days_max: int | None = Field(description="Days that a key of a member lives at most.")
     keys_per_member_max: int | None = Field(description="Keys in force that a member has at most.")
-    key_models: list[str] | None = Field(description="Models that keys may use, whatever a key says itself.")
+    key_models: list[str] | None = Field(description="Models and aliases that keys may use, whatever a key says itself.")
     key_cidrs: list[str] | None = Field(description="Networks that keys work from, whatever a key says itself.")
     totp_required: bool = Field(description="Whether members see nothing here without a second factor.")
     answers_kept_s: int = Field(
@@ -134,9 +134,9 @@ async def _wanted(
     named = {name: value for name, value in named.items() if value is not None or name not in _NEVER_NULL}
     if named.get("key_models") is not None:
         named["key_models"] = sorted(set(named["key_models"]))
-        unknown = set(named["key_models"]) - set(before.key_models or ()) - await api_keys.models_in_service(conn)
+        unknown = set(named["key_models"]) - set(before.key_models or ()) - await api_keys.names_in_service(conn, access.org.id)
         if unknown:
-            raise InvalidRequest(f"there is no model {min(unknown)!r}", param="key_models")
+            raise InvalidRequest(f"there is no model or alias {min(unknown)!r}", param="key_models")
     if "key_cidrs" in named:
         named["key_cidrs"] = networks(named["key_cidrs"], "key_cidrs")
     person = access.principal.kind == "user"

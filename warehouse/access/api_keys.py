@@ -220,9 +220,9 @@ async def caps(conn: AsyncConnection, org_id: int) -> Caps:
         return row
 
 
-async def models_in_service(conn: AsyncConnection) -> frozenset[str]:
-    """Names of the models that are not retired."""
-    return frozenset(row[0] for row in await (await conn.execute(QUERIES["models_in_service"])).fetchall())
+async def names_in_service(conn: AsyncConnection, org_id: int) -> frozenset[str]:
+    """Names that a list of models may have: of the models that are not retired, of everybody's aliases and of its own."""
+    return frozenset(row[0] for row in await (await conn.execute(QUERIES["names_in_service"], {"org_id": org_id})).fetchall())
 
 
 async def find_owner(conn: AsyncConnection, org_id: int, project_id: int, public_id: str) -> Mapping[str, int | None]:

@@ -156,8 +156,10 @@ select key_days_max, keys_per_member_max, key_models, key_cidrs::text[] as key_c
 from control.organizations
 where id = %(org_id)s
 
--- name: models_in_service
+-- name: names_in_service
 select name from control.models where retired_at is null
+union
+select name from control.model_aliases where deleted_at is null and (org_id is null or org_id = %(org_id)s)
 
 -- name: find_owner
 select

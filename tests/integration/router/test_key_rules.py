@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.factories import add_model, add_tenant
-from tests.integration.router.callers import add_key, add_user, demo, error, owner, signed_in
+from tests.integration.router.callers import add_key, add_user, demo, error, owner, signed_in, with_key
 from tests.integration.router.conftest import Stack
 
 PROXY_NETWORKS = "127.0.0.0/8,10.1.0.0/16"
@@ -196,3 +196,34 @@ def test_a_key_never_has_more_rights_than_its_maker(boss: httpx.Client, stack: S
         assert answer.status_code == status, answer.text
     assert [key["name"] for key in boss.get(admin).json()["data"]] == ["key", "key"]
     assert len(boss.get(path).json()["data"]) == 3
+
+
+@pytest.mark.parametrize("whose", ["organization", "platform"])
+def test_a_list_of_models_may_have_an_alias(
+    whose: str, boss: httpx.Client, stack: Stack, path: str, hello: dict[str, Any]
+) -> None:
+    made = boss.post(f"/{whose}/aliases", json={"name": "chat", "stages": [[{"model": "simulated"}]]}).json()
+    key = boss.post(path, json={"name": "k", "models": ["chat"]}).json()
+    assert (key["models"], key["effective"]["models"]) == (["chat"], ["chat"])
+    asked = hello | {"model": "chat"}
+    assert _becomes(stack, asked, key["value"], 200).json()["model"] == "simulated"
+    assert stack.post(hello, key=key["value"]).status_code == 404
+    assert boss.post("/organization", json={"key_models": ["chat"]}).json()["key_models"] == ["chat"]
+    assert error(boss.post(path, json={"name": "k", "models": ["simulated"]})) == (400, "invalid_request", "models")
+    _becomes(stack, hello, stack.api_key, 404)
+    assert stack.post(asked).status_code == 200
+    boss.delete(f"/{whose}/aliases/{made['id']}")
+    assert boss.get(f"{path}/{key['id']}").json()["effective"]["models"] == []
+    assert error(boss.post(path, json={"name": "k", "models": ["chat"]})) == (400, "invalid_request", "models")
+
+
+def test_a_list_of_models_has_no_alias_of_others(boss: httpx.Client, stack: Stack, path: str) -> None:
+    other = add_tenant(stack.db, name="Other")
+    stack.db.commit()
+    stages = [[{"model": "simulated"}]]
+    with with_key(stack, stack.admin_key) as platform:
+        headers = {"OpenAI-Organization": other.organization}
+        made = platform.post("/organization/aliases", json={"name": "theirs", "stages": stages}, headers=headers)
+    assert made.status_code == 200
+    assert error(boss.post(path, json={"name": "k", "models": ["theirs"]})) == (400, "invalid_request", "models")
+    assert error(boss.post("/organization", json={"key_models": ["theirs"]})) == (400, "invalid_request", "key_models")

@@ -172,6 +172,10 @@ begin
     end loop;
 end
 $$;
+-- Everybody's aliases are everybody's to name, in the lists of models of keys.
+drop policy if exists aliases_of_everybody on control.model_aliases;
+create policy aliases_of_everybody on control.model_aliases for select to inferhouse_management
+using (org_id is null and (select control.current_org_id()) is not null);
 -- The router notes when a key was used; its grant is for that column only.
 drop policy if exists router_uses on control.api_keys;
 create policy router_uses on control.api_keys for update to inferhouse_router using (true) with check (true);
