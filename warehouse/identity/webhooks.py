@@ -56,7 +56,7 @@ def may_go_to(address: Address, allowed: Sequence[Network]) -> bool:
 
 
 def check_url(url: str) -> str:
-    """A URL that a webhook can be sent to. Raises: ValueError: says what is wrong with it."""
+    """A URL that a webhook can be sent to, its scheme in lower case as the table has it. Raises: ValueError: what is wrong."""
     if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
         raise ValueError("write it in ASCII without spaces; names and paths in other letters have an ASCII form")
     parts = urlsplit(url)
@@ -68,4 +68,4 @@ def check_url(url: str) -> str:
         raise ValueError("a fragment is never sent: leave it out")
     if parts.port == 0:
         raise ValueError("there is no port 0")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]

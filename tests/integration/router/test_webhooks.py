@@ -80,6 +80,13 @@ def test_a_webhook_that_cannot_be_is_refused(client: httpx.Client) -> None:
     assert client.get("/organization/webhooks").json()["data"] == []
 
 
+def test_a_scheme_in_capitals_is_the_same_scheme(client: httpx.Client) -> None:
+    made = client.post("/organization/webhooks", json=BODY | {"url": "HTTPS://hooks.example.com/In"}).json()
+    assert made["url"] == "https://hooks.example.com/In"
+    changed = client.post(f"/organization/webhooks/{made['id']}", json={"url": "Http://hooks.example.com/"})
+    assert changed.json()["url"] == "http://hooks.example.com/"
+
+
 def test_a_webhook_is_made_changed_and_taken_away_and_its_secret_is_nowhere(client: httpx.Client, stack: Stack) -> None:
     headers = {"idempotency-key": "one"}
     made = client.post("/organization/webhooks", json=BODY, headers=headers).json()

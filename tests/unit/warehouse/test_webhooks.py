@@ -70,6 +70,11 @@ def test_a_url_that_cannot_be_sent_to_is_refused(url: str) -> None:
         check_url(url)
 
 
+def test_a_scheme_is_kept_in_lower_case_and_the_rest_as_it_came() -> None:
+    assert check_url("HTTPS://A.example/X%zz") == "https://A.example/X%zz"
+    assert check_url("https://a.example?x") == "https://a.example?x"
+
+
 def test_the_key_is_the_same_however_it_is_made() -> None:
     env = new_env("simulated", "h200")
     pepper = env["STACK_KEY_PEPPER"]
