@@ -27,6 +27,9 @@ BUSY_S = 0.5  # an engine that is busy and does not say for how long; it doubles
 BUSY_DOUBLED_S_MAX = 4.0  # so an engine that is free again is found within this time
 BUSY_S_MAX = 30.0  # however long it says: it is asked again then
 HOSTED = "openai"
+HEALTH, MODELS = b"/health", b"/v1/models"
+PROBES = {HOSTED: MODELS, "sglang": MODELS}
+"""What is asked of kinds that have no `/health`, or, as SGLang, one that generates a token and waits for a busy GPU."""
 HOSTED_RETRY_S = 5.0  # after a probe of one that failed
 HOSTED_PROBE_S = 60.0  # what its calls say in between is the breaker's to see
 PROBE_TIMEOUTS = Timeouts(connect_s=1, first_token_s=2, between_tokens_s=1, total_s=3)
@@ -187,7 +190,7 @@ class EngineSet:
         return state is not None and state.healthy and state.weight > 0
 
     async def run(self) -> None:
-        """Probe every engine's /health, which costs it no GPU time, and end what takes too long.
+        """Probe every engine, which costs it no GPU time, and end what takes too long.
 
         Each for itself: one that does not answer keeps nobody waiting for what another one says.
         """
@@ -226,8 +229,7 @@ class EngineSet:
         if hosted and time.monotonic() < state.probe_at_s:
             return
         try:
-            # A hosted one has no page that costs nothing but its list of models.
-            answered = await self._asked(state, b"/v1/models" if hosted else b"/health")
+            answered = await self._asked(state, PROBES.get(state.engine.kind, HEALTH))
         except EngineUnreachable:
             answered = False
             state.failed(refused=True)

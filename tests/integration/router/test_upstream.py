@@ -287,3 +287,33 @@ def test_an_engine_that_moves_is_looked_at_at_once() -> None:
             await _close(engines.states[1].pool)
 
     asyncio.run(run())
+
+
+def test_sglang_whose_gpu_is_busy_is_well_and_asked_to_generate_nothing() -> None:
+    """Its /health generates a token and answers when it has one: behind a long prompt that takes longer than a probe may."""
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b" ")[1])
+        if asked[-1] != b"/health":
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        else:
+            await reader.read()  # until who asks has lost patience
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.05)
+            engines.replace([catalogued(1, kind="sglang", base_url=f"http://127.0.0.1:{port}")])
+            watching = asyncio.create_task(engines.run())
+            async with asyncio.timeout(5):
+                while not engines.states[1].healthy or len(asked) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await _close(engines.states[1].pool)
+
+    asyncio.run(run())
+    assert b"/health" not in asked
