@@ -236,7 +236,7 @@ class MeteredEndpoint:
             plan,
             request.tried,
             attempts=request.attempts,
-            status=refused.engine_status if refused else None,
+            status=refused.engine_status if refused and not refused.is_ours else None,
             first_byte=used_s >= self._shared.timeouts.total_s,
             retry_after_s=refused.engine_retry_after_s if refused else None,
         )

@@ -19,7 +19,7 @@ from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
 from router.inference.responses import error_headers, header_lines
-from router.inference.retries import BUSY, OURS, RETRIABLE, retry_after_s
+from router.inference.retries import BUSY, OURS, RETRIABLE, lacks_model, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
@@ -62,6 +62,7 @@ class EngineRefused(InferhouseError):
         self.engine_status, self.body = head.status, body
         if is_hosted and head.status == 429 and OUT_OF_CREDIT in body:  # OpenAI's word for what is 402 elsewhere
             self.engine_status = 402
+        self.is_ours = self.engine_status in OURS or lacks_model(self.engine_status, body)
         self.engine_retry_after_s = retry_after_s(head.get(b"retry-after"), now())
         wait_s = None if self.engine_retry_after_s is None else max(int(self.engine_retry_after_s), 1)
         super().__init__(f"the engine answered with status {head.status}", retry_after_s=wait_s)
@@ -69,7 +70,7 @@ class EngineRefused(InferhouseError):
     @property
     def is_word(self) -> bool:
         """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
-        return 400 <= self.engine_status < 500 and self.engine_status not in OURS
+        return 400 <= self.engine_status < 500 and not self.is_ours
 
     @property
     def is_too_long(self) -> bool:
@@ -82,7 +83,7 @@ class EngineRefused(InferhouseError):
             return "engine_failed", EngineUnavailable.status, EngineUnavailable.code
         if self.is_word:
             return "refused", self.engine_status, f"engine_{self.engine_status}"
-        return "engine_failed", self.status, f"engine_{self.engine_status}" if self.engine_status in OURS else self.code
+        return "engine_failed", self.status, f"engine_{self.engine_status}" if self.is_ours else self.code
 
 
 class EndpointNotServed(NotFound):
@@ -322,7 +323,7 @@ class Exchange(msgspec.Struct, eq=False):
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._body(ENGINE_ERROR_BYTES_MAX)
         refused = EngineRefused(head, body, is_hosted=self.engine.engine.kind == HOSTED)
-        if head.status in RETRIABLE or not 400 <= head.status < 500 or refused.is_too_long:
+        if head.status in RETRIABLE or not refused.is_word or refused.is_too_long:
             raise refused
         self.outcome = "ok"
         if head.status in NOT_SERVED and b'"error"' not in body:  # no word of an API, but of the framework behind it

@@ -1,7 +1,10 @@
 """Which failure is worth another attempt, and how many of them there may be. Pure."""
 
+import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 from router.inference.breaker import Window
 
@@ -16,6 +19,9 @@ RETRIABLE = OURS | {408, 429, 500, 502, 503, 504, 529}
 """What another engine, or the same one a little later, may answer differently; every other 4xx is the client's."""
 BUSY = frozenset({429, 503, 529})
 """An engine that says so is no failure: it is asked again when it said."""
+NO_MODEL_CODE = "model_not_found"
+NO_MODEL = re.compile(r"(the )?model:? \S+( does not exist| not found|$)", re.IGNORECASE)
+"""How the message of an engine begins that does not have the model: vLLM, SGLang, Ollama, Anthropic's API."""
 
 
 class RetryBudget:
@@ -52,3 +58,32 @@ def retry_after_s(value: bytes | None, at: datetime) -> float | None:
             return None
         return max(seconds, 0.0)
     return seconds if 0 <= seconds < float("inf") else None
+
+
+class _Word(msgspec.Struct):
+    """An engine's error; that of an older vLLM stands in no envelope."""
+
+    message: str = ""
+    code: str | int | None = None
+    param: str | None = None
+    error: "_Word | None" = None
+
+
+_WORD = msgspec.json.Decoder(_Word)
+
+
+def lacks_model(status: int, body: bytes) -> bool:
+    """Whether an engine says that it does not have the model. By which name it is asked for is the router's to know.
+
+    Only what a client cannot write decides: an id of its own that is not found is repeated in the message, too.
+    """
+    if status not in (400, 403, 404):
+        return False
+    try:
+        word = _WORD.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    word = word.error or word
+    if word.code == NO_MODEL_CODE:
+        return True
+    return status == 404 and (word.param == "model" or NO_MODEL.match(word.message) is not None)

@@ -357,7 +357,8 @@ class Dispatcher:
     ) -> Retry | None:
         """Whether a failed attempt is made again, and when. None: the client is told of the failure.
 
-        Args: status: of the engine's answer, None where there was none.  first_byte: whether the client has any of it.
+        Args: status: of the engine's answer, None where it gave none or one that is ours to mend.
+            first_byte: whether the client has any of it.
         """
         if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
             return None

@@ -149,6 +149,7 @@ def _events(*events: object) -> bytes:
         ((200, JSON, PAGE), "engine_failed"),
         ((401, JSON, b'{"error": {"message": "Incorrect API key provided: sk-of-a-provider"}}'), "engine_401"),
         ((402, JSON, b'{"error": {"message": "this account has no credits"}}'), "engine_402"),
+        ((404, JSON, b'{"error": {"message": "The model `odd` does not exist.", "param": "model", "code": 404}}'), "engine_404"),
         ((400, JSON, json.dumps(TOO_LONG).encode()), "engine_400"),
     ],
 )

@@ -16,3 +16,24 @@ RATE = b'{"error": {"message": "Rate limit reached.", "type": "requests", "code"
 def test_an_account_without_credit_is_ours_to_mend(body: bytes, is_hosted: bool, is_word: bool, code: str) -> None:
     refused = EngineRefused(AnswerHead(429), body, is_hosted=is_hosted)
     assert (refused.is_word, refused.row()[2]) == (is_word, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_word"),
+    [
+        (404, b'{"error": {"message": "The model `m` does not exist.", "type": "NotFoundError", "param": "model"}}', False),
+        (404, b'{"object": "error", "message": "The model `m` does not exist.", "type": "NotFoundError", "code": 404}', False),
+        (404, b'{"error": {"message": "model \\"m\\" not found, try pulling it first", "type": "api_error"}}', False),
+        (404, b'{"type": "error", "error": {"type": "not_found_error", "message": "model: m"}}', False),
+        (403, b'{"error": {"message": "Project `p` does not have access to model `m`", "code": "model_not_found"}}', False),
+        (404, b'{"error": {"message": "No response \'the model m is gone\' not found.", "param": "response_id"}}', True),
+        (404, b'{"error": {"message": "The model does not support this task.", "param": null}}', True),
+        (404, b'{"error": "not found"}', True),
+        (404, b'{"detail": "Not Found"}', True),
+        (404, b'{"error": ' * 5000, True),
+        (400, b'{"error": {"message": "The model `m` does not exist.", "param": "model"}}', True),
+    ],
+)
+def test_that_an_engine_lacks_its_model_is_ours_to_mend(status: int, body: bytes, is_word: bool) -> None:
+    refused = EngineRefused(AnswerHead(status), body)
+    assert (refused.is_word, refused.row()[0]) == (is_word, "refused" if is_word else "engine_failed")
