@@ -19,7 +19,7 @@ from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
 from router.inference.responses import error_headers, header_lines
-from router.inference.retries import BUSY, OURS, RETRIABLE, lacks_model, retry_after_s
+from router.inference.retries import BUSY, NOT_IMPLEMENTED, OURS, RETRIABLE, lacks_model, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
@@ -70,7 +70,7 @@ class EngineRefused(InferhouseError):
     @property
     def is_word(self) -> bool:
         """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
-        return 400 <= self.engine_status < 500 and not self.is_ours
+        return (400 <= self.engine_status < 500 and not self.is_ours) or self.engine_status == NOT_IMPLEMENTED
 
     @property
     def is_too_long(self) -> bool:

@@ -15,8 +15,13 @@ ATTEMPTS_MAX = 3
 RETRY_AFTER_S_MAX = 5.0  # an engine that asks for a longer pause is not waited for: the client is told instead
 OURS = frozenset({401, 402})
 """About the key that the router has for the engine, or the account behind it: a client can mend nothing of that."""
-RETRIABLE = OURS | {408, 429, 500, 502, 503, 504, 529}
-"""What another engine, or the same one a little later, may answer differently; every other 4xx is the client's."""
+RETRIABLE = OURS | {408, 429, 500, 502, 503, 504, *range(520, 531)}
+"""What another engine, or the same one a little later, may answer differently; every other 4xx is the client's.
+
+520 to 530 are Cloudflare's, of what stands behind it, and Anthropic's 529.
+"""
+NOT_IMPLEMENTED = 501
+"""vLLM's for what a request asks of a model that cannot do it: the client's to mend, as a 4xx."""
 BUSY = frozenset({429, 503, 529})
 """An engine that says so is no failure: it is asked again when it said."""
 NO_MODEL_CODE = "model_not_found"

@@ -4,6 +4,7 @@ import pytest
 
 from router.inference.exchange import EngineRefused
 from router.inference.upstream import AnswerHead
+from tests.routing_world import World, engine
 
 QUOTA = b'{"error": {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}}'
 RATE = b'{"error": {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}}'
@@ -37,3 +38,16 @@ def test_an_account_without_credit_is_ours_to_mend(body: bytes, is_hosted: bool,
 def test_that_an_engine_lacks_its_model_is_ours_to_mend(status: int, body: bytes, is_word: bool) -> None:
     refused = EngineRefused(AnswerHead(status), body)
     assert (refused.is_word, refused.row()[0]) == (is_word, "refused" if is_word else "engine_failed")
+
+
+def test_what_a_model_cannot_do_is_no_failure_of_its_engine() -> None:
+    refused = EngineRefused(AnswerHead(501), b'{"error": {"message": "The model does not support Embeddings API", "code": 501}}')
+    assert (refused.is_word, refused.row()) == (True, ("refused", 501, "engine_501"))
+
+
+@pytest.mark.parametrize("status", [520, 522, 524, 529, 530])
+def test_what_stands_behind_a_content_network_and_fails_is_asked_elsewhere(status: int) -> None:
+    world = World([engine(1), engine(2)])
+    plan = world.plan()
+    assert world.dispatcher.retry(plan, (1,), attempts=1, status=status, first_byte=False) is not None
+    assert EngineRefused(AnswerHead(status), b"error code: 5xx").row()[0] == "engine_failed"
