@@ -22,7 +22,7 @@ from router.inference.routing import Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineUnreachable, Timeouts, post_bytes
+from router.inference.upstream import EngineConnection, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
 from warehouse.access.catalogue import Model, Price
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
@@ -236,7 +236,7 @@ class MeteredEndpoint:
             plan,
             request.tried,
             attempts=request.attempts,
-            status=refused.engine_status if refused and not refused.is_ours else None,
+            status=None if isinstance(error, EngineHungUp) else refused.counts_as if refused else error.status,
             first_byte=used_s >= self._shared.timeouts.total_s,
             retry_after_s=refused.engine_retry_after_s if refused else None,
         )

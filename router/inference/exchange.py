@@ -73,6 +73,11 @@ class EngineRefused(InferhouseError):
         return (400 <= self.engine_status < 500 and not self.is_ours) or self.engine_status == NOT_IMPLEMENTED
 
     @property
+    def counts_as(self) -> int:
+        """The status by which it is judged: what is ours to mend comes by several."""
+        return 401 if self.is_ours else self.engine_status
+
+    @property
     def is_too_long(self) -> bool:
         """The prompt is more than the model's context: a model with more of it may answer."""
         return self.engine_status == 400 and any(sign in self.body for sign in TOO_LONG)

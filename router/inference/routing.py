@@ -237,6 +237,15 @@ class Dispatcher:
             for state in served.engines
         )
 
+    @staticmethod
+    def _any_full(models: Sequence[Served], now_s: float, until_s: float, tried: Collection[int]) -> bool:
+        """Whether there is one to wait for in a queue, and time for it."""
+        return now_s < until_s and any(
+            state.id not in tried and state.canary_percent != 0 and state.only_full(now_s, until_s)
+            for served in models
+            for state in served.engines
+        )
+
     async def engine_for(
         self, plan: Plan, caller: Caller, tokens: int, tried: Collection[int] = (), weight: int = 1
     ) -> EngineState:
@@ -357,13 +366,16 @@ class Dispatcher:
     ) -> Retry | None:
         """Whether a failed attempt is made again, and when. None: the client is told of the failure.
 
-        Args: status: of the engine's answer, None where it gave none or one that is ours to mend.
+        Args: status: of the engine's answer, or what it comes to; None where the connection broke: an engine that has died
+            and others that are full, which are waited for. One that lives would have a place, and be asked again at once.
             first_byte: whether the client has any of it.
         """
         if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
             return None
         now_s = self._clock()
-        another = self._any_able(plan.order[plan.at :], now_s, tried)
+        left = plan.order[plan.at :]
+        until_s = plan.deadline_s or now_s + self._queue_s_max
+        another = self._any_able(left, now_s, tried) or (status is None and self._any_full(left, now_s, until_s, tried))
         pause_s = 0.0
         if not another:
             pause_s = BUSY_S if retry_after_s is None else retry_after_s

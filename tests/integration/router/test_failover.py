@@ -42,6 +42,11 @@ def _healthy(stack: Stack) -> int:
     return sum(line.startswith("inferhouse_engine_up{") and line.endswith(" 1.0") for line in lines)
 
 
+def _in_flight(stack: Stack) -> int:
+    lines = httpx.get(stack.router.url + "/metrics").text.splitlines()
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith("inferhouse_engine_in_flight{"))
+
+
 def _until(true: Callable[[], bool], within_s: float = SEEN_S) -> None:
     deadline = time.monotonic() + within_s
     while not true():
@@ -86,6 +91,25 @@ def test_an_engine_that_dies_under_load_costs_nobody_an_answer(
         "select count(distinct request_id), count(*) filter (where status = 'completed') from raw.usage_events"
     ).fetchone()
     assert attempts == (len(statuses), len(statuses)), "each request is answered, and charged, once"
+
+
+def test_an_engine_that_dies_while_the_other_is_full_costs_nobody_an_answer(
+    stack: Stack, second: ServerProcess, hello: dict[str, Any]
+) -> None:
+    stack.db.execute("update control.engines set requests_at_once = 1")
+    stack.db.commit()
+    time.sleep(1)  # in which the router knows
+    slow, answers = {"x-simulated-fault": "stall-first=1.5"}, list[httpx.Response]()
+    clients = [threading.Thread(target=lambda: answers.append(stack.post(hello, headers=slow))) for _ in range(2)]
+    for client in clients:
+        client.start()
+    _until(lambda: _in_flight(stack) == 2)
+    second.kill()
+    for client in clients:
+        client.join()
+    assert [answer.status_code for answer in answers] == [200, 200]
+    rows = stack.rows(3)
+    assert sorted(row["status"] for row in rows) == ["completed", "completed", "engine_failed"]
 
 
 def test_an_engine_without_weight_gets_no_new_requests(stack: Stack, second: ServerProcess, hello: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from router.inference.canary import REQUESTS_MIN, Took
 from router.inference.engine_set import EngineSet, EngineState
-from router.inference.routing import Dispatcher
+from router.inference.routing import Dispatcher, Retry
 from router.inference.upstream import Timeouts
 from tests.routing_world import CALLER, World, engine, in_loop
 from warehouse.access.catalogue import Alias
@@ -264,6 +264,7 @@ def test_too_few_requests_stop_no_canary() -> None:
 
 
 ALIAS = Alias(None, "chat", [[{"model": "small", "weight": 3}, {"model": "large", "weight": 1}]], 1)
+TURNED = Alias(None, "turned", [[{"model": "small", "weight": 1}], [{"model": "large", "weight": 1}]], 1)
 FALLBACK = Alias(1, "best", [[{"model": "large", "weight": 1}], [{"model": "small", "weight": 1}]], 1)
 
 
@@ -358,6 +359,26 @@ def test_a_retry_needs_another_engine_or_a_short_pause_of_a_busy_one() -> None:
     assert busy is not None
     assert (busy.pause_s, busy.same) == (2, True)
     assert ask(plan, {1, 2}, attempts=1, status=429, first_byte=False, retry_after_s=60) is None
+
+
+@pytest.mark.parametrize("model", ["small", "large"])
+@in_loop
+async def test_a_request_whose_engine_dies_waits_for_one_that_is_full(model: str) -> None:
+    """Of its model, or of the next one of its alias."""
+    world = World([engine(1), engine(2, model, requests_at_once=1)], [TURNED])
+    plan = world.plan("turned")
+    world.dispatcher.started(world[2], 1)
+    assert world.dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) is None
+    assert world.dispatcher.retry(plan, {1}, attempts=1, status=None, first_byte=False) == Retry(0, same=False)
+    world[1].failed(refused=True)
+    waiting = asyncio.create_task(world.dispatcher.engine_for(plan, CALLER, 10, {1}))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    world.dispatcher.ended(world[2], 1, outcome="ok")
+    assert (await waiting).id == 2
+    world.dispatcher.started(world[2], 1)
+    world.now_s += 1  # as long as a request may wait, and more
+    assert world.dispatcher.retry(plan, {1}, attempts=2, status=None, first_byte=False) is None
 
 
 def test_retries_are_a_share_of_the_requests() -> None:
