@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from router.inference.addresses import addresses_of, first_to_answer, is_address
 from router.inference.chunked import begin_of_only
 from router.inference.heads import KnownHead
 from warehouse.base.errors import EngineFailed, EngineTimedOut, InferhouseError
@@ -402,6 +403,9 @@ class EnginePool:
         url = urlsplit(base_url)
         self._host, self._port = url.hostname or "127.0.0.1", url.port or (443 if url.scheme == "https" else 80)
         self._tls = url.scheme == "https"
+        self._is_name = not is_address(self._host)
+        self._answered = ""
+        """Of several addresses the one that was connected to last."""
         self.authority = url.netloc.encode()
         self.prefix = url.path.rstrip("/").encode()
         """Of every path, where a provider has its API below one of its own."""
@@ -425,12 +429,10 @@ class EnginePool:
         self.connections.add(connection)
         try:
             async with asyncio.timeout(connect_s or self.timeouts.connect_s):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection, self._host, self._port, ssl=self._tls or None
-                )
+                await self._connect(connection)
         except EXPECTED_REFUSALS as error:
             connection.abandon()  # it may have been made just as its time was up
-            raise EngineUnreachable(f"the engine cannot be reached: {error or 'it took too long'}") from error
+            raise EngineUnreachable(f"the engine cannot be reached: {str(error) or 'it took too long'}") from error
         except asyncio.CancelledError:
             connection.abandon()
             raise
@@ -438,6 +440,22 @@ class EnginePool:
             if not connection.open:
                 self.connections.discard(connection)
         return connection
+
+    async def _connect(self, connection: EngineConnection) -> None:
+        """Raises: EXPECTED_REFUSALS."""
+        create = asyncio.get_running_loop().create_connection
+        name = self._host if self._tls else None
+        addresses = await addresses_of(self._host, self._port) if self._is_name else [self._host]
+        if len(addresses) == 1:
+            await create(lambda: connection, addresses[0], self._port, ssl=self._tls or None, server_hostname=name)
+            return
+        addresses.sort(key=lambda address: address != self._answered)  # the one that answered last is tried first
+        self._answered, made = await first_to_answer(addresses, self._port)
+        try:
+            await create(lambda: connection, sock=made, ssl=self._tls or None, server_hostname=name)
+        except BaseException:
+            made.close()
+            raise
 
     def kept(self) -> EngineConnection | None:
         """A connection that was used before and that nobody uses now."""

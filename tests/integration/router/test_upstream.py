@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from router.inference.addresses import NEXT_S
 from router.inference.engine_set import EngineSet
 from router.inference.upstream import EngineHungUp, EnginePool, EngineUnreachable, Timeouts
 from tests.processes import ServerProcess, running, simulated_engine
@@ -104,6 +107,48 @@ def test_a_connection_that_is_no_longer_wanted_is_not_left_open(line: TcpProxy) 
         assert pool.connections == ({*pool.connections} - {*made})
 
     asyncio.run(run())
+
+
+def _silent(address: str, port: int) -> list[socket.socket]:
+    """Where connections are neither made nor refused."""
+    full = socket.socket()
+    full.bind((address, port))
+    full.listen(0)
+    waiting = [socket.socket() for _ in range(3)]
+    for each in waiting:
+        each.setblocking(False)
+        each.connect_ex((address, port))
+    return [full, *waiting]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_name_is_reached_by_whichever_address_answers(
+    line: TcpProxy, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def two(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+
+    async def run() -> None:
+        monkeypatch.setattr("router.inference.upstream.addresses_of", two)
+        pool = EnginePool(f"http://name.test:{line.port}", connections_max=10, timeouts=TIMEOUTS)
+        taken_s = []
+        for _ in range(2):
+            began_s = time.monotonic()
+            assert await _get(pool) == 200
+            taken_s.append(time.monotonic() - began_s)
+            await _close(pool)
+        assert taken_s[1] < NEXT_S < taken_s[0] < TIMEOUTS.connect_s, "what has answered is asked first"
+        line.close()
+        began_s = time.monotonic()
+        with pytest.raises(EngineUnreachable, match="took too long"):
+            await pool.acquire()
+        assert time.monotonic() - began_s < TIMEOUTS.connect_s + 0.5
+
+    silent = _silent("127.0.0.2", line.port)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+    for each in silent:
+        each.close()
 
 
 def test_nobody_at_the_port_is_unreachable() -> None:
