@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -149,6 +150,26 @@ def test_a_name_is_reached_by_whichever_address_answers(
         runner.run(run())
     for each in silent:
         each.close()
+
+
+def test_a_connection_to_a_hosted_provider_reads_no_certificates_anew(line: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes tens of milliseconds, in which the worker does nothing else."""
+    made = []
+    real = ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        made.append(real())
+        return made[-1]
+
+    async def run() -> None:
+        pool = EnginePool(f"https://127.0.0.1:{line.port}", connections_max=10, timeouts=TIMEOUTS)
+        for _ in range(5):
+            with pytest.raises(EngineUnreachable):  # the line speaks no TLS
+                await pool.acquire()
+
+    monkeypatch.setattr("ssl.create_default_context", counted)
+    asyncio.run(run())
+    assert len(made) <= 1
 
 
 def test_nobody_at_the_port_is_unreachable() -> None:
