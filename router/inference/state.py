@@ -208,11 +208,13 @@ class InferenceState:
 
     async def _bury(self) -> None:
         """What routers that died held is free as soon as what they had answered is in the database."""
-        await self.sink.replayed.wait()
-        await self.reservations.accounts.bury(self.sink.lives_before, self.sink.orgs_before)
         while True:
-            with contextlib.suppress(OSError):  # a full disk, which is no reason to stop
-                self.sink.buried()
+            await self.sink.replayed.wait()
+            lives = self.sink.lives_before
+            await self.reservations.accounts.bury(lives, self.sink.orgs_before)
+            if self.sink.lives_before is lives:  # else there are more of them meanwhile
+                with contextlib.suppress(OSError):  # a full disk, which is no reason to stop
+                    self.sink.buried()
             await asyncio.sleep(BURY_S)
 
     def _followers(self) -> list[asyncio.Task[None]]:

@@ -27,6 +27,7 @@ from warehouse.journal import Journal, Recovered, Slot, Ticket, claim_orphans, c
 
 _LOG = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
+ADOPT_S = 10.0  # between two looks for folders that nobody holds and that have rows
 RETRY_S_MAX = 5.0  # between two tries while the database is away
 REPLAY_ROWS = 10_000
 LIFE_FILE = "life"
@@ -79,9 +80,8 @@ class UsageSink:
         self._life = life
         self._worker_name = worker_name
         self._position_names: dict[Slot, str] = {}
-        lives = [*self.lives_before, life]
         # On a disk that is full already both fail, and are tried again together: no record without it.
-        self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=lambda: self._note_lives(lives))
+        self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=self._note_lives)
         self.journal.make_room()
         self._open: dict[Attempt, None] = {}
         self._expected: dict[UUID, datetime] = {}
@@ -89,8 +89,9 @@ class UsageSink:
         self._closed: list[Attempt] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._adopt_at_s = time.monotonic() + ADOPT_S
         self.rows_written = 0
-        self.rows_quarantined = sum(len(list(slot.directory.glob(f"*{REFUSED}"))) for slot, _ in self._recovered)
+        self.rows_quarantined = sum(_refused_in(slot) for slot, _ in self._recovered)
         """Rows that lie in files of their own, those of earlier lives included: they are in no sum until somebody acts."""
         self.database_error: str | None = None
 
@@ -156,6 +157,7 @@ class UsageSink:
             try:
                 await self._replay()
                 await self._flush()
+                await self._adopt()
             except (Error, OSError, TimeoutError) as error:
                 if self.database_error is None:
                     _LOG.warning("usage rows wait for the database", extra={"error": type(error).__name__})
@@ -177,8 +179,12 @@ class UsageSink:
     def buried(self) -> None:
         """What `lives_before` held is free: nobody has to know of them any more. Raises: OSError: then call it again."""
         if self.lives_before:
-            self._note_lives([self._life])
-            self.lives_before = []
+            before, self.lives_before = self.lives_before, []
+            try:
+                self._note_lives()
+            except OSError:
+                self.lives_before = before
+                raise
 
     async def stop(self, task: asyncio.Task[None]) -> None:
         """Write what is left if the database is there; otherwise the journal keeps it for the next start."""
@@ -261,6 +267,41 @@ class UsageSink:
                 _LOG.info("replayed the journal", extra={"rows": len(rows), "without_end": len(found.lost)})
         self.replayed.set()
 
+    async def _adopt(self) -> None:
+        """Take over a folder that nobody holds, one at a time: its rows would otherwise wait for the next start.
+
+        Workers leave theirs so when all are replaced while the database is away. It is looked for only now that the database
+        is there: what is read takes memory.
+        """
+        if self._stopping or time.monotonic() < self._adopt_at_s:
+            return
+        self._adopt_at_s = time.monotonic() + ADOPT_S
+        try:
+            slot = next(claim_orphans(self._root), None)
+            if slot is not None:
+                await self._take_over(slot)
+        except OSError as error:  # a folder of another owner, or a full disk; the rows of this worker are written all the same
+            _LOG.exception("rows of a worker that has ended cannot be read", extra={"error": type(error).__name__})
+
+    async def _take_over(self, slot: Slot) -> None:
+        try:
+            found, lives = await asyncio.to_thread(recover, slot.directory), _read_lives(slot)
+            before = self.lives_before
+            self.lives_before = [*before, *lives]
+            try:
+                self._note_lives()  # before their own note of it goes
+            except OSError:
+                self.lives_before = before
+                raise
+        except BaseException:
+            slot.release()
+            raise
+        self.replayed.clear()
+        self.rows_quarantined += _refused_in(slot)
+        self._recovered.append((slot, found))
+        self._adopt_at_s = 0.0  # there may be another one
+        self._wake.set()
+
     def _complete_to(self, batch_rows: int) -> datetime | None:
         """The start of the oldest request that has a row to come, or this instant. None: too many to look through."""
         if len(self._closed) - batch_rows > POSITION_ROWS_MAX:
@@ -271,9 +312,9 @@ class UsageSink:
         starts += self._expected.values()
         return min(starts, default=now())
 
-    def _note_lives(self, lives: Sequence[int]) -> None:
+    def _note_lives(self) -> None:
         """Those before this one, too, until they are buried: this one may die before it has done that."""
-        write_whole(self._slot.directory / LIFE_FILE, " ".join(map(str, lives)))
+        write_whole(self._slot.directory / LIFE_FILE, " ".join(map(str, [*self.lives_before, self._life])))
 
     def _position_name(self, slot: Slot) -> str:
         """The name stays with the folder: under a new host name the position of the old one would never move again.
@@ -293,4 +334,8 @@ class UsageSink:
 def _read_lives(slot: Slot) -> list[int]:
     """Workers that had this folder and did not end well, and whose deaths have not been dealt with."""
     path = slot.directory / LIFE_FILE
-    return [int(life) for life in path.read_text().split()] if path.is_file() else []
+    return [int(life) for life in path.read_bytes().split() if life.isdigit()] if path.is_file() else []
+
+
+def _refused_in(slot: Slot) -> int:
+    return len(list(slot.directory.glob(f"*{REFUSED}")))

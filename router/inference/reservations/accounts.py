@@ -242,7 +242,7 @@ class Accounts:
             await self.line.ask("leave", self._life, int(await self._all_is_recorded()), int(HELD_S_MAX * 1000))
 
     async def _all_is_recorded(self) -> bool:
-        """Whether the database has every row; otherwise they stay in the journal until the next start."""
+        """Whether the database has every row; otherwise they stay in the journal until a worker takes it over."""
         try:
             async with asyncio.timeout(LOOK_S):
                 await self._recorded()

@@ -229,3 +229,43 @@ def test_a_disk_without_any_room_at_the_start_is_told_and_ends(url: str, db: psy
 
     asyncio.run(run())
     assert _count(db) == 1
+
+
+def test_rows_of_a_worker_that_ended_without_the_database_are_taken_over_by_one_that_runs(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when all workers are replaced while the database is away: the new ones begin beside the old ones, in other folders."""
+    monkeypatch.setattr(usage_sink, "ADOPT_S", 0.1)
+    monkeypatch.setattr(usage_sink, "HEARTBEAT_S", 0.1)
+
+    async def run() -> None:
+        async with AsyncConnectionPool("host=127.0.0.1 port=1", min_size=0, max_size=1, open=False, timeout=0.1) as nowhere:
+            old = [
+                UsageSink(
+                    tmp_path,
+                    nowhere.connection,
+                    journal_bytes_max=2**28,
+                    flush_interval_s=0.05,
+                    flush_rows_max=10,
+                    worker_name="test",
+                    life=life,
+                )
+                for life in (8, 9)
+            ]
+            for number, sink in enumerate(old):
+                sink.close(sink.open(_event(number)))
+            async with _sink(url, tmp_path) as (new, _):
+                await asyncio.sleep(0.5)
+                assert _count(db) == 0, "they still have their folders"
+                for sink in old:
+                    await sink.stop(asyncio.create_task(sink.run()))
+                async with asyncio.timeout(10):
+                    while _count(db) < 2:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                    await new.replayed.wait()
+                assert (sorted(new.lives_before), new.orgs_before) == ([8, 9], {TENANT.org_id})
+                assert (tmp_path / "2" / "life").read_text() == "8 9 7"
+                new.buried()
+
+    asyncio.run(run())
+    assert not list(tmp_path.rglob("*.journal"))
