@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from router.inference.shapes.edit import is_over
+from router.inference.shapes.edit import has_more_fields, is_over
 from warehouse.base.errors import InvalidRequest
 
 JSON_DEPTH_MAX = 256
 JSON_VALUES_MAX = 100_000
+JSON_FIELDS_MAX = 100_000
 TAGS_MAX = 16
 TAG_KEY_CHARACTERS_MAX = 64
 TAG_VALUE_CHARACTERS_MAX = 512
@@ -31,6 +32,7 @@ _MEDIA_FIELDS = (
     *("image", "image_url", "image_pil", "image_embeds", "audio", "audio_url", "input_audio", "audio_embeds"),
     *("video", "video_url", "video_embeds", "prompt_embeds", "file"),
 )
+_PARTS = frozenset({dict, list})
 _CONTAINERS = ("content", "multi_modal", "output", "messages")
 
 
@@ -74,6 +76,8 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         too_much = is_over(body, depth_max=JSON_DEPTH_MAX, values_max=JSON_VALUES_MAX)
         if too_much is not None:
             raise InvalidRequest(f"the body is {too_much}")
+    if has_more_fields(body, JSON_FIELDS_MAX):  # what is changed in a body is found by going from field to field
+        raise InvalidRequest(f"the body has more than {JSON_FIELDS_MAX} fields")
     try:
         request = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -119,7 +123,8 @@ def session_of(*names: object) -> str | None:
 def media_in(value: object) -> int:
     """How many parts of a decoded content are no text, those inside tool results included."""
     if isinstance(value, list):
-        return sum(map(media_in, value))
+        # Token ids come by the million, and none of them is a part.
+        return 0 if _PARTS.isdisjoint(map(type, value)) else sum(map(media_in, value))
     if not isinstance(value, dict):
         return 0
     kind, has_id = value.get("type"), value.get("uuid") is not None

@@ -8,6 +8,7 @@ import msgspec
 # Possessive, so that a text of megabytes needs neither stack nor memory.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
 _BRACKETS = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[{]++|[\]}]++)', re.DOTALL)
+_FIELD = re.compile(rb'(?:[^":]++|"(?:[^"\\]++|\\.)*+")*+:', re.DOTALL)
 _OPENERS, _CLOSERS = frozenset(b"{["), frozenset(b"}]")
 _SPACE = b" \t\r\n"
 _COLON, _COMMA, _QUOTE = b':,"'
@@ -75,28 +76,51 @@ def is_over(text: bytes, *, depth_max: int, values_max: int) -> str | None:
     return None
 
 
+def has_more_fields(text: bytes, fields_max: int) -> bool:
+    """Whether the objects in the JSON have more fields than that, all together. One count where they cannot."""
+    if len(text) <= fields_max or text.count(b":") <= fields_max:
+        return False
+    found = at = 0
+    while found <= fields_max and (colon := _FIELD.match(text, at)) is not None:
+        at = colon.end()
+        found += 1
+    return found > fields_max
+
+
 def _spans(text: bytes) -> Iterator[tuple[str, int, int, int]]:
     """(name, begin of the name, begin and end of the value) of each field."""
-    depth, name, start, begin = 0, "", 0, -1
-    for token in _TOKEN.finditer(text):
-        at = token.start()
-        byte = text[at]
+    name, start, begin, at = "", 0, -1, text.index(b"{") + 1
+    while (token := _TOKEN.search(text, at)) is not None:
+        found, at = token.start(), token.end()
+        byte = text[found]
         if byte in _OPENERS:
-            depth += 1
+            at = _after(text, at)
         elif byte in _CLOSERS:
-            depth -= 1
-            if depth == 0:
-                if begin >= 0:
-                    yield name, start, *_trimmed(text, begin, at)
-                return
-        elif depth == 1:
-            if byte == _COMMA:
-                yield name, start, *_trimmed(text, begin, at)
-                begin = -1
-            elif byte == _COLON:
-                begin = at + 1
-            elif begin < 0:
-                name, start = msgspec.json.decode(token.group(), type=str), at
+            if begin >= 0:
+                yield name, start, *_trimmed(text, begin, found)
+            return
+        elif byte == _COMMA:
+            yield name, start, *_trimmed(text, begin, found)
+            begin = -1
+        elif byte == _COLON:
+            begin = at
+        elif begin < 0:
+            name, start = msgspec.json.decode(token.group(), type=str), found
+
+
+def _after(text: bytes, at: int) -> int:
+    """Behind the array or object that was opened before this. Its commas and texts take no step each: there may be millions."""
+    depth = 1
+    while (run := _BRACKETS.match(text, at)) is not None:
+        at = run.end()
+        size = at - run.start(1)
+        if text[at - 1] in _OPENERS:
+            depth += size
+        elif size < depth:
+            depth -= size
+        else:  # others around it end right behind it
+            return run.start(1) + depth
+    return at
 
 
 def _trimmed(text: bytes, begin: int, end: int) -> tuple[int, int]:

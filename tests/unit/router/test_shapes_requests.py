@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from router.inference.shapes import SHAPES, errors
 from router.inference.shapes.call import (
     JSON_DEPTH_MAX,
+    JSON_FIELDS_MAX,
     JSON_VALUES_MAX,
     SESSION_CHARACTERS_MAX,
     TAG_KEY_CHARACTERS_MAX,
@@ -48,6 +49,16 @@ OTHER = st.dictionaries(st.text().map(lambda name: "x" + name), JSON, max_size=5
 
 class Pairs(list[tuple[str, Any]]):
     """A JSON object with its order and its duplicates."""
+
+
+class Walked(bytes):
+    """A body that counts how often it is looked at."""
+
+    steps = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.steps += 1
+        return super().__getitem__(at)
 
 
 def pairs(body: bytes) -> Any:
@@ -106,6 +117,26 @@ def test_a_body_of_nothing_but_brackets_is_refused_before_it_takes_memory(value:
         CHAT.parse(many)
     text = b'{"model":"m","messages":[{"role":"user","content":"' + b"[]" * JSON_VALUES_MAX + b'"}]}'
     assert CHAT.parse(text).messages == 1
+
+
+@pytest.mark.parametrize(("begin", "end"), [(b"", b"}"), (b',"stream_options":{"include_usage":true', b"}}")])
+def test_a_body_of_nothing_but_fields_is_refused_before_they_are_walked(begin: bytes, end: bytes) -> None:
+    start = b'{"model":"m","messages":[{"role":"user","content":"a"}],"stream":true' + begin
+    few, many = (start + b',"\\u0061" :1' * number + end for number in (1000, JSON_FIELDS_MAX))
+    assert CHAT.parse(few).stream
+    with pytest.raises(InvalidRequest, match="fields"):
+        CHAT.parse(many)
+    text = b'{"model":"m","messages":[{"role":"user","content":"' + b'\\":\\"' * JSON_FIELDS_MAX + b'"}]}'
+    assert CHAT.parse(text).messages == 1
+
+
+def test_what_stands_inside_of_a_value_is_not_walked() -> None:
+    """A prompt may be a million token ids: a step for each of their commas would hold up everybody else for a second."""
+    ids = b"1," * 10_000 + b'"]}"'
+    body = Walked(b'{"prompt":[%b],"x":{"y":[[%b]],"z":{"prompt":[]}},"z":[[{}]]}' % (ids, ids))
+    found = [(name, body[begin:end]) for name, begin, end in fields(body)]
+    assert found == [("prompt", b"[%b]" % ids), ("x", b'{"y":[[%b]],"z":{"prompt":[]}}' % ids), ("z", b"[[{}]]")]
+    assert body.steps < 100
 
 
 @pytest.mark.parametrize("rest", [b"1]}" + b" " * 1_000_000, b'1],"text":"' + b"x" * 1_000_000])
@@ -334,17 +365,10 @@ def test_fields_are_found_replaced_and_cut_out_in_any_json(value: Any, name: str
 
 
 def test_spaces_around_a_value_are_not_walked_one_by_one() -> None:
-    class Walked(bytes):
-        steps = 0
-
-        def __getitem__(self, at: Any) -> Any:
-            Walked.steps += 1
-            return super().__getitem__(at)
-
     spaces = b" " * 10_000
     body = Walked(b'{"a":' + spaces + b"1" + spaces + b',"b":2}')
     assert [body[begin:end] for _, begin, end in fields(body)] == [b"1", b"2"]
-    assert Walked.steps < 100
+    assert body.steps < 100
 
 
 def test_errors_have_the_shape_that_each_client_knows() -> None:
