@@ -326,7 +326,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     async def _refused(self, head: AnswerHead) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
-        body = await self._body(ENGINE_ERROR_BYTES_MAX)
+        body = await self._error_body()
         refused = EngineRefused(head, body, is_hosted=self.engine.engine.kind == HOSTED)
         if head.status in RETRIABLE or not refused.is_word or refused.is_too_long:
             raise refused
@@ -361,6 +361,13 @@ class Exchange(msgspec.Struct, eq=False):
             if size > bytes_max:
                 raise EngineFailed(f"the engine's answer is larger than {bytes_max} bytes")
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _error_body(self) -> bytes:
+        """What the engine says of a failure, or the beginning of it: some repeat the whole prompt, and are well all the same."""
+        body = b""
+        while len(body) <= ENGINE_ERROR_BYTES_MAX and (data := await self.connection.read(self.timeouts.first_token_s)):
+            body += data
+        return body[:ENGINE_ERROR_BYTES_MAX]
 
     def _headers(self) -> bytes:
         """Which request this is, which model answers it, at the how-manieth attempt, and what its limits have left."""

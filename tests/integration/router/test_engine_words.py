@@ -120,6 +120,22 @@ def test_a_refusal_that_no_sdk_can_read_is_said_in_the_envelope(stack: Stack, en
     assert _post(stack, "/v1/chat/completions").content == TOO_LONG[2]
 
 
+def test_a_refusal_that_repeats_the_prompt_is_no_failure_of_the_engine(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """As SGLang says what is wrong with a field. As a failure it would be tried again, and soon keep everybody out."""
+    server = engine("sglang")
+    server.answer = (400, "application/json", json.dumps({"error": {"message": "no tools: " + "a" * 200_000}}).encode())
+    before = len(server.bodies)
+    for _ in range(6):
+        said = _post(stack, "/v1/chat/completions")
+        assert (said.status_code, said.json()["error"]["code"]) == (400, "invalid_request")
+    assert len(server.bodies) == before + 6
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 6 and time.monotonic() < until_s:
+        rows = stack.db.execute("select status, charge_class from raw.usage_events where error_code = 'engine_400'").fetchall()
+        stack.db.commit()
+    assert rows == [("refused", "free_refused")] * 6
+
+
 def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer, server.wait_s = TOO_LONG, 0.5
