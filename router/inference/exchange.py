@@ -349,6 +349,8 @@ class Exchange(msgspec.Struct, eq=False):
             self.client.end(self.shape.error_event_of(body))
             return
         headers = self._headers()
+        if status == NOT_IMPLEMENTED:
+            headers += b"x-should-retry: false\r\n"  # which OpenAI's SDKs obey; it will be no different
         if retry_after is not None:
             headers += header_lines([(b"retry-after", retry_after)])
         self.client.answer(status, body, headers)

@@ -21,6 +21,7 @@ _OWN_ERRORS = {
     429: "A limit, a budget or the queue has no room; the message says which, `Retry-After` when to try again.",
     431: "The headers are too large.",
     500: "A fault of ours.",
+    501: "What the request asks for the engine or its model cannot do.",
     502: "The engine's answer cannot be used, or it broke off.",
     503: "No engine takes requests now; try again after `Retry-After`.",
     504: "The engine took too long.",

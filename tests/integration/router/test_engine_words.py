@@ -136,6 +136,22 @@ def test_a_refusal_that_repeats_the_prompt_is_no_failure_of_the_engine(stack: St
     assert rows == [("refused", "free_refused")] * 6
 
 
+def test_what_an_engine_cannot_do_is_no_failure_of_it(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    server.answer = (501, "application/json", b'{"error":{"message":"The model does not support this API","code":501}}')
+    before = len(server.bodies)
+    for _ in range(6):  # after five failures nobody would be let to it for a while
+        said = _post(stack, "/v1/chat/completions")
+        assert (said.status_code, said.content) == (501, server.answer[2])
+        assert said.headers["x-should-retry"] == "false"
+    assert len(server.bodies) == before + 6
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 6 and time.monotonic() < until_s:
+        rows = stack.db.execute("select status, charge_class from raw.usage_events where error_code = 'engine_501'").fetchall()
+        stack.db.commit()
+    assert rows == [("refused", "free_refused")] * 6
+
+
 def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer, server.wait_s = TOO_LONG, 0.5
