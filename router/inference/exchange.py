@@ -302,17 +302,25 @@ class Exchange(msgspec.Struct, eq=False):
             if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
             if tap.engine_error and not tap.done:  # who leaves then leaves because of it
-                self.outcome = "failed"
-                self._close_row("engine_failed", 200, "engine_error_event")
+                self._close_on_error(tap.refused_status)
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")
         if tap.engine_error:
-            self.outcome = "failed"
-            self._close_row("engine_failed", 200, "engine_error_event")
+            self._close_on_error(tap.refused_status)
         else:
             self.outcome = "ok"
             self._close_row("completed", 200)
         await self._end_stream(bytes(tap.tail))
+
+    def _close_on_error(self, refused_status: int | None) -> None:
+        """An error inside the stream. vLLM looks at some parameters, such as a grammar, only when its stream has begun: then the
+        error is about the request, and a failure of the engine would keep others from it."""
+        if refused_status is not None and 400 <= refused_status < 500 and refused_status not in RETRIABLE:
+            self.outcome = "ok"
+            self._close_row("refused", 200, f"engine_{refused_status}")
+        else:
+            self.outcome = "failed"
+            self._close_row("engine_failed", 200, "engine_error_event")
 
     async def _end_stream(self, last: bytes) -> None:
         await self._durable()

@@ -34,7 +34,7 @@ _CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
 class Tap:
     """What every stream has: events out of bytes. `_event` of each kind says what goes on for an event."""
 
-    __slots__ = ("_partial", "_searched", "done", "engine_error", "pieces", "tail")
+    __slots__ = ("_partial", "_searched", "done", "engine_error", "pieces", "refused_status", "tail")
 
     def __init__(self) -> None:
         self._partial: bytearray | None = None
@@ -43,6 +43,8 @@ class Tap:
         """The engine has ended its stream as it should."""
         self.engine_error = False
         """The engine has told of an error inside the stream."""
+        self.refused_status: int | None = None
+        """What it says of that error's status, where the error came instead of an answer."""
         self.tail = bytearray()
         """The end marker: held back until the row is on disk, so that the client does not have it before."""
         self.pieces = 0
@@ -272,6 +274,8 @@ class ChoicesTap(Tap):
         values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
         if "error" in values and values["error"] != b"null":
             self.engine_error = True
+            if self._usage is None and not self.pieces:
+                self.refused_status = _status_in(values["error"])
         self._note_finish(values.get("choices", b""))
         stated = values.get("usage", b"null")
         if stated.startswith(b"{"):
@@ -302,6 +306,21 @@ class _Finish(msgspec.Struct):
 
 _FINISHES = msgspec.json.Decoder(list[_Finish])
 _OBJECT: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Error(msgspec.Struct):
+    code: int | None = None
+
+
+_STATUS = msgspec.json.Decoder(_Error)
+
+
+def _status_in(error: bytes) -> int | None:
+    """Of an error of vLLM's and SGLang's, which have it as `code`; None: it has none, or is another provider's."""
+    try:
+        return _STATUS.decode(error).code
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _usage_in(stated: bytes | None) -> Usage | None:

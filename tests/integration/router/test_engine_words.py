@@ -152,6 +152,24 @@ def test_what_an_engine_cannot_do_is_no_failure_of_it(stack: Stack, engine: Call
     assert rows == [("refused", "free_refused")] * 6
 
 
+def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """As vLLM says that a grammar is none; after the first piece of an answer the same is a failure."""
+    server = engine("vllm")
+    said = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": {"message": "no grammar", "code": 400}}).encode()
+    begun = b"data: %b\n\n" % json.dumps(CHUNK).encode()
+    for answer in (said, begun + said, said.replace(b"400", b"500"), said.replace(b"400", b'"bad"')):
+        server.answer = (200, "text/event-stream", answer)
+        assert _post(stack, "/v1/chat/completions", stream=True).content == answer
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 4 and time.monotonic() < until_s:
+        rows = stack.db.execute(
+            "select status, charge_class, error_code from raw.usage_events where stream order by started_at"
+        ).fetchall()
+        stack.db.commit()
+    failed = ("engine_failed", "free_engine_failed", "engine_error_event")
+    assert rows == [("refused", "free_refused", "engine_400"), failed, failed, failed]
+
+
 def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer, server.wait_s = TOO_LONG, 0.5
