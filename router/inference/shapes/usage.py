@@ -166,15 +166,19 @@ class _Message(msgspec.Struct):
 
 
 class _Counted(msgspec.Struct):
-    count: Tokens
+    count: Tokens | list[Tokens]
+    """Several of SGLang's, for several prompts."""
 
 
 class _InputCounted(msgspec.Struct):
     input_tokens: Tokens
 
 
-class _Prompt(msgspec.Struct):
-    prompt: str
+class _Text(msgspec.Struct):
+    """Of vLLM, or of SGLang."""
+
+    prompt: str | None = None
+    text: str | None = None
 
 
 def finish_label(reason: str | None) -> str | None:
@@ -219,7 +223,9 @@ def read_message(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
 
 def read_count(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
     """Of tokenize: the tokens that it counted. Raises: EngineFailed."""
-    return Reading(Usage(_decode(_COUNTED, body).count))
+    count = _decode(_COUNTED, body).count
+    tokens = sum(count) if isinstance(count, list) else count
+    return Reading(_stated(Usage(tokens) if tokens <= TOKENS_MAX else None))
 
 
 def read_input_count(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
@@ -229,7 +235,9 @@ def read_input_count(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001
 
 def read_text(body: bytes, sent: int = 0) -> Reading:
     """Of detokenize, whose answer says no count: the tokens that were `sent`. Raises: EngineFailed."""
-    _decode(_PROMPT, body)
+    answer: _Text = _decode(_TEXT, body)
+    if answer.prompt is None and answer.text is None:
+        raise EngineFailed("the engine's answer has no text")
     return Reading(Usage(sent))
 
 
@@ -241,7 +249,7 @@ _RESPONSE = msgspec.json.Decoder(Response)
 _MESSAGE = msgspec.json.Decoder(_Message)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _INPUT_COUNTED = msgspec.json.Decoder(_InputCounted)
-_PROMPT = msgspec.json.Decoder(_Prompt)
+_TEXT = msgspec.json.Decoder(_Text)
 
 
 def _decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:

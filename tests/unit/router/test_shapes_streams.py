@@ -471,7 +471,9 @@ GOOD: list[tuple[str, dict[str, Any], Reading]] = [
     ("/rerank", {"usage": {"total_tokens": 9}}, Reading(Usage(9))),
     ("/v1/score", {"usage": {"prompt_tokens": 9, "total_tokens": 9}}, Reading(Usage(9))),
     ("/tokenize", {"count": 9, "tokens": [1]}, Reading(Usage(9))),
+    ("/tokenize", {"count": [4, 0, 5], "tokens": [[1], [], [2]], "max_model_len": 99}, Reading(Usage(9))),  # as SGLang has it
     ("/detokenize", {"prompt": "hello"}, Reading(Usage(9))),
+    ("/detokenize", {"text": "hello"}, Reading(Usage(9))),  # so, too
     ("/v1/messages/count_tokens", {"input_tokens": 9}, Reading(Usage(9))),
     (
         "/v1/messages",
@@ -500,6 +502,7 @@ def test_whole_answers_are_read(path: str, answer: dict[str, Any], reading: Read
         b'{"usage":{"prompt_tokens":-1,"input_tokens":-1,"output_tokens":1},"count":-1,"input_tokens":-1}',
         b'{"usage":{"prompt_tokens":99999999999,"input_tokens":99999999999,"output_tokens":1},"count":99999999999}',
         b'{"usage":{"input_tokens":2147483647,"output_tokens":1,"cache_read_input_tokens":2147483647},"status":5}',
+        b'{"count":[2147483647,2147483647],"text":["a"]}',
         b"[" * 100_000,
     ],
 )
