@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,8 @@ class Hold:
 
     __slots__ = (
         "account", "answer", "asked", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match",
-        "model_id", "output_tokens", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at", "turn", "usd",
+        "model_id", "output_tokens", "passed", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at",
+        "turn", "usd",
     )  # fmt: skip
 
     def __init__(self, account: Account, match: Match, *, caller: Caller, model_id: int, at: datetime, most: Bounds) -> None:
@@ -81,6 +82,8 @@ class Hold:
         self.answer: Any = None
         self.asked: Match | None = None
         """By what it was admitted, and what `answer` is about: `match` follows the rules."""
+        self.passed: Collection[int] = ()
+        """Ids of the limits on trial that would have refused it: it has taken nothing from them."""
         self.rates: msgspec.Raw | None = None
         """The limits that it has taken requests and tokens from, which get back what it did not use."""
         self.future: asyncio.Future[Any]
@@ -105,8 +108,8 @@ class Hold:
             input_back = output_back = requests_back = 0
         return (
             0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
-            input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields, match.rates, 1,
-            requests_back, self.account.teller,
+            input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields,
+            match.rates_without(self.passed), 1, requests_back, self.account.teller,
         )  # fmt: skip
 
     def give_back(self, input_tokens: int, output_tokens: int, requests: int, *, running: int = 0) -> tuple[Any, ...]:

@@ -177,7 +177,8 @@ class Accounts:
             for window in hold.match.windows:
                 amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
             for limit in hold.match.limits:
-                running[limit.id] = running.get(limit.id, 0) + hold.requests
+                if limit.id not in hold.passed:
+                    running[limit.id] = running.get(limit.id, 0) + hold.requests
         flat = [value for limit_and_count in running.items() for value in limit_and_count]
         known = {window.field for window in account.rules.windows_at(_lately())}
         heard = account.shares.heard = {field: picousd for field, picousd in account.shares.heard.items() if field in known}

@@ -169,7 +169,7 @@ local function claim(op)
         local dimension, wait_us = broken(rates, levels[n], {op[11], op[6], op[7]})
         if dimension and rates[2] == 1 then
             shadows[#shadows + 1] = -n
-            levels[n].passed = true -- what it would have refused takes nothing from its rates
+            levels[n].passed = true -- what it would have refused takes nothing from it
         elseif dimension then
             if not refusal or (refusal[4] >= 0 and (wait_us < 0 or wait_us > refusal[4])) then
                 refusal = {1, n, dimension, wait_us, now}
@@ -214,8 +214,8 @@ local function claim(op)
         local level = levels[n]
         if not level.passed then
             level[2], level[3], level[4] = level[2] + op[11] * MINUTE, level[3] + op[6] * MINUTE, level[4] + op[7] * MINUTE
+            level[5] = level[5] + op[11]
         end
-        level[5] = level[5] + op[11]
         keep(rates, level)
     end
     return {0, shadows, told(levels), now, used, settled}

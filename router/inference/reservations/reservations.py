@@ -179,7 +179,8 @@ class Reservations:
         """The answer to a claim is there: it counts from this moment on, before the request itself gets to know."""
         if not isinstance(answer, RedisAway) and answer[0] == TAKEN:
             account = hold.account
-            hold.asked, hold.rates = hold.match, hold.match.rates_without(answer[1])
+            hold.asked, hold.passed = hold.match, hold.match.passed(answer[1]) if answer[1] else ()
+            hold.rates = hold.match.rates_without(hold.passed)
             if hold.match.needs_account and hold.generation != account.generation:
                 answer = (ELSEWHERE, account.generation, 0)  # taken in an account that is no more
                 if hold.match.limits and self._line.up:

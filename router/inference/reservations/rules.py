@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -59,12 +59,15 @@ class Match:
     def __bool__(self) -> bool:
         return bool(self.windows or self.limits)
 
-    def rates_without(self, shadows: Sequence[int]) -> msgspec.Raw:
-        """Those that a request takes from. Args: shadows: as reservations.lua answers them; -n is limit n (from 1)."""
-        passed = {-number for number in shadows if number < 0}
+    def passed(self, shadows: Sequence[int]) -> frozenset[int]:
+        """Ids of limits on trial that would have refused. Args: shadows: as reservations.lua answers; -n is limit n (from 1)."""
+        return frozenset(self.limits[-number - 1].id for number in shadows if number < 0)
+
+    def rates_without(self, passed: Collection[int]) -> msgspec.Raw:
+        """Those that a request takes from, for which limits of these ids are none."""
         if not passed:
             return self.rates
-        return _raw([rates for n, rates in enumerate(msgspec.msgpack.decode(self.rates), 1) if n not in passed])
+        return _raw([rates for rates in msgspec.msgpack.decode(self.rates) if rates[0] not in passed])
 
 
 class Rules:

@@ -5,6 +5,7 @@ import asyncio
 import psycopg
 import pytest
 
+from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import RateLimited
 from tests.factories import Tenant
@@ -47,6 +48,32 @@ async def test_what_a_limit_on_trial_would_have_refused_takes_nothing_from_it(
         assert one.reservations.take_shadows() == {}
         await ask(600)
         assert one.reservations.take_shadows() == counted
+
+
+@pytest.mark.parametrize("told_anew", [False, True])
+@in_loop
+async def test_who_would_have_been_refused_is_none_of_those_at_once(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, told_anew: bool
+) -> None:
+    limit = add_limit(db, tenant, requests_at_once=2, mode="shadow")
+    async with workers() as (one,):
+
+        async def ask() -> tuple[Hold, int]:
+            hold = await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(1, 1, 0))
+            assert hold is not None
+            return hold, one.reservations.take_shadows().get(("limit", limit, tenant.org_id), 0)
+
+        (first, _), (_, refused), (third, third_refused) = [await ask() for _ in range(3)]
+        assert (refused, third_refused) == (0, 1)
+        if told_anew:
+            account = one.reservations.accounts.get(tenant.org_id)
+            assert account is not None
+            one.reservations.accounts.doubt([account])
+            await one.reservations.accounts.open(account)
+        one.reservations.settle(first)
+        assert (await ask())[1] == 0, "had the limit refused, only the second would run"
+        one.reservations.settle(third)
+        assert (await ask())[1] == 1, "it was none of the two that run"
 
 
 @in_loop
