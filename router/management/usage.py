@@ -1,9 +1,9 @@
-"""`/v1/organization/usage/completions` in OpenAI's shape, from the marts."""
+"""`/v1/organization/usage`, of every endpoint, and OpenAI's `/usage/completions`, from the marts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
@@ -46,10 +46,9 @@ class BucketPage(BaseModel, Generic[Result]):
     )
 
 
-class CompletionsResult(BaseModel):
+class TokensResult(BaseModel):
     """One sum; what was not grouped by is null."""
 
-    object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
     input_tokens: int
     input_cached_tokens: int
     output_tokens: int
@@ -60,7 +59,7 @@ class CompletionsResult(BaseModel):
     model: str | None
 
     @classmethod
-    def of(cls, row: UsageSum) -> "CompletionsResult":
+    def of(cls, row: UsageSum) -> Self:
         """The result of a sum."""
         return cls(
             input_tokens=row.input_tokens,
@@ -72,6 +71,18 @@ class CompletionsResult(BaseModel):
             api_key_id=shown_key(row.api_key),
             model=row.model,
         )
+
+
+class CompletionsResult(TokensResult):
+    """Of what generates: chat, completions, responses and messages."""
+
+    object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
+
+
+class UsageResult(TokensResult):
+    """Of every endpoint, as costs and the portal count."""
+
+    object: Literal["organization.usage.result"] = "organization.usage.result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +163,17 @@ def _cursor(page: str, width_s: int) -> int:
     return since_s
 
 
+@router.get("", response_model=BucketPage[UsageResult])
+async def get_usage(reach: Annotated[Reach, Depends(NeedsSomewhere("usage.read"))], asked: Asked) -> BucketPage[UsageResult]:
+    """Tokens and requests of every endpoint by hour or day: of the organization, or of the projects that the caller may see."""
+    return await bucket_page(reach, asked, None, UsageResult.of)
+
+
 @router.get("/completions", response_model=BucketPage[CompletionsResult])
 async def get_completions_usage(
     reach: Annotated[Reach, Depends(NeedsSomewhere("usage.read"))], asked: Asked
 ) -> BucketPage[CompletionsResult]:
-    """Tokens and requests by hour or day: of the organization, or of the projects that the caller may look at."""
+    """The same of chat, completions, responses and messages only, as OpenAI's API has it; costs are of every endpoint."""
     return await bucket_page(reach, asked, COMPLETIONS, CompletionsResult.of)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,9 +10,12 @@ import openai
 import psycopg
 import pytest
 
+from dashboards.loaders import Marts
+from dashboards.views.usage import totals
 from tests.dbt_runs import Dbt
 from tests.factories import START, Tenant, add_model, add_tenant, copy_events, usage_event
 from tests.integration.router.callers import add_key, add_project, add_user, demo, error, owner, signed_in, with_key
+from tests.integration.router.command import Command
 from tests.integration.router.conftest import Stack
 from warehouse.base.ids import public_id
 
@@ -144,6 +148,26 @@ def _only_a_project(stack: Stack, mine: Tenant, second: Tenant) -> None:
         assert error(nobody.get(USAGE, params=WINDOW))[:2] == (403, "not_allowed")
     with with_key(stack, add_key(stack, mine.org_id, mine.project_id, ["inference"])) as key:
         assert error(key.get(USAGE, params=WINDOW))[:2] == (403, "not_allowed")
+
+
+def test_usage_of_every_endpoint_is_what_the_portal_and_the_command_show(
+    client: httpx.Client, stack: Stack, dbt: Dbt, role_url: Callable[..., str], tmp_path: Path
+) -> None:
+    mine, _ = put_usage(stack, dbt)
+    row = stack.db.execute("select count(*), sum(input_tokens) from raw.usage_events where org_id = %s", [mine.org_id]).fetchone()
+    assert row == (5, 1118)
+    for width, limit in (("1d", 3), ("1h", 72)):
+        page = client.get("/organization/usage", params=WINDOW | {"bucket_width": width, "limit": limit})
+        sums = _sums(page, "num_model_requests", "input_tokens")
+        assert (sum(found[1] for found in sums), sum(found[2] for found in sums)) == row
+    assert {result["object"] for bucket in page.json()["data"] for result in bucket["results"]} == {"organization.usage.result"}
+    assert sum(found[1] for found in _sums(client.get(USAGE, params=WINDOW), "input_tokens")) == 1111, "no embeddings"
+    days = {"since": START, "until": START + timedelta(days=3)}
+    shown = totals(Marts(role_url("inferhouse_portal")).read("usage_by_hour", mine.org_id, days))
+    assert (shown.requests, shown.input_tokens) == row
+    command = Command(stack, tmp_path, {"INFERHOUSE_ADMIN_KEY": stack.admin_key, "INFERHOUSE_ORGANIZATION": mine.organization})
+    said = command.json("usage", "--from", f"{START:%Y-%m-%d}", "--until", f"{START + timedelta(days=3):%Y-%m-%d}")
+    assert (sum(line["num_model_requests"] for line in said), sum(line["input_tokens"] for line in said)) == row
 
 
 def test_the_management_role_sees_marts_of_the_organization_that_it_opened(
