@@ -19,7 +19,8 @@ class Settings(BaseModel):
     """Base of every process's settings. A subclass sets `PREFIX`; each field is one variable `PREFIX` + upper-case name."""
 
     # Input is hidden in pydantic's own error too: it is the cause of ours, and a traceback would print a wrong secret.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # A bound or a pause of `inf` would be none at all: rows that are never written, engines that are never looked at.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
     PREFIX: ClassVar[str]
 
     @classmethod

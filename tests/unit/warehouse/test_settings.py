@@ -21,6 +21,7 @@ class ExampleSettings(Settings):
     pepper: SecretStr = Field(default=SecretStr("x" * 16), min_length=16)
     body_bytes_max: int = Field(default=1024, gt=0)
     port: int = 8000
+    pause_s: float = Field(default=1, gt=0)
 
 
 GOOD = {"EXAMPLE_DATABASE_URL": f"postgresql://u:{SECRET}@h/db"}
@@ -47,7 +48,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest_right_one() -> None:
 
 def test_a_name_like_no_other_is_answered_with_the_known_ones() -> None:
     message = str(_refused(GOOD | {"EXAMPLE_ZZZZZZZZZZZZZZZZZZZZZZZZ": "5"}))
-    assert "known are: EXAMPLE_BODY_BYTES_MAX, EXAMPLE_DATABASE_URL, EXAMPLE_PEPPER, EXAMPLE_PORT" in message
+    assert "known are: EXAMPLE_BODY_BYTES_MAX, EXAMPLE_DATABASE_URL, EXAMPLE_PAUSE_S, EXAMPLE_PEPPER, EXAMPLE_PORT" in message
 
 
 def test_a_missing_setting_is_named() -> None:
@@ -65,6 +66,11 @@ def test_a_wrong_secret_is_neither_in_the_message_nor_in_the_traceback() -> None
     error = _refused(GOOD | {"EXAMPLE_PEPPER": SECRET})
     assert "EXAMPLE_PEPPER" in str(error)
     assert SECRET not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400"])
+def test_a_bound_that_is_no_number_is_refused(value: str) -> None:
+    assert "EXAMPLE_PAUSE_S is wrong: Input should be " in str(_refused(GOOD | {"EXAMPLE_PAUSE_S": value}))
 
 
 def test_a_secret_is_not_printed_with_the_settings() -> None:
