@@ -52,6 +52,8 @@ async def signed_in(request: Request, state: Management) -> OpenSession:
     user is disabled."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     said = verify(token.strip(), state.session_secret) if scheme.lower() == "bearer" else None
+    if said is None and token.strip().startswith(KEY_PREFIX):
+        raise AuthenticationFailed("this is about who has signed in, and a key has not: sign in, and send the session")
     if said is None:
         raise AuthenticationFailed("the session is not valid or has ended: sign in again")
     async with transaction(state, None, platform=True) as conn:

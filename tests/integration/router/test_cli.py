@@ -130,6 +130,7 @@ def test_keys_of_programs_need_no_sign_in(command: Command) -> None:
     tenant = demo(command.stack)
     key = add_key(command.stack, tenant.org_id, None, ["admin"])
     assert [project["status"] for project in command.json("project", "list", INFERHOUSE_ADMIN_KEY=key)] == ["active"]
+    assert "a key has not: sign in" in command("whoami", expects=3, INFERHOUSE_ADMIN_KEY=key).stderr
     refused = command("project", "list", expects=1, INFERHOUSE_ADMIN_KEY=command.stack.admin_key)
     assert "OpenAI-Organization" in refused.stderr
     named = {"INFERHOUSE_ADMIN_KEY": command.stack.admin_key, "INFERHOUSE_ORGANIZATION": tenant.organization}
