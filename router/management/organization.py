@@ -10,7 +10,7 @@ from router.management.access import Access, Needs
 from router.management.changes import Conflict, IfMatch, changing, check_version, tell_version
 from router.management.fields import Text, TimeZone
 from router.management.key_rules import Cidrs, Models, networks
-from warehouse.access import api_keys, own_organization
+from warehouse.access import api_keys, organizations, own_organization
 from warehouse.access.own_organization import OwnOrganizationRow
 from warehouse.base.errors import InvalidRequest
 
@@ -137,6 +137,7 @@ async def _wanted(
         unknown = set(named["key_models"]) - set(before.key_models or ()) - await api_keys.names_in_service(conn, access.org.id)
         if unknown:
             raise InvalidRequest(f"there is no model or alias {min(unknown)!r}", param="key_models")
+    await check_zone(conn, named.get("time_zone"))
     if "key_cidrs" in named:
         named["key_cidrs"] = networks(named["key_cidrs"], "key_cidrs")
     person = access.principal.kind == "user"
@@ -146,3 +147,12 @@ async def _wanted(
             param="totp_required",
         )
     return _policy(before) | named
+
+
+async def check_zone(conn: AsyncConnection, time_zone: str | None) -> None:
+    """Raises: InvalidRequest: the database cannot reckon in this time zone."""
+    if time_zone is not None and not await organizations.knows_zone(conn, time_zone):
+        raise InvalidRequest(
+            f"the database has no time zone {time_zone!r}, as its list is older than the router's: take another one",
+            param="time_zone",
+        )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management.access import Access, Needs
 from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
 from router.management.fields import Email, PathId, Text, TimeZone
+from router.management.organization import check_zone
 from router.management.pages import Listed, Paged
 from warehouse.access import organizations
 from warehouse.access.organizations import OrganizationRow
@@ -102,6 +103,7 @@ async def create_organization(
     async with creating(access, request, body, idempotency_key) as creation:
         if creation.known is not None:
             return creation.known
+        await check_zone(creation.conn, body.time_zone)
         row = await organizations.add(creation.conn, public_id("org"), body.name, body.time_zone)
         if not await organizations.add_owner(creation.conn, row.id, body.owner_email):
             raise InvalidRequest("no active user has this address", param="owner_email")
@@ -141,6 +143,7 @@ async def update_organization(
     async with changing(access) as change:
         before = await _lock(change.conn, organization_id)
         check_version(if_match, before.version)
+        await check_zone(change.conn, body.time_zone)
         row = await organizations.update(
             change.conn, before.id, name=body.name, time_zone=body.time_zone, queue_weight=body.queue_weight
         )

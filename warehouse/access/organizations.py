@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.errors import InvalidParameterValue
 from psycopg.rows import class_row
 
 from warehouse.access.queries import load_queries
@@ -30,6 +31,17 @@ async def page(conn: AsyncConnection, **window: Any) -> list[OrganizationRow]:
     """Organizations by age. Window: after, rows_max, name (how it begins) and suspended (None for all)."""
     async with conn.cursor(row_factory=class_row(OrganizationRow)) as cur:
         return await (await cur.execute(QUERIES["page"], window)).fetchall()
+
+
+async def knows_zone(conn: AsyncConnection, time_zone: str) -> bool:
+    """Whether the database has this time zone. Its list may be older than the process's, and one name that it lacks would end
+    every query over the organizations, the marts' too."""
+    try:
+        async with conn.transaction():
+            await conn.execute(QUERIES["knows_zone"], {"time_zone": time_zone})
+    except InvalidParameterValue:
+        return False
+    return True
 
 
 async def add(conn: AsyncConnection, public_id: str, name: str, time_zone: str) -> OrganizationRow:

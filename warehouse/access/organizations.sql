@@ -8,6 +8,9 @@ where deleted_at is null
 order by id
 limit %(rows_max)s
 
+-- name: knows_zone
+select now() at time zone %(time_zone)s::text
+
 -- name: add
 insert into control.organizations (public_id, name, time_zone) values (%(public_id)s, %(name)s, %(time_zone)s)
 returning id, public_id, name, time_zone, queue_weight, suspended_at, created_at, version
