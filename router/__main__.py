@@ -1,6 +1,7 @@
 """`python -m router`: serve inference and management on ROUTER_HOST:ROUTER_PORT."""
 
 import asyncio
+import errno
 import gc
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 from logging import getLogger
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -126,9 +128,21 @@ class OnlyWorker(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def check_journal(folder: Path) -> None:
+    """Said in one line, and once: each worker would fail over it, and be replaced by one that does. Raises: SettingsError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise SettingsError(f"ROUTER_JOURNAL_DIR cannot be written to: {folder}: {error.strerror}") from error
+
+
 def main() -> int:
     try:
         settings = RouterSettings.from_env(os.environ)
+        if settings.serves_inference:
+            check_journal(settings.journal_dir)
     except SettingsError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1

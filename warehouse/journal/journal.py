@@ -101,7 +101,8 @@ class Journal:
         self.error: str | None = None
         """Why there is no room for another file, from the first try that failed to one that does not."""
         self._segments: list[Segment] = []
-        self._number = max((int(path.stem) for path in directory.glob("*.journal")), default=0)
+        names = [path.stem for path in directory.glob("*.journal")]  # a copy that somebody left has another name, and is read too
+        self._number = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
         self._segment: Segment | None = None
         self._spares: list[Segment] = []
         self._retired: list[Segment] = []

@@ -38,7 +38,7 @@ def claim_slot(root: Path) -> Slot:
 def claim_orphans(root: Path) -> Iterator[Slot]:
     """Folders with journal files that nobody holds: of workers that are not coming back. The caller releases each."""
     for directory in sorted(root.iterdir()):
-        if directory.name.isdigit() and any(directory.glob("*.journal")):
+        if directory.name.isascii() and directory.name.isdigit() and any(directory.glob("*.journal")):
             slot = _try(root, int(directory.name))
             if slot:
                 yield slot

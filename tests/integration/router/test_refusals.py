@@ -151,6 +151,26 @@ def test_a_misspelt_setting_stops_the_start(tmp_path: Path, name: str, said: str
     assert process.process.wait() == 1
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_journal_folder_that_cannot_be_written_to_stops_the_start_in_one_line(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "file").touch()
+    env = {
+        "ROUTER_DATABASE_URL": "postgresql://nowhere/none",
+        "ROUTER_SERVES": "inference",
+        "ROUTER_JOURNAL_DIR": str(tmp_path / "file" / "journal"),
+        "ROUTER_KEY_PEPPER": "a pepper of the tests",
+        "ROUTER_WORKERS": workers,
+    }
+    process = router(0, tmp_path / "router.log", env)
+    with pytest.raises(AssertionError):
+        process.start()
+    (said,) = (tmp_path / "router.log").read_text().splitlines()
+    assert said.startswith("settings_error: ROUTER_JOURNAL_DIR cannot be written to")
+    assert said.endswith("Not a directory")
+    assert process.process is not None
+    assert process.process.wait() == 1
+
+
 def test_an_error_never_contains_the_key_even_sent_as_something_else(stack: Stack) -> None:
     said = {"messages": [{"role": "user", "content": "Hello."}]}
     for body in (b"{", said | {"model": stack.api_key}, said | {"model": "simulated", "user": stack.api_key}):

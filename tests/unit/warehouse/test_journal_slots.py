@@ -73,6 +73,16 @@ def test_files_of_workers_that_do_not_come_back_are_claimed_once(tmp_path: Path)
             slot.release()
 
 
+def test_what_somebody_else_left_stops_nobody(tmp_path: Path) -> None:
+    for name in ("\N{SUPERSCRIPT THREE}", "0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "copy of 1.journal").touch()
+    slot = claim_slot(tmp_path)
+    assert list(claim_orphans(tmp_path)) == []
+    Journal(slot.directory, bytes_max=100).shut()
+    slot.release()
+
+
 def test_a_folder_without_files_is_no_orphan(tmp_path: Path) -> None:
     slot = claim_slot(tmp_path)
     Journal(slot.directory, bytes_max=100).shut()
