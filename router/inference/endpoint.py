@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
@@ -23,7 +23,7 @@ from router.inference.server import ClientCall
 from router.inference.shapes import Shape
 from router.inference.state import InferenceState
 from router.inference.upstream import EngineConnection, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
-from warehouse.access.catalogue import Model, Price
+from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
 from warehouse.base.clock import monotonic_us, now
@@ -117,15 +117,14 @@ class MeteredEndpoint:
 
     async def _ask_engines(self, request: Request, body: bytes) -> None:
         """One engine after another, until one has begun to answer. Raises: what the last one did, or EngineUnavailable."""
-        shared, call, org_id = self._shared, request.call, request.caller.org_id
+        shared, call = self._shared, request.call
         assert call is not None
         prefix = _beginning(body) if len(shared.engines.states) > 1 else b""
         plan = shared.dispatcher.plan(call.model, request.caller, call.session, prefix)
         tokens = len(body) // TOKEN_BYTES
         while True:
             model = plan.model
-            prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
-            await self._reserve(request, model, prices, len(body))
+            await self._reserve(request, model, len(body))
             engine = shared.dispatcher.pick(plan, request.tried)
             connection = engine.pool.kept() if engine is not None else None
             if engine is None or connection is None:
@@ -134,9 +133,8 @@ class MeteredEndpoint:
                 shared.dispatcher.started(engine, tokens)
             if plan.model is not model:
                 model = plan.model
-                prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
                 try:
-                    await self._reserve(request, model, prices, len(body))
+                    await self._reserve(request, model, len(body))
                 except BaseException:
                     connection.close()
                     shared.dispatcher.ended(engine, tokens, outcome="gone")
@@ -145,7 +143,7 @@ class MeteredEndpoint:
                 connection.close()
                 shared.dispatcher.ended(engine, tokens, outcome="gone")
                 raise ClientGone
-            exchange = self._exchange(request, engine, connection, model, prices)
+            exchange = self._exchange(request, engine, connection, model)
             row = exchange.row
             message = self._message(request, engine, body)
             refusal: InferhouseError | None = None
@@ -165,9 +163,7 @@ class MeteredEndpoint:
         if refusal is not None:
             self._give_up(exchange, refusal)
 
-    def _exchange(
-        self, request: Request, engine: EngineState, connection: EngineConnection, model: Model, prices: Sequence[Price]
-    ) -> Exchange:
+    def _exchange(self, request: Request, engine: EngineState, connection: EngineConnection, model: Model) -> Exchange:
         """The next attempt."""
         shared, call = self._shared, request.call
         assert call is not None
@@ -176,29 +172,33 @@ class MeteredEndpoint:
         row.model_id, row.engine_id = model.id, engine.id
         row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
         request.exchange = Exchange(
-            shared, self._shape, call, engine, connection, row, request.started_us, model, prices, request.client,
+            shared, self._shape, call, engine, connection, row, request.started_us, model, request.prices, request.client,
             request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
         )  # fmt: skip
         return request.exchange
 
-    async def _reserve(self, request: Request, model: Model, prices: Sequence[Price], body_bytes: int) -> None:
-        """Hold the most that the request can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
-        call, shared, hold = request.call, self._shared, request.hold
+    async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
+        """Price the request and hold the most that it can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
+        call, shared, hold, org_id = request.call, self._shared, request.hold, request.caller.org_id
         assert call is not None
+        # Once for each model: a version that is made while an attempt fails may be dearer than what is held.
+        if request.priced_model_id != model.id:
+            request.priced_model_id = model.id
+            request.prices = shared.catalogue.prices_for(model.id, org_id, request.started_at, request.endpoint, request.tags)
         if hold is not None and hold.model_id == model.id and not hold.settled:
             return
         if call.output_tokens_max is None:
             request.output_tokens_max = own_cap(call, request.caller)
-        if hold is None and shared.reservations.is_free(request.caller.org_id):
+        if hold is None and shared.reservations.is_free(org_id):
             return
         if hold is not None:
             shared.reservations.move(hold)
             request.hold = None
         cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
-        most = bounds(call, body_bytes, model, prices, cap)
+        most = bounds(call, body_bytes, model, request.prices, cap)
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
-            most = bounds(call, body_bytes, model, prices, cap)
+            most = bounds(call, body_bytes, model, request.prices, cap)
         request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
             with self._waiting(request):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from router.inference.reservations.account import Hold
 from router.inference.server import ClientCall
 from router.inference.shapes import Call
 from warehouse.access import usage_rows
+from warehouse.access.catalogue import Price
 from warehouse.access.usage_rows import UsageEvent
 
 
@@ -40,6 +41,9 @@ class Request(msgspec.Struct, eq=False):
     queue_us: int | None = None
     claim: Claim | None = None
     hold: Hold | None = None
+    prices: Sequence[Price] = ()
+    """Of which one will price it, of the model with the id `priced_model_id`."""
+    priced_model_id: int | None = None
     output_tokens_max: int | None = None
     """What the router sets where the client has set no cap."""
     charged: bool = False
