@@ -28,6 +28,7 @@ BUSY_DOUBLED_S_MAX = 4.0  # so an engine that is free again is found within this
 BUSY_S_MAX = 30.0  # however long it says: it is asked again then
 HOSTED = "openai"
 HEALTH, MODELS = b"/health", b"/v1/models"
+NO_LIST = frozenset({403, 404, 405, 429})
 PROBES = {HOSTED: MODELS, "sglang": MODELS}
 """What is asked of kinds that have no `/health`, or, as SGLang, one that generates a token and waits for a busy GPU."""
 HOSTED_RETRY_S = 5.0  # after a probe of one that failed
@@ -239,7 +240,10 @@ class EngineSet:
             state.probe_at_s = time.monotonic() + (HOSTED_PROBE_S if answered else HOSTED_RETRY_S)
 
     async def _asked(self, state: EngineState, path: bytes) -> bool:
-        """Whether the engine answers with 200. Raises: EngineUnreachable."""
+        """Whether the engine answers with 200, or a hosted provider with what is no fault of it. Raises: EngineUnreachable.
+
+        A provider may be well and have no list of models, have none for this key, or count this request as one too many.
+        """
         try:
             connection = await state.pool.acquire(connect_s=PROBE_TIMEOUTS.connect_s)
         except InferhouseError as error:
@@ -255,4 +259,4 @@ class EngineSet:
             return False
         finally:
             connection.close()
-        return head.status == OK
+        return head.status == OK or (state.engine.kind == HOSTED and head.status in NO_LIST)

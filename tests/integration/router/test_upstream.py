@@ -383,3 +383,29 @@ def test_sglang_whose_gpu_is_busy_is_well_and_asked_to_generate_nothing() -> Non
 
     asyncio.run(run())
     assert b"/health" not in asked
+
+
+@pytest.mark.parametrize(("status", "is_well"), [(200, True), (403, True), (404, True), (429, True), (401, False), (502, False)])
+def test_a_hosted_provider_without_a_list_of_models_is_well(status: int, is_well: bool) -> None:
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 %d Said\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}" % status)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.05)
+            engines.replace([catalogued(1, kind="openai", base_url=f"http://127.0.0.1:{port}")])
+            watching = asyncio.create_task(engines.run())
+            async with asyncio.timeout(5):
+                while not asked or engines.states[1].probed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert engines.states[1].healthy is is_well
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await _close(engines.states[1].pool)
+
+    asyncio.run(run())
