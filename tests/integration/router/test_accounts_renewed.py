@@ -11,9 +11,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from router.inference.reservations import accounts
 from tests.factories import Tenant
-from tests.integration.router.reservations_world import USD, Worker, Workers, add_budget, left_and_held, most
+from tests.integration.router.reservations_world import USD, Worker, Workers, add_budget, caller_of, left_and_held, most
 from tests.proxy import TcpProxy
 from tests.routing_world import in_loop
+from warehouse.base import clock
 
 OLD_S, RENEWED_S_MAX = 1, 20
 
@@ -46,14 +47,15 @@ async def test_windows_of_the_past_go(
             for key, name in (("o", f"{past_name(client, tenant)}:1"), ("t", f"{account.teller}:b:1")):
                 client.hset(f"ih:{key}:{tenant.org_id}", name, bytes(32))
             assert windows(client, tenant) == {now, "1"}
-            running = asyncio.create_task(one.call(tenant, most(3 * USD), cost=USD, seconds=3))
+            caller, at = caller_of(tenant), clock.now()
+            running = await one.reservations.reserve(caller, one.model_id, at, most(3 * USD))
             generation = account.generation
             monkeypatch.setattr(accounts, "RENEWED_S", OLD_S)
             await asyncio.sleep(OLD_S)
             await until_renewed(one, tenant, generation)
             monkeypatch.undo()
             assert await left_and_held(other, tenant, 10 * USD) == (8 * USD, 3 * USD)
-            await running
+            one.record(tenant, running, caller, cost=USD, at=at)
             assert await left_and_held(other, tenant, 10 * USD) == (7 * USD, 0)
             assert windows(client, tenant) == {now}
 

@@ -240,7 +240,7 @@ def test_who_connected_before_a_stop_may_send_its_first_request_after_it(stack: 
     with socket.create_connection((at.hostname, at.port), timeout=10) as client:
         time.sleep(0.2)
         stop = stopping(stack)
-        time.sleep(1)
+        time.sleep(0.8)
         client.sendall(LIVE)
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
     stop.join()
