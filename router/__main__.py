@@ -98,6 +98,8 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         self._left()
+        for process in self.processes:
+            process.child_conn.close()  # the worker's own is another: who waits for its answer is told when it dies
         super().keep_subprocess_alive()
 
     def join_all(self) -> None:

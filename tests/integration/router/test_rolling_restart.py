@@ -125,6 +125,18 @@ def test_workers_are_watched_while_old_ones_finish(stack: Stack, hello: dict[str
     stack.rows(1)
 
 
+def test_a_worker_that_dies_while_it_is_asked_whether_it_lives_is_replaced_at_once(stack: Stack) -> None:
+    before = workers_of(stack)
+    dies = min(before)
+    os.kill(dies, signal.SIGSTOP)
+    time.sleep(1.5)  # by then it is being asked, and for an answer there is a minute's time
+    os.kill(dies, signal.SIGKILL)
+    deadline = time.monotonic() + STOPPED_S_MAX
+    while len(workers_of(stack) - {dies}) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "1"}, {"ROUTER_WORKERS": "2"}], ids=["one worker", "two workers"])
 def test_a_worker_that_is_told_to_be_replaced_itself_cuts_nobody(stack: Stack, hello: dict[str, Any]) -> None:
     """As when a terminal closes, or a reload is sent to every process of a unit."""
