@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from router import siblings
 from router.edge import Asgi, Edge, Receive, Scope, Send, add_error_handlers
 from router.inference.endpoint import MeteredEndpoint
 from router.inference.models import router as models_router
@@ -19,7 +20,7 @@ from router.inference.state import InferenceState
 from router.management.app import include_management
 from router.management.document import ERRORS, operation_id
 from router.management.state import ManagementState
-from router.metrics import RequestMetrics
+from router.metrics import RequestMetrics, text_of_this_worker
 from router.metrics import router as metrics_router
 from router.settings import RouterSettings
 from warehouse.base import tracing
@@ -66,7 +67,8 @@ def create_api(settings: RouterSettings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with inference.running(), management.running() if management else contextlib.nullcontext():
+        telling = siblings.answering(lambda: text_of_this_worker(app)) if siblings.has_any() else contextlib.nullcontext()
+        async with telling, inference.running(), management.running() if management else contextlib.nullcontext():
             yield
         tracing.close()
 

@@ -1,15 +1,18 @@
-"""`/health/live`, `/health/ready` and `/metrics`: what supervisors and Prometheus ask of one worker."""
+"""`/health/live`, `/health/ready` and `/metrics`: what supervisors and Prometheus ask."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
+from router import siblings
 from router.inference.reservations.reservations import Reservations
 from router.inference.state import InferenceState
 from warehouse.base.metrics import OTHER, Counts, Durations
@@ -136,12 +139,39 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse(body, 503 if reasons else 200)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
-    """Prometheus text of this worker."""
+class WorkersCollector(Collector):
+    """What several workers have counted; `pid` says which, as with prometheus_client's own files of many processes."""
+
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        """Args: texts: {process id: its metrics as Prometheus text}."""
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for pid, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                known = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    known.add_sample(sample.name, {**sample.labels, "pid": str(pid)}, sample.value)
+        return families.values()
+
+
+def text_of_this_worker(app: FastAPI) -> bytes:
+    """What this process has counted, as Prometheus text."""
     registry = CollectorRegistry()
-    shared: InferenceState = request.app.state.inference
+    shared: InferenceState = app.state.inference
     if shared.settings.serves_inference:
         registry.register(InferenceCollector(shared))
-    registry.register(RequestCollector(request.app.state.requests))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    registry.register(RequestCollector(app.state.requests))
+    return generate_latest(registry)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Prometheus text of all workers behind this port."""
+    text = text_of_this_worker(request.app)
+    if siblings.has_any():
+        registry = CollectorRegistry()
+        registry.register(WorkersCollector({os.getpid(): text.decode(), **await siblings.texts_of_others()}))
+        text = generate_latest(registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
