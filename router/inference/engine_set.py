@@ -67,11 +67,8 @@ class EngineState:
     probed: bool = False
     """A probe is under way."""
 
-    def __post_init__(self) -> None:
-        self.follow(self.engine, None, connections_max=1)
-
     def follow(self, engine: Engine, sealer: Sealer | None, *, connections_max: int) -> None:
-        """The engine is as the catalogue has it now."""
+        """The engine is as the catalogue has it now; what `init=False` leaves out is known from then on."""
         if engine.version != self.engine.version:
             self.trial = None
         self.engine, self.id, self.seed = engine, engine.id, seed_of(engine.name)

@@ -405,6 +405,7 @@ def test_a_providers_key_is_a_header_and_one_that_does_not_open_takes_the_engine
     assert engines.states[1].headers == b"authorization: Bearer sk-provider\r\n"
     assert engines.states[1].model_json == b'"their \\"model\\""'
     assert "sk-provider" not in repr(engines.states[1].engine)
+    assert caplog.text == "", "it can be opened"
     for sealer in (Sealer(["now"]), None):
         other = EngineSet(Timeouts(1, 1, 1, 1), connections_max=5, health_interval_s=1, sealer=sealer)
         other.replace([hosted])
