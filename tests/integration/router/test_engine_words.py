@@ -84,6 +84,16 @@ def _post(stack: Stack, path: str, **more: Any) -> httpx.Response:
     return httpx.post(stack.router.url + path, json=body, headers={"authorization": f"Bearer {stack.api_key}"}, timeout=20)
 
 
+def _endings(stack: Stack, error_code: str, count: int) -> list[tuple[str, str]]:
+    """(status, charge class) of the rows with an error code, once there are so many."""
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < count and time.monotonic() < until_s:
+        query = "select status, charge_class from raw.usage_events where error_code = %s"
+        rows = stack.db.execute(query, [error_code]).fetchall()
+        stack.db.commit()
+    return rows
+
+
 def test_what_an_engine_says_of_our_key_is_not_told_to_the_client(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     for status in (401, 402):
@@ -102,11 +112,7 @@ def test_a_providers_account_without_credit_is_no_word_to_the_client(stack: Stac
         answer = _post(stack, "/v1/chat/completions", stream=stream)
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_failed")
         assert "quota" not in answer.text
-    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
-    while len(rows) < 2 and time.monotonic() < until_s:
-        rows = stack.db.execute("select charge_class from raw.usage_events where error_code = 'engine_402'").fetchall()
-        stack.db.commit()
-    assert rows == [("free_engine_failed",)] * 2
+    assert _endings(stack, "engine_402", 2) == [("engine_failed", "free_engine_failed")] * 2
 
 
 def test_a_refusal_that_no_sdk_can_read_is_said_in_the_envelope(stack: Stack, engine: Callable[[str], Engine]) -> None:
@@ -129,11 +135,7 @@ def test_a_refusal_that_repeats_the_prompt_is_no_failure_of_the_engine(stack: St
         said = _post(stack, "/v1/chat/completions")
         assert (said.status_code, said.json()["error"]["code"]) == (400, "invalid_request")
     assert len(server.bodies) == before + 6
-    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
-    while len(rows) < 6 and time.monotonic() < until_s:
-        rows = stack.db.execute("select status, charge_class from raw.usage_events where error_code = 'engine_400'").fetchall()
-        stack.db.commit()
-    assert rows == [("refused", "free_refused")] * 6
+    assert _endings(stack, "engine_400", 6) == [("refused", "free_refused")] * 6
 
 
 def test_what_an_engine_cannot_do_is_no_failure_of_it(stack: Stack, engine: Callable[[str], Engine]) -> None:
@@ -145,11 +147,7 @@ def test_what_an_engine_cannot_do_is_no_failure_of_it(stack: Stack, engine: Call
         assert (said.status_code, said.content) == (501, server.answer[2])
         assert said.headers["x-should-retry"] == "false"
     assert len(server.bodies) == before + 6
-    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
-    while len(rows) < 6 and time.monotonic() < until_s:
-        rows = stack.db.execute("select status, charge_class from raw.usage_events where error_code = 'engine_501'").fetchall()
-        stack.db.commit()
-    assert rows == [("refused", "free_refused")] * 6
+    assert _endings(stack, "engine_501", 6) == [("refused", "free_refused")] * 6
 
 
 def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], Engine]) -> None:

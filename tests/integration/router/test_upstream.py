@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from router.inference.addresses import NEXT_S
-from router.inference.engine_set import EngineSet
+from router.inference.engine_set import EngineSet, EngineState
 from router.inference.upstream import EngineHungUp, EnginePool, EngineUnreachable, Timeouts
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.proxy import TcpProxy
@@ -355,6 +355,24 @@ def test_an_engine_that_moves_is_looked_at_at_once() -> None:
     asyncio.run(run())
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def _watched(kind: str, serve: Serve, is_seen: Callable[[EngineState], bool]) -> bool:
+    """Whether an engine of that kind is taken for well, once that has been seen of it."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.05)
+        engines.replace([catalogued(1, kind=kind, base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")])
+        watching = asyncio.create_task(engines.run())
+        async with asyncio.timeout(5):
+            while not is_seen(engines.states[1]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await _close(engines.states[1].pool)
+        return engines.states[1].healthy
+
+
 def test_sglang_whose_gpu_is_busy_is_well_and_asked_to_generate_nothing() -> None:
     """Its /health generates a token and answers when it has one: behind a long prompt that takes longer than a probe may."""
     asked = []
@@ -368,20 +386,7 @@ def test_sglang_whose_gpu_is_busy_is_well_and_asked_to_generate_nothing() -> Non
             await reader.read()  # until who asks has lost patience
         writer.close()
 
-    async def run() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.05)
-            engines.replace([catalogued(1, kind="sglang", base_url=f"http://127.0.0.1:{port}")])
-            watching = asyncio.create_task(engines.run())
-            async with asyncio.timeout(5):
-                while not engines.states[1].healthy or len(asked) < 3:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            await _close(engines.states[1].pool)
-
-    asyncio.run(run())
+    assert asyncio.run(_watched("sglang", serve, lambda state: state.healthy and len(asked) >= 3))
     assert b"/health" not in asked
 
 
@@ -394,18 +399,4 @@ def test_a_hosted_provider_without_a_list_of_models_is_well(status: int, is_well
         writer.write(b"HTTP/1.1 %d Said\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}" % status)
         writer.close()
 
-    async def run() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.05)
-            engines.replace([catalogued(1, kind="openai", base_url=f"http://127.0.0.1:{port}")])
-            watching = asyncio.create_task(engines.run())
-            async with asyncio.timeout(5):
-                while not asked or engines.states[1].probed:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            assert engines.states[1].healthy is is_well
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            await _close(engines.states[1].pool)
-
-    asyncio.run(run())
+    assert asyncio.run(_watched("openai", serve, lambda state: bool(asked) and not state.probed)) is is_well
