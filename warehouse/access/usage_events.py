@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg.errors import UniqueViolation
+from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor, generators
+from psycopg.abc import PQGen
+from psycopg.errors import UniqueViolation, error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
 from psycopg.sql import SQL, Identifier
+from psycopg.waiting import WAIT_W
 
 from warehouse.access.queries import load_queries
 from warehouse.access.usage_rows import COLUMNS, by_width, copy_data, width
 
 QUERIES = load_queries(__file__)
+PIECE_BYTES = 2**20  # psycopg's own COPY cuts what is longer, too: libpq may never come to an end with it (its issue 255)
 Position = tuple[str, datetime]
 """A worker, and the instant before which every row that it started is in raw.usage_events."""
 
@@ -23,10 +28,9 @@ async def add(conn: AsyncConnection, rows: Sequence[bytes], position: Position |
     was lost), the batch goes through a temporary table and what is there is left as it is.
     """
     try:
-        async with conn.transaction():
-            if rows:
-                async with conn.cursor() as cur:
-                    await _copy(cur, "raw.usage_events", rows)
+        if rows:
+            await _add_new(conn, rows, position)
+        else:
             await _report(conn, position)
     except UniqueViolation:
         async with conn.transaction():
@@ -49,10 +53,41 @@ async def forget_position(conn: AsyncConnection, worker: str) -> None:
     await conn.execute(QUERIES["forget_position"], {"worker": worker})
 
 
+async def _add_new(conn: AsyncConnection, rows: Sequence[bytes], position: Position | None) -> None:
+    """As one query of several statements, which PostgreSQL makes one transaction of.
+
+    Begin, COPY, position and commit one after another keep the router's event loop busy for twice as long (decision 0108).
+    """
+    query = _statement("raw.usage_events", width(rows[0]))
+    if position is not None:
+        report = AsyncClientCursor(conn).mogrify(QUERIES["report_position"], _names(position))
+        query = b"%b; %b" % (query, report.encode())
+    await conn.wait(_copied(conn.pgconn, query, copy_data(rows)))
+
+
+def _copied(connection: PGconn, query: bytes, data: bytes) -> PQGen[None]:
+    """A query that begins with COPY, and its data. Source: PostgreSQL, frontend protocol, simple query and COPY operations."""
+    connection.send_query(query)
+    (started,) = yield from generators.execute(connection)
+    if started.status != ExecStatus.COPY_IN:
+        raise error_from_result(started)
+    for at in range(0, len(data), PIECE_BYTES):
+        yield from generators.copy_to(connection, data[at : at + PIECE_BYTES], flush=False)
+    while not connection.put_copy_end():
+        yield WAIT_W
+    for result in (yield from generators.execute(connection)):
+        if result.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(result)
+
+
 async def _report(conn: AsyncConnection, position: Position | None) -> None:
     if position is not None:
-        worker, complete_to = position
-        await conn.execute(QUERIES["report_position"], {"worker": worker, "complete_to": complete_to})
+        await conn.execute(QUERIES["report_position"], _names(position))
+
+
+def _names(position: Position) -> dict[str, str | datetime]:
+    worker, complete_to = position
+    return {"worker": worker, "complete_to": complete_to}
 
 
 async def _copy(cur: AsyncCursor, table: str, rows: Sequence[bytes]) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from psycopg import AsyncConnection
-from psycopg.errors import CheckViolation, UniqueViolation
+from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
 from tests.integration.warehouse.conftest import NOON, Control
 from warehouse.access import usage_events
@@ -169,6 +169,61 @@ def test_a_position_is_kept_per_worker_and_forgotten(as_router: AsRouter, db: ps
     as_router(report)
     rows = db.execute("select worker, complete_to, recorded_xid::text::bigint > 0 from raw.journal_positions").fetchall()
     assert rows == [("a/0", NOON + timedelta(hours=1), True)]
+
+
+def test_rows_and_position_are_there_together_or_not_at_all(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
+    position = ("it's %s/0", NOON)  # a name is a value, whatever is in it
+
+    as_router(lambda conn: usage_events.add(conn, [encode(event(1))], position))
+    assert _rows(db) == 1
+    assert db.execute("select worker, complete_to from raw.journal_positions").fetchall() == [position]
+
+    with pytest.raises(CheckViolation):
+        as_router(lambda conn: usage_events.add(conn, [encode(event(2, **UNTRUE[0]))], ("b/0", NOON)))
+    with pytest.raises(NotNullViolation):
+        as_router(lambda conn: usage_events.add(conn, [encode(event(2))], (None, NOON)))  # type: ignore[arg-type]
+    assert _rows(db) == 1
+    assert db.execute("select worker, complete_to from raw.journal_positions").fetchall() == [position]
+
+
+def test_the_position_moves_with_rows_that_were_there_already(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
+    as_router(lambda conn: usage_events.add(conn, [encode(event(1))], ("a/0", NOON)))
+    later = NOON + timedelta(hours=1)
+    as_router(lambda conn: usage_events.add(conn, [encode(event(number)) for number in (1, 2)], ("a/0", later)))
+    assert _rows(db) == 2
+    assert db.execute("select complete_to from raw.journal_positions").fetchall() == [(later,)]
+
+
+def test_a_connection_goes_on_after_a_batch_that_was_refused(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
+    async def work(conn: AsyncConnection) -> None:
+        with pytest.raises(CheckViolation):
+            await usage_events.add(conn, [encode(event(1, **UNTRUE[0]))], ("a/0", NOON))
+        await usage_events.add(conn, [encode(event(2))], ("a/0", NOON))
+
+    as_router(work)
+    assert _rows(db) == 1
+
+
+def test_a_batch_larger_than_what_libpq_takes_at_once(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
+    tags = {f"key {number}": "x" * 250 for number in range(7)}
+    as_router(_add(*(event(number, tags=tags) for number in range(5000))))
+    assert _rows(db) == 5000
+
+
+def test_a_batch_that_is_given_up_leaves_nothing(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
+    db.execute("lock table raw.usage_events in share mode")  # COPY waits for it
+    events = [event(number) for number in range(3)]
+
+    async def work(conn: AsyncConnection) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await _add(*events)(conn)
+        db.commit()
+        assert _rows(db) == 0
+        await _add(*events)(conn)
+
+    as_router(work)
+    assert _rows(db) == 3
 
 
 def test_a_row_is_at_most_250_bytes_wide(as_router: AsRouter, event: Event, db: psycopg.Connection, control: Control) -> None:
