@@ -21,7 +21,7 @@ BUDGETS ?= --seeds 200
 # Options of the parity: `make parity PARITY='--requests 60'`.
 PARITY ?= --requests 2000 --write
 
-.PHONY: help up down status logs psql reset test test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts bench-closing faults budgets parity schema check
+.PHONY: help up down status logs psql reset test test-router test-e2e test-rest test-fast test-services fuzz bench bench-router bench-marts bench-closing faults budgets parity schema check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,18 +47,23 @@ reset:  ## down, and delete databases, journal, logs and keys: YES=1
 	@$(LOCAL) reset $(if $(YES),--yes)
 
 test: test-services  ## the whole suite against real services, vLLM and a browser
-	@$(MAKE) --no-print-directory --jobs=2 test-e2e test-rest
+	@$(MAKE) --no-print-directory --jobs=2 test-router test-e2e test-rest
 
-# Side by side, because each waits more than it computes: for vLLM to load, for a process to come back.
-# The first shows what it found when it is done, so that two reports do not mix.
+# Two at a time, because each waits more than it computes: for vLLM to load, for a process to come back.
+# All but the longest show what they found when they are done, so that reports do not mix.
+SHOWN_LATER = > .local/$@.log 2>&1; found=$$?; cat .local/$@.log; exit $$found
+
+test-router:
+	@$(PYTHON) -m pytest tests/integration/router
+
 test-e2e:
-	@$(PYTHON) -m pytest tests/e2e > .local/test-e2e.log 2>&1; found=$$?; cat .local/test-e2e.log; exit $$found
+	@$(PYTHON) -m pytest tests/e2e $(SHOWN_LATER)
 
 test-rest:
-	@$(PYTHON) -m pytest tests/architecture tests/unit tests/integration
+	@$(PYTHON) -m pytest tests/architecture tests/unit tests/integration --ignore=tests/integration/router $(SHOWN_LATER)
 
 test-fast: test-services  ## the suite without tests/e2e
-	@$(MAKE) --no-print-directory test-rest
+	@$(MAKE) --no-print-directory --jobs=2 test-router test-rest
 
 test-services:  ## fetch what the tests need: packages, servers, a browser
 	@deploy/local/bootstrap.sh dev
