@@ -68,7 +68,7 @@ async def _add_new(conn: AsyncConnection, rows: Sequence[bytes], position: Posit
 def _copied(connection: PGconn, query: bytes, data: bytes) -> PQGen[None]:
     """A query that begins with COPY, and its data. Source: PostgreSQL, frontend protocol, simple query and COPY operations."""
     connection.send_query(query)
-    (started,) = yield from generators.execute(connection)
+    started = (yield from generators.execute(connection))[0]  # a server that ends says so, and may be gone as a second result
     if started.status != ExecStatus.COPY_IN:
         raise error_from_result(started)
     for at in range(0, len(data), PIECE_BYTES):
