@@ -714,10 +714,21 @@ begin
                 where i.org_id = p.org_id and i.period_month = p.period_month and i.status = 'final' and i.purpose = 'month'
             ) then 'adjustments' else 'month' end as purpose
         from (
-            select distinct on (c.org_id) c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.currency
-            from intermediate.int_invoice_lines as c
-            where c.period_month = month and (only_org_id is null or c.org_id = only_org_id)
-            order by c.org_id
+            (
+                select distinct on (c.org_id) c.org_id, c.period_month, c.period_starts_at, c.period_ends_at, c.currency
+                from intermediate.int_invoice_lines as c
+                where c.period_month = month and (only_org_id is null or c.org_id = only_org_id)
+                order by c.org_id
+            )
+            union all
+            -- Whose rows of the month were all of unknown cost: what re-pricing has found for them is all that there is.
+            select m.org_id, m.period_month, m.period_starts_at, m.period_ends_at, m.currency
+            from intermediate.int_billing_periods as m
+            where m.period_month = month and (only_org_id is null or m.org_id = only_org_id)
+                and exists (select from findings.adjustments as a where a.org_id = m.org_id and a.period_month = m.period_month)
+                and not exists (
+                    select from intermediate.int_invoice_lines as c where c.org_id = m.org_id and c.period_month = m.period_month
+                )
         ) as p
     ),
     made as (

@@ -6,9 +6,15 @@ select distinct computed.period_month
 from intermediate.int_billing_periods as computed
 where
     computed.period_ends_at < now() - make_interval(days => %(grace_days)s)
-    and exists (
-        select from intermediate.int_invoice_lines as line
-        where line.org_id = computed.org_id and line.period_month = computed.period_month
+    and (
+        exists (
+            select from intermediate.int_invoice_lines as line
+            where line.org_id = computed.org_id and line.period_month = computed.period_month
+        )
+        or exists (
+            select from findings.adjustments as adjustment
+            where adjustment.org_id = computed.org_id and adjustment.period_month = computed.period_month
+        )
     )
     and not exists (
         select from billing.invoices as invoice

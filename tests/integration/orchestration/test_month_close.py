@@ -147,6 +147,32 @@ def test_a_row_without_counts_opens_the_gate_by_a_decision_only_and_the_next_one
     assert db.execute("select rows_quarantined from marts.completeness").fetchall() == [(3,)], "raw rows stay as they are"
 
 
+def test_who_has_only_rows_of_unknown_cost_is_billed_what_is_decided_about_them(
+    db: psycopg.Connection,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    conn: psycopg.Connection,
+    repriced: Callable[..., None],
+) -> None:
+    other, tenant, model = add_tenant(db), add_tenant(db), add_model(db, "m")
+    copy_events(db, [*month_of_events([other], model, 50), usage_event(tenant, 10**6, START, model_id=model[0], input_tokens=10)])
+    assert _job(defs, instance, "build_marts").success
+    assert _close(defs, instance) == "every draft passes"
+    assert _states(db) == {other.organization: "final"}, "nothing is known of what it costs"
+    assert closing.months_to_close(conn, 3) == []
+    conn.commit()
+    repriced()
+    assert closing.months_to_close(conn, 3) == [MARCH]
+    conn.commit()
+    assert _close(defs, instance) == "every draft passes"
+    assert _states(db) == {other.organization: "final", tenant.organization: "final"}
+    lines = "select adjusts, subtotal_picousd from billing.invoice_lines where org_id = %s"
+    assert db.execute(lines.encode(), [tenant.org_id]).fetchall() == [("price", 1000)]
+    assert closing.months_to_close(conn, 3) == []
+    conn.commit()
+    assert closing.draft(conn, MARCH) == {}
+
+
 def _words(conn: psycopg.Connection) -> str:
     """What the gate says about the drafts of March."""
     verdicts = examine(conn, closing.drafts_of(conn, MARCH), differences)
