@@ -256,11 +256,12 @@ class UsageSink:
             self.orgs_before.update(map(usage_rows.org_id, rows))
             for start in range(0, len(rows), REPLAY_ROWS):
                 await self._add_sound(rows[start : start + REPLAY_ROWS], slot)
-            found.discard()
-            self._recovered.pop(0)
             if slot is not self._slot:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(slot))
+            found.discard()
+            self._recovered.pop(0)  # only now: what the database was away for is done again
+            if slot is not self._slot:
                 (slot.directory / LIFE_FILE).unlink(missing_ok=True)
                 slot.release()
             if rows:
@@ -325,8 +326,11 @@ class UsageSink:
         if name is None:
             path = slot.directory / "position"
             if not path.is_file():
-                folder = zlib.crc32(str(self._root.resolve()).encode())
-                write_whole(path, f"{self._worker_name}/{folder:08x}/{slot.number}")
+                made = f"{self._worker_name}/{zlib.crc32(str(self._root.resolve()).encode()):08x}/{slot.number}"
+                try:
+                    write_whole(path, made)
+                except OSError:  # a full disk: rows do not wait for it, and the next batch tries again
+                    return made
             name = self._position_names[slot] = path.read_text()
         return name
 

@@ -24,6 +24,7 @@ from router.inference.reservations.reservations import Reservations
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
 from tests.proxy import TcpProxy
+from tests.usage_sinks import running, usage_sink
 from warehouse.base.clock import now
 from warehouse.base.ids import public_id, uuid7
 from warehouse.base.money import picousd
@@ -120,22 +121,12 @@ async def worker(
     """A worker that ends as a router does. Args: model: its id and that of its price."""
     async with AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=2, open=False) as pool:
         life = secrets.randbelow(2**31)
-        sink = UsageSink(
-            journal,
-            pool.connection,
-            journal_bytes_max=2**28,
-            flush_interval_s=0.05,
-            flush_rows_max=10_000,
-            worker_name="test",
-            life=life,
-        )
+        sink = usage_sink(journal, pool.connection, life=life)
         reservations = Reservations(
             redis_url, life=life, connect=pool.connection, recorded=sink.recorded, budget_wait_s_max=wait_s
         )
-        async with reservations.running():
-            writer = asyncio.create_task(sink.run())
+        async with reservations.running(), running(sink):
             yield Worker(reservations, sink, pool, *model)
-            await sink.stop(writer)
 
 
 def spread(chance: random.Random, most: int) -> int:

@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from router.inference import usage_sink
+from router.inference import usage_sink as sinks
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
+from tests.usage_sinks import running, usage_sink
 from warehouse.access.usage_rows import UsageEvent, encode
 from warehouse.base.clock import now
 from warehouse.journal import JournalFailed
@@ -28,13 +29,15 @@ TENANT = Tenant(1, 1, 1, "")
 
 
 class Counting:
-    """The pool's connections, and how many were asked for."""
+    """The pool's connections, and how many were asked for; at one of them the database is away."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
-        self._pool, self.asked = pool, 0
+    def __init__(self, pool: AsyncConnectionPool, away_at: int = 0) -> None:
+        self._pool, self.asked, self._away_at = pool, 0, away_at
 
     def __call__(self) -> Any:
         self.asked += 1
+        if self.asked == self._away_at:
+            raise psycopg.OperationalError
         return self._pool.connection()
 
 
@@ -42,12 +45,8 @@ class Counting:
 async def _sink(url: str, journal: Path) -> AsyncIterator[tuple[UsageSink, Counting]]:
     async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
         connect = Counting(pool)
-        sink = UsageSink(
-            journal, connect, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=10_000, worker_name="test", life=7
-        )
-        writer = asyncio.create_task(sink.run())
-        yield sink, connect
-        await sink.stop(writer)
+        async with running(usage_sink(journal, connect)) as sink:
+            yield sink, connect
 
 
 def _event(number: int, **fields: Any) -> UsageEvent:
@@ -59,6 +58,12 @@ def _count(db: psycopg.Connection) -> int:
     db.commit()
     assert row is not None
     return int(row[0])
+
+
+def _positions(db: psycopg.Connection) -> set[str]:
+    rows = db.execute("select worker from raw.journal_positions").fetchall()
+    db.commit()
+    return {worker for (worker,) in rows}
 
 
 @pytest.fixture
@@ -95,24 +100,19 @@ def test_rows_that_cannot_be_true_are_set_aside_and_the_others_go_in(url: str, d
 def test_routers_of_one_host_report_of_each_folder_and_a_folder_that_was_lost_goes_on_under_its_name(
     url: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
-    def positions() -> set[str]:
-        rows = db.execute("select worker from raw.journal_positions").fetchall()
-        db.commit()
-        return {worker for (worker,) in rows}
-
     async def run() -> None:
         async with _sink(url, tmp_path / "one") as (one, _), _sink(url, tmp_path / "other") as (other, _):
             for sink in (one, other):
                 sink.close(sink.open(_event(int(sink is one))))
                 await sink.recorded()
-            assert len(positions()) == 2
-            before = positions()
-        assert positions() == set()
+            assert len(_positions(db)) == 2
+            before = _positions(db)
+        assert _positions(db) == set()
         shutil.rmtree(tmp_path / "one")
         async with _sink(url, tmp_path / "one") as (one, _):
             one.close(one.open(_event(2)))
             await one.recorded()
-            assert len(positions() & before) == 1
+            assert len(_positions(db) & before) == 1
 
     asyncio.run(run())
 
@@ -172,14 +172,11 @@ def test_a_journal_that_cannot_be_read_whole_holds_up_nothing_and_is_kept(
 def test_a_long_line_of_rows_waits_as_rows_only_and_says_nothing_of_how_far_it_is(
     url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_sink, "POSITION_ROWS_MAX", 10)
+    monkeypatch.setattr(sinks, "POSITION_ROWS_MAX", 10)
 
     async def run() -> None:
         async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
-            sink = UsageSink(
-                tmp_path, pool.connection, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=5,
-                worker_name="test", life=7,
-            )  # fmt: skip
+            sink = usage_sink(tmp_path, pool.connection, flush_rows_max=5)
             attempts = [sink.open(_event(number)) for number in range(100)]
             for attempt in attempts:
                 sink.close(attempt)
@@ -188,10 +185,9 @@ def test_a_long_line_of_rows_waits_as_rows_only_and_says_nothing_of_how_far_it_i
             behind = sink._complete_to(95)
             assert behind is not None
             assert behind < now() - timedelta(seconds=0.9)
-            writer = asyncio.create_task(sink.run())
-            await sink.recorded()
-            assert _count(db) == 100
-            await sink.stop(writer)
+            async with running(sink):
+                await sink.recorded()
+                assert _count(db) == 100
 
     asyncio.run(run())
 
@@ -211,21 +207,17 @@ def test_a_disk_without_any_room_at_the_start_is_told_and_ends(url: str, db: psy
     async def run() -> None:
         async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
             with _no_room():
-                sink = UsageSink(
-                    tmp_path, pool.connection, journal_bytes_max=2**28, flush_interval_s=0.05, flush_rows_max=10,
-                    worker_name="test", life=7,
-                )  # fmt: skip
+                sink = usage_sink(tmp_path, pool.connection)
                 assert "ROUTER_JOURNAL_DIR" in (sink.journal.error or "")
                 with pytest.raises(JournalFailed, match="cannot grow"):
                     sink.open(_event(1))
                 assert not (tmp_path / "0" / "life").exists()
-            writer = asyncio.create_task(sink.run())
-            while sink.journal.error:  # noqa: ASYNC110 - of a thing that tells nobody
-                await asyncio.sleep(0.01)
-            assert (tmp_path / "0" / "life").read_text() == "7"
-            sink.close(sink.open(_event(1)))
-            await sink.recorded()
-            await sink.stop(writer)
+            async with running(sink):
+                while sink.journal.error:  # noqa: ASYNC110 - of a thing that tells nobody
+                    await asyncio.sleep(0.01)
+                assert (tmp_path / "0" / "life").read_text() == "7"
+                sink.close(sink.open(_event(1)))
+                await sink.recorded()
 
     asyncio.run(run())
     assert _count(db) == 1
@@ -235,23 +227,12 @@ def test_rows_of_a_worker_that_ended_without_the_database_are_taken_over_by_one_
     url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when all workers are replaced while the database is away: the new ones begin beside the old ones, in other folders."""
-    monkeypatch.setattr(usage_sink, "ADOPT_S", 0.1)
-    monkeypatch.setattr(usage_sink, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(sinks, "ADOPT_S", 0.1)
+    monkeypatch.setattr(sinks, "HEARTBEAT_S", 0.1)
 
     async def run() -> None:
         async with AsyncConnectionPool("host=127.0.0.1 port=1", min_size=0, max_size=1, open=False, timeout=0.1) as nowhere:
-            old = [
-                UsageSink(
-                    tmp_path,
-                    nowhere.connection,
-                    journal_bytes_max=2**28,
-                    flush_interval_s=0.05,
-                    flush_rows_max=10,
-                    worker_name="test",
-                    life=life,
-                )
-                for life in (8, 9)
-            ]
+            old = [usage_sink(tmp_path, nowhere.connection, life=life) for life in (8, 9)]
             for number, sink in enumerate(old):
                 sink.close(sink.open(_event(number)))
             async with _sink(url, tmp_path) as (new, _):
@@ -269,3 +250,54 @@ def test_rows_of_a_worker_that_ended_without_the_database_are_taken_over_by_one_
 
     asyncio.run(run())
     assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_rows_are_written_from_a_disk_that_has_no_room_for_anything_else(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    """The last room went to the journal's file: what it takes is not to wait in it until somebody makes room."""
+
+    async def run() -> None:
+        async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+            sink = usage_sink(tmp_path, pool.connection)
+            async with running(sink):
+                with _no_room():
+                    sink.close(sink.open(_event(1)))
+                    async with asyncio.timeout(10):
+                        await sink.recorded()
+                    assert sink.database_error is None
+                    positions = _positions(db)
+                    assert len(positions) == 1
+                sink.close(sink.open(_event(2)))
+                await sink.recorded()
+                assert _positions(db) == positions == {(tmp_path / "0" / "position").read_text()}
+
+    asyncio.run(run())
+    assert _count(db) == 2
+
+
+def test_the_position_of_a_worker_that_is_gone_is_forgotten_though_the_database_was_away_just_then(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    """It would hold back for ever how far rows are said to be complete."""
+
+    async def run() -> None:
+        async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+            first, second = usage_sink(tmp_path, pool.connection), usage_sink(tmp_path, pool.connection, life=8)
+            async with running(first), running(second):
+                for number, sink in enumerate((first, second)):
+                    sink.close(sink.open(_event(number)))
+                    await sink.recorded()
+                    sink.open(_event(number + 2))  # never closed: both die with it
+            assert len(_positions(db)) == 2
+            connect = Counting(pool, away_at=3)  # rows of one, rows of the other, its position
+            async with running(usage_sink(tmp_path, connect, life=9)) as new:
+                async with asyncio.timeout(10):
+                    await new.replayed.wait()
+                assert connect.asked > 3
+                new.buried()
+            assert _positions(db) == set()
+
+    asyncio.run(run())
+    assert _count(db) == 4
+    assert not list(tmp_path.rglob("life"))
