@@ -57,18 +57,20 @@ class ChoicesUsage(msgspec.Struct, gc=False):
     total_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
+    reasoning_tokens: Tokens | None = None
+    """As SGLang has it, which states no details of the completion."""
 
     def usage(self) -> Usage | None:
         """None where tokens of the prompt or of the completion are not stated."""
         prompt, completion = self.prompt_tokens, self.completion_tokens
         if prompt is None or completion is None:
             return None
-        cached, reasoning = self.prompt_tokens_details, self.completion_tokens_details
+        cached, reasoning = self.prompt_tokens_details, self.completion_tokens_details or self
         return Usage(
             prompt,
             completion,
             min(cached.cached_tokens or 0, prompt) if cached else 0,
-            min(reasoning.reasoning_tokens or 0, completion) if reasoning else 0,
+            min(reasoning.reasoning_tokens or 0, completion),
         )
 
 

@@ -467,6 +467,11 @@ GOOD: list[tuple[str, dict[str, Any], Reading]] = [
         Reading(Usage(9, 3, 4), "tool_calls"),
     ),
     ("/v1/completions", {"usage": USAGE, "choices": None}, Reading(Usage(9, 3, 4))),
+    (
+        "/v1/chat/completions",  # as SGLang has it
+        {"usage": {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": None, "reasoning_tokens": 2}},
+        Reading(Usage(9, 3, 0, 2)),
+    ),
     ("/v1/embeddings", {"usage": {"prompt_tokens": 9, "total_tokens": 9, "completion_tokens": 0}}, Reading(Usage(9))),
     ("/rerank", {"usage": {"total_tokens": 9}}, Reading(Usage(9))),
     ("/v1/score", {"usage": {"prompt_tokens": 9, "total_tokens": 9}}, Reading(Usage(9))),
@@ -515,6 +520,13 @@ def test_more_cached_or_reasoned_than_there_is_counts_as_all_of_it() -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 7}}
     usage["completion_tokens_details"] = {"reasoning_tokens": 3}
     assert CHAT.read(json.dumps({"usage": usage}).encode()).usage == Usage(5, 2, 5, 2)
+
+
+def test_reasoning_of_a_stream_of_sglangs_is_counted() -> None:
+    tap = tap_of(CHAT)
+    usage = {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": None}
+    passed(tap, [chunks([chunk("a", usage=usage | {"reasoning_tokens": 2})], end=b"")])
+    assert tap.reading.usage == Usage(9, 3, 0, 2)
 
 
 def test_only_streams_have_a_tap() -> None:
