@@ -61,17 +61,16 @@ class ChoicesUsage(msgspec.Struct, gc=False):
     """As SGLang has it, which states no details of the completion."""
 
     def usage(self) -> Usage | None:
-        """None where tokens of the prompt or of the completion are not stated."""
+        """None where tokens of the prompt or of the completion are not stated, or are absurd in sum."""
         prompt, completion = self.prompt_tokens, self.completion_tokens
         if prompt is None or completion is None:
             return None
-        cached, reasoning = self.prompt_tokens_details, self.completion_tokens_details or self
-        return Usage(
-            prompt,
-            completion,
-            min(cached.cached_tokens or 0, prompt) if cached else 0,
-            min(reasoning.reasoning_tokens or 0, completion),
-        )
+        cached, reasoning = self.prompt_tokens_details, (self.completion_tokens_details or self).reasoning_tokens or 0
+        if reasoning and self.total_tokens == prompt + completion + reasoning:  # as xAI states and bills it
+            completion += reasoning
+            if completion > TOKENS_MAX:
+                return None
+        return Usage(prompt, completion, min(cached.cached_tokens or 0, prompt) if cached else 0, min(reasoning, completion))
 
 
 class ResponsesUsage(msgspec.Struct):

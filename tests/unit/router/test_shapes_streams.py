@@ -522,6 +522,26 @@ def test_more_cached_or_reasoned_than_there_is_counts_as_all_of_it() -> None:
     assert CHAT.read(json.dumps({"usage": usage}).encode()).usage == Usage(5, 2, 5, 2)
 
 
+@pytest.mark.parametrize(
+    ("completion", "reasoning", "total", "usage"),
+    [
+        (9, 94, 135, Usage(32, 103, 0, 94)),  # as in xAI's documentation: only the sum says that they are apart
+        (103, 94, 135, Usage(32, 103, 0, 94)),  # as OpenAI has it
+        (9, 94, None, Usage(32, 9, 0, 9)),
+        (9, 0, 41, Usage(32, 9)),
+        (TOKENS_MAX, 94, 32 + TOKENS_MAX + 94, None),
+    ],
+)
+def test_reasoning_beside_the_completion_is_output_too(
+    completion: int, reasoning: int, total: int | None, usage: Usage | None
+) -> None:
+    stated: dict[str, Any] = {"prompt_tokens": 32, "completion_tokens": completion, "total_tokens": total}
+    stated["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    tap = tap_of(CHAT)
+    tap.feed(chunks([chunk("a", "stop"), chunk("", usage=stated, choices=False)]))
+    assert tap.reading.usage == usage
+
+
 def test_reasoning_of_a_stream_of_sglangs_is_counted() -> None:
     tap = tap_of(CHAT)
     usage = {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": None}
