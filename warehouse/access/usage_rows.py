@@ -103,6 +103,7 @@ _INT8, _INT4 = struct.Struct(">iq"), struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
 _NO_TEXTS = _NULL * 4
+_TIME_US_MAX = 2**31 - 1  # what the columns hold: 35 minutes
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _labels: dict[str | None, bytes] = {None: _NULL}
@@ -140,26 +141,31 @@ def beginning(event: UsageEvent) -> bytes:
 
 
 def ending(event: UsageEvent) -> bytes:
-    """The other fields. Raises: struct.error: as `encode`."""
+    """The other fields. Raises: struct.error: as `encode`, but for times, of which the longest that there is takes the place."""
     labels = _labels
-    return b"".join(
-        (
-            _COUNTS.pack(
-                8, _us(event.finished_at), 4, event.duration_us, 4, event.input_tokens, 4, event.cached_input_tokens,
-                4, event.output_tokens, 4, event.reasoning_tokens, 2, event.http_status,
-            ),
-            _int4(event.queue_us),
-            _int4(event.ttft_us),
-            _int4(event.overhead_us),
-            _int4(event.price_id),
-            _int8(event.cost_picousd),
-            labels.get(event.status) or _label(event.status),
-            labels.get(event.token_source) or _label(event.token_source),
-            labels.get(event.charge_class) or _label(event.charge_class),
-            labels.get(event.error_code) or _label(event.error_code),
-            labels.get(event.finish_reason) or _label(event.finish_reason),
-        )
-    )  # fmt: skip
+    try:
+        return b"".join(
+            (
+                _COUNTS.pack(
+                    8, _us(event.finished_at), 4, event.duration_us, 4, event.input_tokens, 4, event.cached_input_tokens,
+                    4, event.output_tokens, 4, event.reasoning_tokens, 2, event.http_status,
+                ),
+                _int4(event.queue_us),
+                _int4(event.ttft_us),
+                _int4(event.overhead_us),
+                _int4(event.price_id),
+                _int8(event.cost_picousd),
+                labels.get(event.status) or _label(event.status),
+                labels.get(event.token_source) or _label(event.token_source),
+                labels.get(event.charge_class) or _label(event.charge_class),
+                labels.get(event.error_code) or _label(event.error_code),
+                labels.get(event.finish_reason) or _label(event.finish_reason),
+            )
+        )  # fmt: skip
+    except struct.error:
+        if not _clip_times(event):
+            raise
+        return ending(event)
 
 
 def lost_ending(beginning: bytes) -> bytes:
@@ -219,6 +225,16 @@ def decode(row: bytes) -> UsageEvent:
         name: None if value is None else _READ[name](value) for name, value in zip(COLUMNS, values, strict=False)
     }
     return UsageEvent(**named)
+
+
+def _clip_times(event: UsageEvent) -> bool:
+    """A machine that stood still within a request, as one that was paused, makes it longer than 35 minutes: it has its row."""
+    longer = [
+        name for name in ("duration_us", "queue_us", "ttft_us", "overhead_us") if (getattr(event, name) or 0) > _TIME_US_MAX
+    ]
+    for name in longer:
+        setattr(event, name, _TIME_US_MAX)
+    return bool(longer)
 
 
 def _us(at: datetime) -> int:

@@ -192,6 +192,24 @@ def test_a_long_line_of_rows_waits_as_rows_only_and_says_nothing_of_how_far_it_i
     asyncio.run(run())
 
 
+def test_a_request_in_which_the_machine_stood_still_has_its_row_and_holds_up_nothing(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _):
+            attempt = sink.open(_event(1, queue_us=2**40))
+            event = attempt.event
+            assert event is not None
+            event.duration_us = event.ttft_us = 2**40
+            sink.close(attempt)
+            await sink.recorded()
+            assert (sink.rows_quarantined, sink.database_error) == (0, None)
+
+    asyncio.run(run())
+    rows = db.execute("select duration_us, queue_us, ttft_us, overhead_us from raw.usage_events").fetchall()
+    assert rows == [(2**31 - 1, 2**31 - 1, 2**31 - 1, None)]
+
+
 @contextmanager
 def _no_room() -> Iterator[None]:
     """No file of this process can be made larger, as on a full disk."""
