@@ -70,7 +70,9 @@ class ChoicesUsage(msgspec.Struct, gc=False):
             completion += reasoning
             if completion > TOKENS_MAX:
                 return None
-        return Usage(prompt, completion, min(cached.cached_tokens or 0, prompt) if cached else 0, min(reasoning, completion))
+        return Usage(
+            prompt, completion, min(cached.cached_tokens or 0, prompt) if cached else 0, reasoning and min(reasoning, completion)
+        )
 
 
 class ResponsesUsage(msgspec.Struct):

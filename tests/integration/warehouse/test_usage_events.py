@@ -11,7 +11,7 @@ from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
 
 from tests.integration.warehouse.conftest import NOON, Control
 from warehouse.access import usage_events
-from warehouse.access.usage_rows import UsageEvent, encode
+from warehouse.access.usage_rows import UsageEvent, encode, is_whole, width
 
 Event = Callable[..., UsageEvent]
 ROW_BYTES_MAX = 250  # DESIGN 2.1
@@ -65,6 +65,21 @@ def test_a_row_twice_in_one_batch_is_one_row(as_router: AsRouter, event: Event, 
     assert _rows(db) == 2
     as_router(lambda conn: usage_events.replay(conn, [encode(event(number)) for number in (2, 3, 3)]))
     assert _rows(db) == 3
+
+
+def test_rows_of_a_version_with_fewer_columns_go_in_beside_those_of_this_one(
+    as_router: AsRouter, event: Event, db: psycopg.Connection
+) -> None:
+    def narrow(number: int) -> bytes:
+        row = encode(event(number, finish_reason=None))  # the last column, of which only the length is there
+        made = (width(row) - 1).to_bytes(2, "big") + row[2:-4]
+        assert is_whole(made)
+        return made
+
+    as_router(lambda conn: usage_events.replay(conn, [encode(event(1)), narrow(2), encode(event(3)), narrow(2)]))
+    as_router(lambda conn: usage_events.add(conn, [narrow(4), narrow(5)], ("a/0", NOON)))
+    rows = db.execute("select finish_reason, duration_us from raw.usage_events order by request_id").fetchall()
+    assert rows == [(event(number).finish_reason if number in (1, 3) else None, 800_000 + number) for number in range(1, 6)]
 
 
 def test_two_batches_of_replay_fit_in_one_transaction(as_router: AsRouter, event: Event, db: psycopg.Connection) -> None:
