@@ -81,6 +81,9 @@ class InferenceCollector(Collector):
         yield CounterMetricFamily(
             "inferhouse_usage_rows_refused", "Rows set aside as refused, kept files included.", sink.rows_quarantined
         )
+        yield GaugeMetricFamily(
+            "inferhouse_journal_files_damaged", "Kept files that could not be read whole.", sink.files_damaged
+        )
         up = GaugeMetricFamily("inferhouse_engine_up", "1 where the engine answers its probe.", labels=["engine"])
         in_flight = GaugeMetricFamily("inferhouse_engine_in_flight", "Requests under way.", labels=["engine"])
         for state in shared.engines.states.values():

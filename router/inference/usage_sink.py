@@ -23,7 +23,7 @@ from warehouse.access import usage_events, usage_rows
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
 from warehouse.base.files import write_whole
-from warehouse.journal import Journal, Recovered, Slot, Ticket, claim_orphans, claim_slot, recover
+from warehouse.journal import DAMAGED, Journal, Recovered, Slot, Ticket, claim_orphans, claim_slot, recover
 
 _LOG = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
@@ -91,8 +91,10 @@ class UsageSink:
         self._stopping = False
         self._adopt_at_s = time.monotonic() + ADOPT_S
         self.rows_written = 0
-        self.rows_quarantined = sum(_refused_in(slot) for slot, _ in self._recovered)
+        self.rows_quarantined = sum(_kept_in(slot, REFUSED) for slot, _ in self._recovered)
         """Rows that lie in files of their own, those of earlier lives included: they are in no sum until somebody acts."""
+        self.files_damaged = sum(_kept_in(slot, DAMAGED) + len(found.damaged) for slot, found in self._recovered)
+        """The same of files that could not be read to their ends: what is behind may be rows that nobody else knows of."""
         self.database_error: str | None = None
 
     @property
@@ -298,7 +300,8 @@ class UsageSink:
             slot.release()
             raise
         self.replayed.clear()
-        self.rows_quarantined += _refused_in(slot)
+        self.rows_quarantined += _kept_in(slot, REFUSED)
+        self.files_damaged += _kept_in(slot, DAMAGED) + len(found.damaged)
         self._recovered.append((slot, found))
         self._adopt_at_s = 0.0  # there may be another one
         self._wake.set()
@@ -341,5 +344,5 @@ def _read_lives(slot: Slot) -> list[int]:
     return [int(life) for life in path.read_bytes().split() if life.isdigit()] if path.is_file() else []
 
 
-def _refused_in(slot: Slot) -> int:
-    return len(list(slot.directory.glob(f"*{REFUSED}")))
+def _kept_in(slot: Slot, kind: str) -> int:
+    return len(list(slot.directory.glob(f"*{kind}")))

@@ -139,11 +139,12 @@ def _journal(state: InferenceState) -> Iterator[Check]:
         return
     used, bytes_max = state.sink.journal.bytes, state.settings.journal_bytes_max
     message = f"{used} of {bytes_max} bytes in use, {state.sink.rows_waiting} rows wait"
-    refused = state.sink.rows_quarantined
+    refused, damaged = state.sink.rows_quarantined, state.sink.files_damaged
     if used * 2 > bytes_max:
         yield _failed("journal", message, "the database does not take usage rows: see its log; full, requests get 503")
-    elif refused or state.sink.database_error:
-        why = state.sink.database_error or f"{refused} rows were refused by the database"
-        yield _warning("journal", f"{message}; {why}", "docs/runbooks says what to do about refused rows")
+    elif refused or damaged or state.sink.database_error:
+        kept = f"{refused} rows were refused by the database, {damaged} files were damaged"
+        why = state.sink.database_error or kept
+        yield _warning("journal", f"{message}; {why}", "docs/runbooks/journal-growing.md says what to do about each")
     else:
         yield _ok("journal", message)

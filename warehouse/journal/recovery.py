@@ -8,6 +8,7 @@ from pathlib import Path
 from warehouse.journal.frames import END, Kind, decode, frame_bytes
 
 _LOG = logging.getLogger(__name__)
+DAMAGED = ".damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Recovered:
         for path in self.files:
             if path in self.damaged:
                 with contextlib.suppress(FileNotFoundError):  # the name is a number: the next life may come to it again
-                    path.rename(path.with_name(f"{path.stem}-{path.stat().st_mtime_ns}.damaged"))
+                    path.rename(path.with_name(f"{path.stem}-{path.stat().st_mtime_ns}{DAMAGED}"))
             else:
                 path.unlink(missing_ok=True)
 

@@ -157,9 +157,11 @@ def test_a_journal_that_cannot_be_read_whole_holds_up_nothing_and_is_kept(
         async with _sink(url, tmp_path) as (sink, _):
             async with asyncio.timeout(10):
                 await sink.replayed.wait()
-            assert (sink.rows_quarantined, sink.database_error) == (1, None)
+            assert (sink.rows_quarantined, sink.files_damaged, sink.database_error) == (1, 2, None)
             sink.close(sink.open(_event(7)))
             await sink.recorded()
+        async with _sink(url, tmp_path) as (sink, _):
+            assert (sink.rows_quarantined, sink.files_damaged) == (1, 2), "a restart does not make them unseen"
 
     asyncio.run(run())
     assert _count(db) == 3
