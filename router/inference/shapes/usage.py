@@ -66,13 +66,13 @@ class ChoicesUsage(msgspec.Struct, gc=False):
         if prompt is None or completion is None:
             return None
         cached, reasoning = self.prompt_tokens_details, (self.completion_tokens_details or self).reasoning_tokens or 0
-        if reasoning and self.total_tokens == prompt + completion + reasoning:  # as xAI states and bills it
-            completion += reasoning
-            if completion > TOKENS_MAX:
-                return None
-        return Usage(
-            prompt, completion, min(cached.cached_tokens or 0, prompt) if cached else 0, reasoning and min(reasoning, completion)
-        )
+        if reasoning:
+            if self.total_tokens == prompt + completion + reasoning:  # as xAI states and bills it
+                completion += reasoning
+                if completion > TOKENS_MAX:
+                    return None
+            reasoning = min(reasoning, completion)
+        return Usage(prompt, completion, min(cached.cached_tokens or 0, prompt) if cached else 0, reasoning)
 
 
 class ResponsesUsage(msgspec.Struct):
