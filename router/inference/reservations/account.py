@@ -51,6 +51,15 @@ class Account:
         self.failed_s = self.touched_s = 0.0
         self.shares = Shares()
 
+    def running(self) -> dict[int, int]:
+        """{limit: requests of this worker that count as under way}."""
+        counts: dict[int, int] = {}
+        for hold in self.holds:
+            for limit in hold.match.limits:
+                if limit.id not in hold.passed:
+                    counts[limit.id] = counts.get(limit.id, 0) + hold.requests
+        return counts
+
     def renumber(self) -> None:
         """Rows that are closed from now on can be told from those before."""
         self.number = secrets.randbelow(2**31)

@@ -169,17 +169,13 @@ class Accounts:
         account.doubtful = False
         account.renumber()
         amounts: dict[str, int] = {}
-        running: dict[int, int] = {}
         for hold in account.holds:
             if hold.renewed is not None:
                 hold.renewed()
             hold.match, hold.generation = account.rules.match(hold.caller, hold.model_id, hold.started_at), generation
             for window in hold.match.windows:
                 amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
-            for limit in hold.match.limits:
-                if limit.id not in hold.passed:
-                    running[limit.id] = running.get(limit.id, 0) + hold.requests
-        flat = [value for limit_and_count in running.items() for value in limit_and_count]
+        flat = [value for limit_and_count in account.running().items() for value in limit_and_count]
         known = {window.field for window in account.rules.windows_at(_lately())}
         heard = account.shares.heard = {field: picousd for field, picousd in account.shares.heard.items() if field in known}
         told = (_flat(amounts), flat, account.teller, _flat(heard))
@@ -299,7 +295,10 @@ class Accounts:
 
     def _closed(self) -> None:
         """What was asked last may be lost: of those who asked lately, and of whoever holds something."""
-        recent_s = time.monotonic() - LIFE_S
+        recent_s, at = time.monotonic() - LIFE_S, now()
+        for account in self._of.values():
+            if account.rules is not None:
+                account.shares.lost(at, account.rules.names)
         self.doubt([account for account in self._of.values() if account.holds or account.touched_s > recent_s])
 
     def doubt(self, accounts: Collection[Account]) -> None:

@@ -264,16 +264,25 @@ class Reservations:
     def _share(self, hold: Hold) -> Hold:
         """Redis is away. Raises: LimitsUnavailable, and what a share can refuse with."""
         account = hold.account
-        if account.rules is None or (hold.match.refuses and not account.rules.shares):
-            self.counts[LimitsUnavailable.code] += 1
-            raise LimitsUnavailable("Redis cannot be reached" if self.accounts.configured else "ROUTER_REDIS_URL is not set")
-        account.shares.take(hold.match, hold.cost_picousd, hold.input_tokens, hold.output_tokens, self.accounts.lives)
-        account.shares.running += 1
+        try:
+            self._take_share(account, hold)
+        except (RateLimited, BudgetExceeded, LimitsUnavailable) as error:
+            self.counts[error.code] += 1
+            raise
         hold.generation, hold.answer = 0, None
         account.holds[hold] = None
         self.accounts.doubt([account])  # Redis knows nothing of it
         self.counts["shared"] += 1
         return hold
+
+    def _take_share(self, account: Account, hold: Hold) -> None:
+        match = hold.match
+        if account.rules is None or (match.refuses and not account.rules.shares):
+            raise LimitsUnavailable("Redis cannot be reached" if self.accounts.configured else "ROUTER_REDIS_URL is not set")
+        running = account.running() if any(limit.requests_at_once is not None for limit in match.limits) else {}
+        account.shares.take(
+            match, hold.cost_picousd, hold.input_tokens, hold.output_tokens, workers=self.accounts.lives, running=running
+        )
 
     def move(self, hold: Hold) -> None:
         """The request is asked for anew, of another model: it counts there, and here as none."""
@@ -293,8 +302,9 @@ class Reservations:
         account.holds.pop(hold, None)
         account.touched_s = time.monotonic()
         if hold.answer is None:
-            account.shares.running -= 1
+            input_back, output_back = hold.input_tokens - input_tokens, hold.output_tokens - output_tokens
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
+            account.shares.give_back(hold.match, requests_back, max(input_back, 0), max(output_back, 0))
         if self._line.up and (hold.generation or hold.answer is not None):
             self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens, requests_back))
             if hold.rates is not None and hold.rates is not hold.match.rates:

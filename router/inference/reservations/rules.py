@@ -35,6 +35,11 @@ class Window:
     field: str
     """Its name in the organization's account: the budget's, and its start."""
 
+    @property
+    def budget(self) -> str:
+        """The budget's name in the account."""
+        return self.field.rpartition(":")[0]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
@@ -76,8 +81,8 @@ class Rules:
     def __init__(self, rules: SpendRules) -> None:
         self.rules, self.shares = rules, rules.shares
         self.is_empty = not rules.budgets and not rules.limits
-        names = sorted(self._name(budget) for budget in rules.budgets)
-        self.budgets_digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
+        self.names = frozenset(self._name(budget) for budget in rules.budgets)
+        self.budgets_digest = hashlib.sha256("\n".join(sorted(self.names)).encode()).hexdigest()[:32]
         """Stands for the budgets that are held, whatever their limits are."""
         self._matches: dict[tuple[int, int], Match] = {}
 

@@ -2,14 +2,15 @@
 
 That is for an organization that has chosen to go on: of each budget, its share of what was left when Redis was last heard of; of
 each rate, its share of the rate. What all workers admit together is then at most what was left by the one whose knowledge was
-the oldest. Pure, but for the clock.
+the oldest. Of a window that begins meanwhile all is left, where its budget was held before. Pure, but for the clock.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 from router.inference.reservations.refusals import DIMENSIONS, BudgetExceeded, LimitsUnavailable, RateLimited
-from router.inference.reservations.rules import PICOUSD_PER_USD, Match
+from router.inference.reservations.rules import PICOUSD_PER_USD, Match, Window
 from warehouse.base.clock import now
 
 _MINUTE_US = 60_000_000
@@ -25,7 +26,12 @@ class Shares:
         What this worker has settled since it was told is in it."""
         self._used: dict[str, int] = {}
         self._rates: dict[int, tuple[int, list[int]]] = {}
-        self.running = 0
+        self._lost_at: datetime | None = None
+        self._budgets: Collection[str] = ()
+
+    def lost(self, at: datetime, budgets: Collection[str]) -> None:
+        """Redis is away from now on. Args: budgets: names of those that were held by then."""
+        self._lost_at, self._budgets = at, budgets
 
     def told(self, match: Match, used: Sequence[int], settled: Sequence[int]) -> None:
         """What is used of the windows (settled and held) by whomever, and what is settled; dollars and pico-dollars by turns."""
@@ -42,17 +48,23 @@ class Shares:
             if window.field in self.heard:
                 self.heard[window.field] += picousd
 
-    def take(self, match: Match, cost_picousd: int, input_tokens: int, output_tokens: int, workers: int) -> None:
-        """Admit a request, or raise: BudgetExceeded, RateLimited, LimitsUnavailable. Nothing is taken then."""
+    def take(
+        self,
+        match: Match,
+        cost_picousd: int,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        workers: int,
+        running: Mapping[int, int],
+    ) -> None:
+        """Admit a request, or raise: BudgetExceeded, RateLimited, LimitsUnavailable. Nothing is taken then.
+
+        Args: running: requests of this worker under way by limit, whoever admitted them.
+        """
         for window in match.windows:
-            field = window.field
-            if window.rule.shadow:
-                continue
-            if field not in self._known:
-                raise LimitsUnavailable("Redis cannot be reached, and this router does not know what the budget has left")
-            known, used = self._known[field], self._used.get(field, 0)
-            if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:
-                raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
+            if not window.rule.shadow:
+                self._check(window, cost_picousd, workers)
         levels = {}
         at_us = time.monotonic_ns() // 1000
         for limit in match.limits:
@@ -68,10 +80,32 @@ class Shares:
                 if over > 0 and not limit.shadow:
                     wait_us = -1 if wanted > share else over // max(share, 1)
                     raise RateLimited.of(limit, number, wanted=wanted, wait_us=wait_us)
-            if limit.requests_at_once is not None and not limit.shadow and self.running >= limit.requests_at_once // workers:
+            at_once = limit.requests_at_once
+            if at_once is not None and not limit.shadow and running.get(limit.id, 0) >= at_once // workers:
                 raise RateLimited.of(limit, 3, wanted=1, wait_us=0)
         self._rates.update(levels)
         self.add(match, cost_picousd)
+
+    def _check(self, window: Window, cost_picousd: int, workers: int) -> None:
+        """Raises: BudgetExceeded, LimitsUnavailable."""
+        field = window.field
+        if field not in self._known:
+            if self._lost_at is None or window.starts_at < self._lost_at or window.budget not in self._budgets:
+                raise LimitsUnavailable("Redis cannot be reached, and this router does not know what the budget has left")
+            self._known[field] = 0  # nobody has asked Redis for it, and each router knows what it has admitted itself
+        known, used = self._known[field], self._used.get(field, 0)
+        if known + used + cost_picousd > window.limit_picousd:
+            raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
+        if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:
+            raise LimitsUnavailable("Redis cannot be reached, and this router's share of what a budget has left is used up")
+
+    def give_back(self, match: Match, requests: int, input_tokens: int, output_tokens: int) -> None:
+        """What a request has taken of rates and not used."""
+        for limit in match.limits:
+            if limit.id in self._rates:
+                at_us, level = self._rates[limit.id]
+                back = (requests, input_tokens, output_tokens)
+                self._rates[limit.id] = at_us, [max(had - more * _MINUTE_US, 0) for had, more in zip(level, back, strict=True)]
 
     def add(self, match: Match, picousd: int) -> None:
         """More, or with a negative number less, of a share is used."""

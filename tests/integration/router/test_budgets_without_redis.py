@@ -1,12 +1,15 @@
 """What is spent while Redis is away counts when it is back, and a share is taken once."""
 
 import asyncio
+from datetime import timedelta
 
 import psycopg
 import pytest
 import redis
 
-from router.inference.reservations.refusals import BudgetExceeded
+from router.inference.reservations.account import Hold
+from router.inference.reservations.estimate import Bounds
+from router.inference.reservations.refusals import BudgetExceeded, LimitsUnavailable, RateLimited
 from tests.factories import Tenant, add_model, add_tenant, midday_zone
 from tests.integration.router.reservations_world import (
     USD,
@@ -56,7 +59,7 @@ async def spend_all(one: Worker, tenant: Tenant) -> int:
     while True:
         try:
             await one.call(tenant, most(USD), cost=USD)
-        except BudgetExceeded:
+        except (BudgetExceeded, LimitsUnavailable):
             return spent
         spent += 1
 
@@ -159,3 +162,117 @@ async def test_rules_on_trial_refuse_nobody_without_redis(
     async with workers(url=None) as (one,):
         for _ in range(20):
             await one.call(tenant, most(USD), cost=USD)
+
+
+async def hold_of(one: Worker, tenant: Tenant, *, days: int = 0, model_id: int | None = None, tokens: int = 1) -> Hold:
+    """What a request holds that starts so many days from now, and can cost a dollar."""
+    at, of = now() + timedelta(days=days), model_id or one.model_id
+    held = await one.reservations.reserve(caller_of(tenant), of, at, Bounds(tokens, tokens, USD))
+    assert held is not None
+    return held
+
+
+@in_loop
+async def test_a_window_that_begins_without_redis_begins_with_a_share_of_all(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10 * USD, period="day")
+    async with workers(2, url=through(redis_line, redis_url)) as pair:
+        await asyncio.sleep(0.5)
+        for one in pair:
+            await one.call(tenant, most(USD), cost=USD)
+        await asyncio.sleep(0.3)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        for one in pair:
+            for _ in range(5):
+                await hold_of(one, tenant, days=1)
+            with pytest.raises(LimitsUnavailable, match="share"):
+                await hold_of(one, tenant, days=1)
+
+
+@in_loop
+async def test_a_budget_that_is_made_without_redis_admits_nobody(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    add_limit(db, tenant, requests_per_minute=1000)
+    async with workers(1, url=through(redis_line, redis_url)) as (one,):
+        await hold_of(one, tenant)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        await hold_of(one, tenant)
+        add_budget(db, tenant, 10 * USD, period="day")
+        await change(db, tenant, [one], "select 1")
+        for days in (0, 1):
+            with pytest.raises(LimitsUnavailable, match="does not know"):
+                await hold_of(one, tenant, days=days)
+
+
+@in_loop
+async def test_who_is_refused_by_a_share_is_not_told_that_the_budget_is_spent(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 3 * USD)
+    async with workers(2, url=through(redis_line, redis_url)) as (one, _):
+        await asyncio.sleep(0.5)
+        await one.call(tenant, most(USD), cost=USD)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        await hold_of(one, tenant)
+        with pytest.raises(LimitsUnavailable, match="share"):
+            await hold_of(one, tenant)
+        with pytest.raises(BudgetExceeded):
+            await one.call(tenant, most(2 * USD), cost=0)
+
+
+@in_loop
+async def test_a_request_that_goes_on_to_another_model_counts_once_in_a_share(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    other = add_model(db, "other")[0]
+    add_limit(db, tenant, requests_per_minute=1, input_tokens_per_minute=100)
+    async with workers(1, url=through(redis_line, redis_url)) as (one,):
+        await hold_of(one, tenant, tokens=0)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        first = await hold_of(one, tenant, tokens=100)
+        one.reservations.move(first)
+        await hold_of(one, tenant, model_id=other, tokens=100)
+        with pytest.raises(RateLimited):
+            await hold_of(one, tenant)
+
+
+@in_loop
+async def test_tokens_that_were_not_used_go_back_to_a_share(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    add_limit(db, tenant, input_tokens_per_minute=100)
+    async with workers(1, url=through(redis_line, redis_url)) as (one,):
+        await hold_of(one, tenant, tokens=0)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        one.reservations.settle(await hold_of(one, tenant, tokens=90), input_tokens=10)
+        await hold_of(one, tenant, tokens=90)
+        with pytest.raises(RateLimited):
+            await hold_of(one, tenant, tokens=90)
+
+
+@in_loop
+async def test_a_share_of_those_at_once_is_of_those_that_the_limit_is_about(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    other = add_model(db, "other")[0]
+    add_limit(db, tenant, requests_at_once=2, model_id=other)
+    add_limit(db, tenant, requests_per_minute=1000)
+    async with workers(1, url=through(redis_line, redis_url)) as (one,):
+        before = await hold_of(one, tenant, model_id=other)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        for _ in range(3):
+            await hold_of(one, tenant)  # of another model
+        second = await hold_of(one, tenant, model_id=other)
+        with pytest.raises(RateLimited, match="at once"):
+            await hold_of(one, tenant, model_id=other)  # one of the two began before
+        for ended in (before, second):
+            one.reservations.settle(ended)
+            await hold_of(one, tenant, model_id=other)
