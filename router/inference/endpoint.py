@@ -199,10 +199,11 @@ class MeteredEndpoint:
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:
             cap = model.output_tokens_max
             most = bounds(call, body_bytes, model, request.prices, cap)
-        request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
+        if hold is None:
+            request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
             with self._waiting(request):
-                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most)
+                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most, hold)
         # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
         if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap

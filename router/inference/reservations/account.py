@@ -74,7 +74,7 @@ class Hold:
 
     __slots__ = (
         "account", "answer", "asked", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match",
-        "model_id", "output_tokens", "passed", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at",
+        "model_id", "noted", "output_tokens", "passed", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at",
         "turn", "usd",
     )  # fmt: skip
 
@@ -93,6 +93,8 @@ class Hold:
         """By what it was admitted, and what `answer` is about: `match` follows the rules."""
         self.passed: Collection[int] = ()
         """Ids of the limits on trial that would have refused it: it has taken nothing from them."""
+        self.noted: Collection[tuple[str, int]] = ()
+        """Rules on trial that have counted this request, of other models too: each counts it once."""
         self.rates: msgspec.Raw | None = None
         """The limits that it has taken requests and tokens from, which get back what it did not use."""
         self.future: asyncio.Future[Any]

@@ -70,9 +70,10 @@ class Reservations:
         self.counts["admitted"] += 1
         return hold
 
-    async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds) -> Hold | None:
+    async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds, moved: Hold | None = None) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
+        Args: moved: what it held of another model, before it was to go on to this one.
         Raises: RateLimited, BudgetExceeded, BudgetHeld, ModelUnpriced, LimitsUnavailable, NotReady. Then nothing is taken.
         """
         account = self.accounts.get(caller.org_id)
@@ -82,6 +83,8 @@ class Reservations:
         if not match:
             return None
         hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        if moved is not None:
+            hold.noted = moved.noted
         account.touched_s = time.monotonic()
         if not account.queues:
             if self.leases.take(hold):
@@ -256,9 +259,13 @@ class Reservations:
         asked = hold.asked
         assert asked is not None
         if answer[1]:
-            for number in answer[1]:
-                kind, rule = ("budget", asked.windows[number - 1].rule) if number > 0 else ("limit", asked.limits[-number - 1])
-                self._shadows[kind, rule.id, hold.account.org_id] += 1
+            counted = {
+                ("budget", asked.windows[number - 1].rule.id) if number > 0 else ("limit", asked.limits[-number - 1].id)
+                for number in answer[1]
+            }
+            for kind, rule_id in counted.difference(hold.noted):
+                self._shadows[kind, rule_id, hold.account.org_id] += 1
+            hold.noted = counted.union(hold.noted)
         hold.account.shares.told(asked, answer[4], answer[5])
 
     def _share(self, hold: Hold) -> Hold:

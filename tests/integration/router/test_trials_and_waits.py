@@ -8,7 +8,7 @@ import pytest
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import RateLimited
-from tests.factories import Tenant
+from tests.factories import Tenant, add_model
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
@@ -104,3 +104,24 @@ async def test_what_never_fits_is_not_told_to_wait(
         with pytest.raises(RateLimited) as refused:
             await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(7000, 0, 0))
         assert (refused.value.details["dimension"], refused.value.retry_after_s) == ("input_tokens_per_minute", None)
+
+
+@in_loop
+async def test_a_request_that_goes_on_to_other_models_is_counted_once_by_each_rule_on_trial(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:  # fmt: skip
+    others = [add_model(db, name)[0] for name in ("other", "third")]
+    of_all = add_limit(db, tenant, requests_per_minute=0, mode="shadow")
+    of_other = add_limit(db, tenant, requests_per_minute=0, mode="shadow", model_id=others[0])
+    budget = add_budget(db, tenant, USD, mode="shadow")
+    async with workers() as (one,):
+        hold = None
+        for model_id in (one.model_id, *others):
+            if hold is not None:
+                one.reservations.move(hold)
+            hold = await one.reservations.reserve(caller_of(tenant), model_id, now(), most(2 * USD), moved=hold)
+            assert hold is not None
+        rules = ("limit", of_all), ("limit", of_other), ("budget", budget)
+        assert one.reservations.take_shadows() == {(*rule, tenant.org_id): 1 for rule in rules}
+        await one.call(tenant, most(2 * USD), cost=0)
+        assert one.reservations.take_shadows() == {(*rule, tenant.org_id): 1 for rule in (rules[0], rules[2])}
