@@ -208,6 +208,8 @@ def test_a_rerank_without_documents_is_refused() -> None:
         ("/v1/completions", {"echo": True, "max_tokens": 0}, {"output_tokens_max": 0}),
         ("/v1/completions", {"prompt": [1, 2, 3], "best_of": 4, "n": 2}, {"choices": 4, "messages": 1}),
         ("/v1/completions", {"prompt": ["a", "b"], "n": 2}, {"choices": 4, "messages": 2}),
+        ("/v1/completions", {"prompt": ["a", "b"], "best_of": 3, "n": 2}, {"choices": 6, "messages": 2}),
+        ("/v1/completions", {"prompt": ["a", "b"], "best_of": 1, "n": 2}, {"choices": 4, "messages": 2}),
         ("/v1/completions", {"prompt": [[1], [2], [3]]}, {"choices": 3, "messages": 3}),
         ("/v1/completions", {"prompt": None, "prompt_embeds": ["a", "b"]}, {"choices": 2, "messages": 2}),
         ("/v1/responses", {"conversation": {"id": "c"}}, {"session": "c", "output_tokens_max": None}),
