@@ -15,6 +15,7 @@ from psycopg import DataError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from router import forms
 from router.inference.responses import send_error
 from router.metrics import RequestMetrics
 from warehouse.base import requests, tracing
@@ -175,7 +176,10 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:])
-    return _envelope(InvalidRequest(_plain(first["msg"]), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
+    message = first["msg"]
+    if first["type"] == "string_pattern_mismatch":
+        message = forms.WORDS.get(first["ctx"]["pattern"], "this is not written as it has to be; the API's document says how")
+    return _envelope(InvalidRequest(_plain(message), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
 
 
 async def _data_error(request: Request, error: Exception) -> JSONResponse:

@@ -53,6 +53,13 @@ def test_a_budget_that_cannot_be_is_refused(client: httpx.Client) -> None:
     assert client.get("/organization/budgets").json()["data"] == []
 
 
+def test_who_writes_what_cannot_be_is_told_what_to_enter(client: httpx.Client) -> None:
+    for field, value, words in (("limit_usd", "1e5", "such as 250 or 0.50"), ("model", "my model", "use letters, digits")):
+        message = client.post("/organization/budgets", json=BODY | {field: value}).json()["error"]["message"]
+        assert words in message
+        assert "^" not in message
+
+
 def test_what_is_another_tenants_or_gone_does_not_exist(client: httpx.Client, stack: Stack) -> None:
     other = add_tenant(stack.db, name="Other")
     ids = _people(stack, other) | {"model": "nothing"}
