@@ -12,6 +12,8 @@ from router.management.parameters import LAST_SECOND
 
 EMAIL_CHARACTERS_MAX = 320
 NAME_CHARACTERS_MAX = 200
+# PostgreSQL takes these for abbreviations, without summer time, and Python for zones that have it: days would begin twice.
+OFFSETS_TO_POSTGRES = frozenset({"CET", "EET", "MET", "WET"})
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
@@ -50,6 +52,8 @@ def _zones() -> frozenset[str]:
 def _known_zone(name: str) -> str:
     if name not in _zones():
         raise ValueError("no time zone of the IANA database has this name; write it like Europe/Berlin")
+    if name in OFFSETS_TO_POSTGRES:
+        raise ValueError("this is no place, and does not say whether it has summer time; write it like Europe/Berlin")
     return name
 
 

@@ -1,11 +1,13 @@
-"""A time zone that the router has and the database lacks, as where its list is older, is refused and does not stop the marts."""
+"""A time zone that the router has and the database lacks or has otherwise is refused: it would stop the marts, or invoices."""
 
 import zoneinfo
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from router.management.fields import OFFSETS_TO_POSTGRES
 from tests.integration.router.callers import demo, error, owner
 from tests.integration.router.conftest import Stack
 
@@ -34,3 +36,17 @@ def test_a_zone_that_the_database_lacks_is_refused(stack: Stack) -> None:
         body = {"name": "New", "time_zone": NEWER, "owner_email": stack.email}
         platform = {"authorization": f"Bearer {stack.admin_key}"}
         assert error(httpx.post(f"{stack.base_url}/organizations", json=body, headers=platform)) == refused
+
+
+def test_a_zone_that_the_database_takes_for_an_offset_is_refused(stack: Stack) -> None:
+    abbreviations = {name for (name,) in stack.db.execute("select abbrev from pg_timezone_abbrevs")}
+    stack.db.commit()
+    summer, winter = datetime(2027, 7, 1), datetime(2027, 1, 1)  # noqa: DTZ001 - on the zones' own clocks
+    named = {name: zoneinfo.ZoneInfo(name) for name in zoneinfo.available_timezones() & abbreviations}
+    changing = {name for name, zone in named.items() if zone.utcoffset(summer) != zone.utcoffset(winter)}
+    assert changing == OFFSETS_TO_POSTGRES
+    with owner(stack) as client:
+        for name in changing:
+            answer = client.post("/organization", json={"time_zone": name})
+            assert error(answer) == (400, "invalid_request", "time_zone")
+            assert "like Europe/Berlin" in answer.json()["error"]["message"]
