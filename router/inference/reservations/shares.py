@@ -14,6 +14,7 @@ from router.inference.reservations.rules import PICOUSD_PER_USD, Match, Window
 from warehouse.base.clock import now
 
 _MINUTE_US = 60_000_000
+_SHARE = "Redis cannot be reached, and this router's share of a {} has no room for the request"
 
 
 class Shares:
@@ -78,10 +79,14 @@ class Shares:
                 level[number] = max(level[number] - (at_us - before_us) * share, 0) + wanted * _MINUTE_US
                 over = level[number] - share * _MINUTE_US
                 if over > 0 and not limit.shadow:
+                    if share < wanted <= rate:
+                        raise LimitsUnavailable(_SHARE.format("limit"))
                     wait_us = -1 if wanted > share else over // max(share, 1)
                     raise RateLimited.of(limit, number, wanted=wanted, wait_us=wait_us)
-            at_once = limit.requests_at_once
-            if at_once is not None and not limit.shadow and running.get(limit.id, 0) >= at_once // workers:
+            at_once, counted = limit.requests_at_once, running.get(limit.id, 0)
+            if at_once is not None and not limit.shadow and counted >= at_once // workers:
+                if counted < at_once:
+                    raise LimitsUnavailable(_SHARE.format("limit"))
                 raise RateLimited.of(limit, 3, wanted=1, wait_us=0)
         self._rates.update(levels)
         self.add(match, cost_picousd)
@@ -97,7 +102,7 @@ class Shares:
         if known + used + cost_picousd > window.limit_picousd:
             raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
         if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:
-            raise LimitsUnavailable("Redis cannot be reached, and this router's share of what a budget has left is used up")
+            raise LimitsUnavailable(_SHARE.format("budget"))
 
     def give_back(self, match: Match, requests: int, input_tokens: int, output_tokens: int) -> None:
         """What a request has taken of rates and not used."""

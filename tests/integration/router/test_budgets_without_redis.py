@@ -276,3 +276,19 @@ async def test_a_share_of_those_at_once_is_of_those_that_the_limit_is_about(
         for ended in (before, second):
             one.reservations.settle(ended)
             await hold_of(one, tenant, model_id=other)
+
+
+@pytest.mark.parametrize("rates", [{"requests_per_minute": 1}, {"input_tokens_per_minute": 101}, {"requests_at_once": 1}])
+@in_loop
+async def test_who_fits_into_a_limit_and_into_no_share_is_not_told_that_the_limit_is_too_low(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str, rates: dict[str, int]
+) -> None:  # fmt: skip
+    add_limit(db, tenant, **rates)
+    add_limit(db, tenant, requests_per_minute=1000)
+    async with workers(2, url=through(redis_line, redis_url)) as (one, _):
+        await asyncio.sleep(0.5)
+        one.reservations.settle(await hold_of(one, tenant, tokens=0))
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        with pytest.raises(LimitsUnavailable, match="share"):
+            await hold_of(one, tenant, tokens=100)
