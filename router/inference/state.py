@@ -8,9 +8,9 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from psycopg import AsyncConnection, Error
+from psycopg import AsyncConnection, Error, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -108,6 +108,8 @@ class InferenceState:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refused: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
+        self._trials: Counter[tuple[str, int, int, date]] = Counter()
+        """What was on trial and is not written yet: one for each rule and day."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -259,15 +261,20 @@ class InferenceState:
             await self._write_trials()
 
     async def _write_trials(self) -> None:
-        counts = self.reservations.take_shadows()
-        if not counts:
-            return
         today = now().date()
+        for rule, requests in self.reservations.take_shadows().items():
+            self._trials[*rule, today] += requests
+        if not self._trials:
+            return
         try:
             async with self._pool.connection() as conn:
-                await shadow_refusals.add(conn, {(*rule, today): requests for rule, requests in counts.items()})
-        except (Error, PoolTimeout) as error:
-            _LOG.warning("could not write what was on trial", extra={"error": type(error).__name__, "rules": len(counts)})
+                await shadow_refusals.add(conn, self._trials)
+        except (OperationalError, PoolTimeout) as error:  # they are written when the database is back
+            _LOG.warning("could not write what was on trial", extra={"error": type(error).__name__, "rules": len(self._trials)})
+            return
+        except Error as error:
+            _LOG.error("lost what was on trial", extra={"error": type(error).__name__, "rules": len(self._trials)})
+        self._trials.clear()
 
     async def _write_uses(self) -> None:
         uses = {key_id: datetime.fromtimestamp(used_s, UTC) for key_id, used_s in self.keys.take_uses().items()}

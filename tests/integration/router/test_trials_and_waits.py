@@ -1,15 +1,21 @@
 """Rules on trial count whom they would have refused, and who is refused is told how long to wait."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import RateLimited
+from router.inference.state import InferenceState
+from router.settings import RouterSettings
 from tests.factories import Tenant, add_model
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
+from tests.proxy import TcpProxy
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
 
@@ -125,3 +131,32 @@ async def test_a_request_that_goes_on_to_other_models_is_counted_once_by_each_ru
         assert one.reservations.take_shadows() == {(*rule, tenant.org_id): 1 for rule in rules}
         await one.call(tenant, most(2 * USD), cost=0)
         assert one.reservations.take_shadows() == {(*rule, tenant.org_id): 1 for rule in (rules[0], rules[2])}
+
+
+@in_loop
+async def test_what_was_on_trial_while_the_database_was_away_is_written_when_it_is_back(
+    db: psycopg.Connection,
+    tenant: Tenant,
+    workers: Workers,
+    role_url: Callable[..., str],
+    database_line: TcpProxy,
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    add_limit(db, tenant, requests_per_minute=0, mode="shadow")
+    env = {
+        "ROUTER_DATABASE_URL": make_conninfo(role_url("inferhouse_router"), port=database_line.port),
+        "ROUTER_MANAGEMENT_DATABASE_URL": role_url("inferhouse_management"),
+        "ROUTER_JOURNAL_DIR": str(tmp_path / "none"),
+        "ROUTER_KEY_PEPPER": "a pepper of the tests",
+        "ROUTER_SESSION_SECRET": "a secret of the tests",
+        "ROUTER_REDIS_URL": redis_url,
+    }
+    state = InferenceState(RouterSettings.from_env(env))
+    async with workers() as (one,), state._pool:
+        state.reservations = one.reservations
+        for is_away in (True, False):
+            await one.call(tenant, most(0), cost=0)
+            (database_line.cut if is_away else database_line.mend)()
+            await state._write_trials()
+    assert db.execute("select sum(requests) from control.shadow_refusals where org_id = %s", [tenant.org_id]).fetchone() == (2,)
