@@ -46,7 +46,8 @@ UnixSeconds = Annotated[int, Field(ge=0, le=LAST_SECOND)]
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    # Two files of the list are no zones: what this machine is set to, and what is set nowhere.
+    return frozenset(zoneinfo.available_timezones()) - {"localtime", "Factory"}
 
 
 def _known_zone(name: str) -> str:

@@ -38,7 +38,7 @@ def test_a_zone_that_the_database_lacks_is_refused(stack: Stack) -> None:
         assert error(httpx.post(f"{stack.base_url}/organizations", json=body, headers=platform)) == refused
 
 
-def test_a_zone_that_the_database_takes_for_an_offset_is_refused(stack: Stack) -> None:
+def test_a_zone_that_the_database_takes_for_an_offset_or_that_is_none_is_refused(stack: Stack) -> None:
     abbreviations = {name for (name,) in stack.db.execute("select abbrev from pg_timezone_abbrevs")}
     stack.db.commit()
     summer, winter = datetime(2027, 7, 1), datetime(2027, 1, 1)  # noqa: DTZ001 - on the zones' own clocks
@@ -46,7 +46,7 @@ def test_a_zone_that_the_database_takes_for_an_offset_is_refused(stack: Stack) -
     changing = {name for name, zone in named.items() if zone.utcoffset(summer) != zone.utcoffset(winter)}
     assert changing == OFFSETS_TO_POSTGRES
     with owner(stack) as client:
-        for name in changing:
+        for name in [*changing, "localtime", "Factory"]:
             answer = client.post("/organization", json={"time_zone": name})
             assert error(answer) == (400, "invalid_request", "time_zone")
             assert "like Europe/Berlin" in answer.json()["error"]["message"]
