@@ -96,7 +96,7 @@ class RateLimited(_Explained):
             )
         else:
             retry_after_s = max(-(-wait_us // 1_000_000), 1)
-            message += f": there is room for this request in {wait_us / 1e6:.1f} s"
+            message += f": there is room for this request in {-(-wait_us // 100_000) / 10} s"
         details = {
             "limit_id": rule.public_id, "dimension": DIMENSIONS[dimension], "limit": bound, "requested": wanted,
             "retry_after_ms": None if retry_after_s is None or not wait_us else -(-wait_us // 1000),

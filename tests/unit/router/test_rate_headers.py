@@ -3,6 +3,7 @@
 import pytest
 
 from router.inference.reservations.rate_headers import MINUTE, duration, meters, rate_headers
+from router.inference.reservations.refusals import RateLimited
 from warehouse.access.spend_rules import LimitRule
 
 
@@ -35,3 +36,10 @@ def test_a_limit_of_nothing_leaves_nothing() -> None:
 
 def test_without_a_rate_there_is_nothing_to_tell() -> None:
     assert meters([limit(None, None, None)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("wait_us", "words"), [(1, "in 0.1 s"), (100_000, "in 0.1 s"), (100_001, "in 0.2 s"), (59_950_000, "in 60.0 s")]
+)
+def test_who_has_to_wait_is_not_told_of_too_short_a_time(wait_us: int, words: str) -> None:
+    assert words in str(RateLimited.of(limit(60, None, None), 0, wanted=1, wait_us=wait_us))
