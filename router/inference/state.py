@@ -99,6 +99,7 @@ class InferenceState:
             connect=self._pool.connection,
             recorded=self._recorded,
             budget_wait_s_max=settings.budget_wait_s_max,
+            workers=settings.workers,
         )
         waits_s_max = settings.queue_s_max + settings.budget_wait_s_max
         self.idempotency = Idempotency(self._pool.connection, request_s_max=waits_s_max + settings.total_s_max)

@@ -56,8 +56,10 @@ Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
 class Accounts:
     """Those of one worker."""
 
-    def __init__(self, url: str | None, *, life: int, connect: Connect, recorded: Callable[[], Awaitable[None]]) -> None:
-        """Args: recorded: waits until every row closed by now is in the database."""
+    def __init__(
+        self, url: str | None, *, life: int, connect: Connect, recorded: Callable[[], Awaitable[None]], workers: int
+    ) -> None:
+        """Args: recorded: waits until every row closed by now is in the database.  workers: that live, until Redis tells."""
         self._life, self._connect, self._recorded = life, connect, recorded
         self.line = Line(url or "redis://", self._closed)
         self.configured = url is not None
@@ -65,7 +67,7 @@ class Accounts:
         self.get = self._of.get
         """The account of an organization by its id, None where this worker has not served it."""
         self._alive = asyncio.Event()
-        self.lives = 1
+        self.lives = workers
         self.openings = 0
         self._tasks: set[asyncio.Task[None]] = set()
 

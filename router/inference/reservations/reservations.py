@@ -38,10 +38,13 @@ class Reservations:
         connect: Connect,
         recorded: Callable[[], Awaitable[None]],
         budget_wait_s_max: float,
+        workers: int = 1,
     ) -> None:
-        """Args: life: names this worker.  connect: to the database.  recorded: waits until every row closed by now is in it."""
+        """Args: life: names this worker.  connect: to the database.  recorded: waits until every row closed by now is in it.
+        workers: how many there are at least, this one among them.
+        """
         self._life, self._budget_wait_s_max = life, budget_wait_s_max
-        self.accounts = Accounts(redis_url, life=life, connect=connect, recorded=recorded)
+        self.accounts = Accounts(redis_url, life=life, connect=connect, recorded=recorded, workers=workers)
         self._line = self.accounts.line
         self.leases = Leases(self._line)
         self.waiting = 0

@@ -10,6 +10,7 @@ import redis
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import BudgetExceeded, LimitsUnavailable, RateLimited
+from router.inference.reservations.reservations import Reservations
 from tests.factories import Tenant, add_model, add_tenant, midday_zone
 from tests.integration.router.reservations_world import (
     USD,
@@ -292,3 +293,17 @@ async def test_who_fits_into_a_limit_and_into_no_share_is_not_told_that_the_limi
         await asyncio.sleep(0.3)
         with pytest.raises(LimitsUnavailable, match="share"):
             await hold_of(one, tenant, tokens=100)
+
+
+@in_loop
+async def test_a_worker_that_starts_without_redis_leaves_their_shares_to_the_others_of_its_router(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:  # fmt: skip
+    add_limit(db, tenant, requests_per_minute=8)
+    async with workers(url=None) as (one,):
+        connect, recorded = one.pool.connection, one.sink.recorded
+        one.reservations = Reservations(None, life=1, connect=connect, recorded=recorded, budget_wait_s_max=1, workers=4)
+        for _ in range(2):
+            await hold_of(one, tenant)
+        with pytest.raises(RateLimited):
+            await hold_of(one, tenant)
