@@ -27,6 +27,7 @@ from router.inference.usage_sink import UsageSink
 from router.settings import RouterSettings
 from warehouse.access import api_keys, catalogue, shadow_refusals
 from warehouse.access.api_keys import ApiKey
+from warehouse.access.lines import NOTICED
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
 from warehouse.base.errors import NotReady
@@ -66,6 +67,7 @@ class InferenceState:
         self._dsn = settings.database_url.get_secret_value()
         self._pool = AsyncConnectionPool(
             self._dsn,
+            kwargs={**NOTICED},
             min_size=1,
             max_size=CONNECTIONS_MAX,
             timeout=DATABASE_WAIT_S,

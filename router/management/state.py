@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg_pool import AsyncConnectionPool
 
 from router.settings import RouterSettings
+from warehouse.access.lines import NOTICED
 from warehouse.identity.audit import audit_key
 from warehouse.identity.second_factor import SecondFactor
 
@@ -39,6 +40,7 @@ class ManagementState:
         self.oidc = _provider(settings)
         self.pool = AsyncConnectionPool(
             settings.management_database_url.get_secret_value(),
+            kwargs={**NOTICED},
             min_size=0,
             max_size=CONNECTIONS_MAX,
             timeout=DATABASE_WAIT_S,
