@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from router.inference.shapes.edit import has_more_fields, is_over
+from router.inference.shapes.edit import has_more_fields, is_over, with_whole_characters
 from warehouse.base.errors import InvalidRequest
 
 JSON_DEPTH_MAX = 256
@@ -84,6 +84,8 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if b"\\u" in body and with_whole_characters(body) != body:  # as JavaScript writes a text that was cut within an emoji
+            raise InvalidRequest("the body is not valid JSON: a text in it has half of a surrogate pair (`\\ud83d`)") from error
         raise InvalidRequest(f"the body is not valid JSON: {error}") from error
     if not request.model:
         raise InvalidRequest("`model` is empty: name the model to ask", param="model")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -9,8 +10,13 @@ import msgspec
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
 _BRACKETS = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[{]++|[\]}]++)', re.DOTALL)
 _FIELD = re.compile(rb'(?:[^":]++|"(?:[^"\\]++|\\.)*+")*+:', re.DOTALL)
+# Left to right, so that what follows an escaped backslash is text.
+_SURROGATES = re.compile(
+    rb"(?:\\\\)++|(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _OPENERS, _CLOSERS = frozenset(b"{["), frozenset(b"}]")
 _SPACE = b" \t\r\n"
+_NAME = msgspec.json.Decoder(str)
 _COLON, _COMMA, _QUOTE = b':,"'
 
 
@@ -50,6 +56,24 @@ def without_field(text: bytes, name: str) -> bytes:
         else:
             text = text[:start].rstrip(_SPACE).removesuffix(b",") + text[end:]
     return text
+
+
+def with_whole_characters(text: bytes) -> bytes:
+    """JSON with U+FFFD for each half of a surrogate pair, in as many bytes: every place in it stays where it was.
+
+    Python's json writes such a half where an engine has cut an emoji in two, and msgspec reads none.
+    """
+    return _SURROGATES.sub(lambda found: b"\\ufffd" if found[1] else found[0], text)
+
+
+def read(decoder: "msgspec.json.Decoder[Any]", text: bytes) -> Any:
+    """What an engine wrote, decoded; half of a surrogate pair is no fault in it. Raises: msgspec.DecodeError."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return decoder.decode(with_whole_characters(text))
 
 
 def is_over(text: bytes, *, depth_max: int, values_max: int) -> str | None:
@@ -105,7 +129,11 @@ def _spans(text: bytes) -> Iterator[tuple[str, int, int, int]]:
         elif byte == _COLON:
             begin = at
         elif begin < 0:
-            name, start = msgspec.json.decode(token.group(), type=str), found
+            start = found
+            try:
+                name = _NAME.decode(token.group())
+            except msgspec.DecodeError:
+                name = _NAME.decode(with_whole_characters(token.group()))
 
 
 def _after(text: bytes, at: int) -> int:

@@ -4,6 +4,8 @@ import re
 
 import msgspec
 
+from router.inference.shapes.edit import read
+from router.inference.shapes.refusals import status_in
 from router.inference.shapes.tap import Tap, data_of
 from router.inference.shapes.usage import MessagesUsage, Reading, Response, finish_label
 
@@ -53,7 +55,18 @@ def _kind(event: bytes) -> bytes:
     return found.group(1) if found else b""
 
 
-class ResponsesTap(Tap):
+class _NamedTap(Tap):
+    """What both have: errors."""
+
+    __slots__ = ()
+
+    def _note_error(self, event: bytes) -> None:
+        if not self.pieces and self.refused_status is None:
+            self.refused_status = status_in(data_of(event) or b"")
+        self.engine_error = True
+
+
+class ResponsesTap(_NamedTap):
     """`response.created` … `response.completed`, whose response has the usage."""
 
     __slots__ = ("_reading",)
@@ -73,19 +86,20 @@ class ResponsesTap(Tap):
         kind = _kind(event)
         if kind in (b"response.completed", b"response.incomplete", b"response.failed"):
             self._read(event)
-            self.engine_error |= kind == b"response.failed"
+            if kind == b"response.failed":
+                self._note_error(event)
             return self._end(event)
         if kind.endswith(b".delta"):
             self.pieces += 1
         elif kind == b"error":
-            self.engine_error = True
+            self._note_error(event)
         elif kind == b"[DONE]":
             return self._end(event)
         return event
 
     def _read(self, event: bytes) -> None:
         try:
-            response = _RESPONSE_EVENT.decode(data_of(event) or b"").response
+            response = read(_RESPONSE_EVENT, data_of(event) or b"").response
         except _BROKEN:
             return
         if response is not None:
@@ -93,7 +107,7 @@ class ResponsesTap(Tap):
             self.engine_error |= response.is_broken
 
 
-class MessagesTap(Tap):
+class MessagesTap(_NamedTap):
     """`message_start` has the prompt's tokens, `message_delta` those of the answer so far, `message_stop` is the end."""
 
     __slots__ = ("_counted", "_finish", "_stated")
@@ -125,17 +139,17 @@ class MessagesTap(Tap):
         elif kind in (b"message_stop", b"[DONE]"):
             return self._end(event)
         elif kind == b"error":
-            self.engine_error = True
+            self._note_error(event)
         return event
 
     def _read(self, event: bytes) -> None:
         try:
-            read = _MESSAGE_EVENT.decode(data_of(event) or b"")
+            told = read(_MESSAGE_EVENT, data_of(event) or b"")
         except _BROKEN:
             return
-        stated = read.message.usage if read.type == "message_start" and read.message else read.usage
+        stated = told.message.usage if told.type == "message_start" and told.message else told.usage
         if stated is not None:
             self._stated = self._stated.then(stated)
-            self._counted |= read.type == "message_delta" and stated.output_tokens is not None
-        if read.delta is not None and read.delta.stop_reason is not None:
-            self._finish = finish_label(read.delta.stop_reason)
+            self._counted |= told.type == "message_delta" and stated.output_tokens is not None
+        if told.delta is not None and told.delta.stop_reason is not None:
+            self._finish = finish_label(told.delta.stop_reason)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from router.inference.chunked import LINES, SIZE_LINES
-from router.inference.shapes.edit import fields, without_field
+from router.inference.shapes.edit import fields, read, without_field
+from router.inference.shapes.refusals import status_in
 from router.inference.shapes.usage import TOKENS_MAX, ChoicesUsage, Reading, Usage, finish_label
 from warehouse.base.errors import EngineFailed
 
@@ -275,7 +276,7 @@ class ChoicesTap(Tap):
         if "error" in values and values["error"] != b"null":
             self.engine_error = True
             if self._usage is None and not self.pieces:
-                self.refused_status = _status_in(values["error"])
+                self.refused_status = status_in(values["error"])
         self._note_finish(values.get("choices", b""))
         stated = values.get("usage", b"null")
         if stated.startswith(b"{"):
@@ -293,7 +294,7 @@ class ChoicesTap(Tap):
 
     def _note_finish(self, choices: bytes) -> None:
         try:
-            for choice in _FINISHES.decode(choices or b"[]"):
+            for choice in read(_FINISHES, choices or b"[]"):
                 if choice.finish_reason is not None:
                     self._finish = choice.finish_reason.encode("latin-1", "replace")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -308,25 +309,10 @@ _FINISHES = msgspec.json.Decoder(list[_Finish])
 _OBJECT: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _Error(msgspec.Struct):
-    code: int | None = None
-
-
-_STATUS = msgspec.json.Decoder(_Error)
-
-
-def _status_in(error: bytes) -> int | None:
-    """Of an error of vLLM's and SGLang's, which have it as `code`; None: it has none, or is another provider's."""
-    try:
-        return _STATUS.decode(error).code
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def _usage_in(stated: bytes | None) -> Usage | None:
     """None where it is not stated, or cannot be read."""
     try:
-        return None if stated is None else _CHOICES_USAGE.decode(stated).usage()
+        return None if stated is None else read(_CHOICES_USAGE, stated).usage()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -348,7 +334,7 @@ def _with_data(event: bytes, data: bytes) -> bytes:
 def is_object(data: bytes) -> bool:
     """Whether it is an object of JSON."""
     try:
-        _OBJECT.decode(data)
+        read(_OBJECT, data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

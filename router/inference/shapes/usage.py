@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from router.inference.shapes.edit import read
 from warehouse.base.errors import EngineFailed
 
 TOKENS_MAX = 2**31 - 1  # what the columns hold; an engine that states more states nonsense
@@ -193,8 +194,8 @@ def read_choices(body: bytes, sent: int = 0) -> Reading:  # noqa: ARG001  as eve
     """Of chat and text completions. Raises: EngineFailed: no JSON, or without usage."""
     try:  # as `_decode` does, without a call: nearly every answer is read here
         answer = _CHOICES.decode(body)
-    except _BROKEN as error:
-        raise EngineFailed(_NO_USAGE) from error
+    except _BROKEN:
+        answer = _decode(_CHOICES, body)
     choices = answer.choices
     return Reading(_stated(answer.usage.usage()), finish_label(choices[0].finish_reason) if choices else None)
 
@@ -257,7 +258,7 @@ _TEXT = msgspec.json.Decoder(_Text)
 
 def _decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
     try:
-        return decoder.decode(body)
+        return read(decoder, body)
     except _BROKEN as error:
         raise EngineFailed(_NO_USAGE) from error
 

@@ -168,6 +168,45 @@ def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], 
     assert rows == [("refused", "free_refused", "engine_400"), failed, failed, failed]
 
 
+@pytest.mark.parametrize(
+    ("path", "refusal", "failure"),
+    [
+        ("/v1/messages", {"type": "invalid_request_error"}, {"type": "overloaded_error"}),
+        ("/v1/responses", {"code": "invalid_prompt"}, {"code": "server_error"}),
+    ],
+)
+def test_so_is_one_inside_a_stream_of_named_events(
+    stack: Stack, engine: Callable[[str], Engine], path: str, refusal: dict[str, str], failure: dict[str, str]
+) -> None:
+    server, said = engine("vllm"), []
+    for error in (*[refusal] * 6, failure):  # after five failures nobody would be let to it for a while
+        told = {"type": "error", "error": {"message": "no", **error}}
+        said.append(b"event: error\ndata: %b\n\ndata: [DONE]\n\n" % json.dumps(told).encode())
+        server.answer = (200, "text/event-stream", said[-1])
+        assert _post(stack, path, stream=True, input="hello").content == said[-1]
+    assert _endings(stack, "engine_400", 6) == [("refused", "free_refused")] * 6
+    assert _endings(stack, "engine_error_event", 1) == [("engine_failed", "free_engine_failed")]
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_is_metered_and_passed_on(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+    whole = {"choices": [{"index": 0, "message": {"content": "\ud83d"}, "finish_reason": "length"}], "usage": usage}
+    server.answer = (200, "application/json", json.dumps(whole).encode())
+    answer = _post(stack, "/v1/chat/completions")
+    assert (answer.status_code, answer.content) == (200, server.answer[2])
+    half = {"choices": [{"index": 0, "delta": {"content": "\ud83d"}, "finish_reason": "length"}]}
+    server.answer = (200, "text/event-stream", b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(half | {"usage": usage}).encode())
+    streamed = _post(stack, "/v1/chat/completions", stream=True)
+    assert streamed.content == b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(half).encode()
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 2 and time.monotonic() < until_s:
+        query = "select input_tokens, output_tokens, finish_reason from raw.usage_events where status = 'completed'"
+        rows = stack.db.execute(query).fetchall()
+        stack.db.commit()
+    assert rows == [(7, 1, "length")] * 2
+
+
 def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer, server.wait_s = TOO_LONG, 0.5

@@ -92,6 +92,15 @@ def test_what_is_no_object_is_refused(path: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", list(GOOD))
+def test_half_of_a_surrogate_pair_is_refused_and_named(path: str) -> None:
+    for body in (json.dumps({**GOOD[path], "model": "m", "x": "a\ud83d"}), '{"model":"\\ude00"}'):
+        with pytest.raises(InvalidRequest, match="half of a surrogate pair"):
+            SHAPES[path].parse(body.encode())
+    with pytest.raises(InvalidRequest, match="truncated"):
+        SHAPES[path].parse(rb'{"model":"m","x":"\\ud83d')
+
+
+@pytest.mark.parametrize("path", list(GOOD))
 def test_json_may_be_nested_up_to_the_bound_and_no_deeper(path: str) -> None:
     inner = JSON_DEPTH_MAX - 1
     brackets = {"x": "]" * 9 + "[" * 9 + '\\"'}  # in a text they count for nothing
