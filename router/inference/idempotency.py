@@ -97,8 +97,7 @@ class Idempotency:
         if held.finished or held.expired:
             was = "was charged" if held.finished else "was charged, or what its router wrote has not been read yet"
             raise IdempotencyConflict(
-                f"request {held.request_id} with this Idempotency-Key {was}, and its answer is not kept;"
-                " an organization's admin can have answers kept (answers_kept_s)"
+                f"request {held.request_id} with this Idempotency-Key {was}, and its answer is not kept; {_why(caller)}"
             )
         raise IdempotencyConflict(f"request {held.request_id} with this Idempotency-Key is under way", retry_after_s=1)
 
@@ -135,3 +134,13 @@ class Idempotency:
                             pass
             except _AWAY as error:
                 _LOG.warning("expired Idempotency-Keys could not be removed", extra={"error": type(error).__name__})
+
+
+def _why(caller: Caller) -> str:
+    """What could be done, or that nothing could."""
+    if not caller.answers_kept_s:
+        return "an organization's admin can have answers kept (answers_kept_s)"
+    return (
+        f"this organization keeps whole answers of at most {ANSWER_BYTES_MAX} bytes for {caller.answers_kept_s} s (answers_kept_s),"
+        " and no streams"
+    )

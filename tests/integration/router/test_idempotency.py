@@ -50,10 +50,21 @@ def test_without_keeping_answers_the_second_is_told_of_the_first(stack: Stack, h
     first, second = stack.post(hello, headers=key), stack.post(hello, headers=key)
     assert (second.status_code, second.json()["error"]["code"]) == (409, "idempotency_key_in_use")
     assert first.headers["x-request-id"] in second.json()["error"]["message"]
+    assert "an organization's admin can have answers kept" in second.json()["error"]["message"]
     assert second.headers["x-should-retry"] == "false"
     assert _charged(stack.rows(2)) == ["charged", "free_refused"]
     stored = stack.db.execute("select finished, answer from raw.idempotent_answers").fetchall()
     assert stored == [(True, None)], "no answer's text is kept unless it was asked for"
+
+
+def test_who_has_answers_kept_is_told_which_are_not(stack: Stack, hello: dict[str, Any]) -> None:
+    _keep(stack, 3600)
+    key, body = {"idempotency-key": str(uuid4())}, hello | {"stream": True}
+    assert stack.post(body, headers=key).status_code == 200
+    second = stack.post(body, headers=key)
+    assert (second.status_code, second.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert "for 3600 s (answers_kept_s), and no streams" in second.json()["error"]["message"]
+    assert "an organization's admin can" not in second.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
