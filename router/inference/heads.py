@@ -11,6 +11,14 @@ DIGITS_MAX = 10
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
+def has_host(names: list[bytes], version: str) -> bool:
+    """Whether a head has as many Host headers as RFC 9112 (3.2) wants: one, of which HTTP/1.0 knew nothing.
+
+    Of several, a proxy in front and the router might go by different ones.
+    """
+    return names.count(b"host") == 1 or (version == "1.0" and b"host" not in names)
+
+
 class KnownHead:
     """What stands before and after the digits of the length in a head that the parser has accepted."""
 

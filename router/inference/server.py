@@ -16,7 +16,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.inference.chunked import SIZE_LINES
-from router.inference.heads import KnownHead
+from router.inference.heads import KnownHead, has_host
 from router.inference.responses import error_headers, header_lines
 from router.inference.untaken import untaken_bytes
 from warehouse.base import requests
@@ -316,7 +316,7 @@ class InferenceProtocol(HttpToolsProtocol):
                 pieces += [memoryview(piece)[upgrade.args[0] :], self._declined()]
             except httptools.HttpParserError as error:
                 cause = error.__context__
-                self._refuse(cause if isinstance(cause, HeadersTooLarge) else InvalidRequest("the request is no valid HTTP/1.1"))
+                self._refuse(cause if isinstance(cause, InferhouseError) else InvalidRequest("the request is no valid HTTP/1.1"))
                 return
 
     def _declined(self) -> bytes:
@@ -412,6 +412,8 @@ class InferenceProtocol(HttpToolsProtocol):
             return  # read again without it
         if self._head_bytes + self._read_bytes > HEADER_BYTES_MAX and sum(map(_header_bytes, self.headers)) > HEADER_BYTES_MAX:
             raise _headers_too_large()
+        if not has_host([name for name, _ in self.headers], self.parser.get_http_version()):
+            raise InvalidRequest("a request has one Host header: this one has none, or several")
         self._head_bytes = 0
         endpoint = self._endpoint() if self.parser.get_method() == b"POST" else None
         before = self.cycle

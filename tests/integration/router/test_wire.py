@@ -116,6 +116,25 @@ def test_what_is_nobodys_request_is_refused_with_an_id_too(stack: Stack) -> None
         assert f"x-request-id: {error['request_id']}".encode() in answer
 
 
+@pytest.mark.parametrize("hosts", ["", "host: x\r\nHost: x\r\n"])
+def test_a_request_without_one_host_is_refused(stack: Stack, hello: dict[str, Any], hosts: str) -> None:
+    key = f"authorization: Bearer {stack.api_key}\r\n".encode()
+    post = _request(stack, hello)
+    for sent in (post, b"GET /v1/models HTTP/1.1\r\nhost: x\r\n%b\r\n" % key):
+        status, answer = _ended(stack, sent.replace(b"host: x\r\n", hosts.encode()))
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert (status, error["code"]) == (400, "invalid_request")
+        assert "Host" in error["message"]
+    with _connect(stack) as line:
+        line.sendall(post)
+        assert line.recv(65536).startswith(b"HTTP/1.1 200 ")
+        line.sendall(post.replace(b"host: x\r\n", hosts.encode()))
+        assert [status for status, _ in _answers(_until_end(line))] == [400]
+    with _connect(stack) as line:
+        line.sendall(post.replace(b"host: x\r\n", b"").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert [status for status, _ in _answers(_until_end(line))] == [200]
+
+
 def test_what_stands_behind_a_request_does_not_spoil_its_answer(stack: Stack, hello: dict[str, Any]) -> None:
     chunked = b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
     for behind in (b"\x00 no request\r\n\r\n", chunked % b"/v1/organization/projects"):
