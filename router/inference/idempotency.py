@@ -141,6 +141,6 @@ def _why(caller: Caller) -> str:
     if not caller.answers_kept_s:
         return "an organization's admin can have answers kept (answers_kept_s)"
     return (
-        f"this organization keeps whole answers of at most {ANSWER_BYTES_MAX} bytes for {caller.answers_kept_s} s (answers_kept_s),"
-        " and no streams"
+        f"this organization keeps whole answers of at most {ANSWER_BYTES_MAX} bytes for {caller.answers_kept_s} s"
+        " (answers_kept_s), and no streams"
     )

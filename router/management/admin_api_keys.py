@@ -128,7 +128,7 @@ async def list_admin_api_keys(
     """Admin keys by age."""
     async with access.transaction() as conn:
         home = home_of(access, "admin")
-        rows = await api_keys.page(conn, home, **page_values(window), include_revoked=include_revoked)
+        rows = await api_keys.page(conn, home, **await page_values(conn, window, home), include_revoked=include_revoked)
     return window.page([AdminKeyShape.of(row) for row in rows], [KEY + row.public_id for row in rows])
 
 

@@ -117,7 +117,9 @@ async def list_alerts(
 ) -> Listed[AlertShape]:
     """What the organization was told of, the newest first; kept for 90 days."""
     async with access.transaction() as conn:
-        rows = await outbox.events(conn, access.org.id, event_type=type_, **window.values)
+        rows = await outbox.events(
+            conn, access.org.id, event_type=type_, **await window.values(conn, "events", org_id=access.org.id)
+        )
     return window.page([AlertShape.of(row) for row in rows], [row.public_id for row in rows])
 
 
@@ -163,7 +165,9 @@ async def list_deliveries(
     """Deliveries, the newest first; kept as long as their event."""
     filters = {"status": status, "webhook": webhook_id, "event": event_id}
     async with access.transaction() as conn:
-        rows = await outbox.deliveries(conn, access.org.id, **window.values, **filters)
+        rows = await outbox.deliveries(
+            conn, access.org.id, **await window.values(conn, "deliveries", org_id=access.org.id), **filters
+        )
     return window.page([DeliveryShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

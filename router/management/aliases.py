@@ -169,7 +169,7 @@ async def delete_platform_alias(alias_id: AliasId, access: OfPlatform, if_match:
 
 async def _list(access: Access, window: Paged) -> Listed[AliasShape]:
     async with access.transaction() as conn:
-        rows = await aliases.page(conn, _org_id(access), **window.values)
+        rows = await aliases.page(conn, _org_id(access), **await window.values(conn, "aliases", org_id=_org_id(access)))
     return window.page([AliasShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

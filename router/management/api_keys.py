@@ -307,14 +307,16 @@ async def list_project_api_keys(
             if not wanted or access.own_user_id not in {None, wanted.get("user_id")}:
                 return window.page([], [])
             ids |= wanted
-        rows = await api_keys.page(conn, home, **page_values(window), **ids, owner=owner, include_revoked=include_revoked)
+        rows = await api_keys.page(
+            conn, home, **await page_values(conn, window, home), **ids, owner=owner, include_revoked=include_revoked
+        )
         shapes = await _shapes(conn, access, rows)
     return window.page(shapes, [shape.id for shape in shapes])
 
 
-def page_values(window: Paged) -> dict[str, object]:
-    """The window for a query: ids of keys are kept without `key_`."""
-    return window.values | {"after": window.after.removeprefix(KEY) if window.after else None}
+async def page_values(conn: AsyncConnection, window: Paged, home: Home) -> dict[str, object]:
+    """The window for a query of keys. Raises: InvalidRequest."""
+    return await window.values(conn, "api_keys", prefix=KEY, **home.values)
 
 
 async def _shapes(conn: AsyncConnection, access: Access, rows: list[KeyRow]) -> list[KeyShape]:

@@ -13,11 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.inference.state import InferenceState
 from router.management.access import Access, Needs
-from router.management.pages import Listed, Paged, Window
+from router.management.pages import Listed, Paged, Window, unknown_after
 from router.management.parameters import LAST_SECOND, Values, either
 from warehouse.access import audit_log
 from warehouse.access.audit_log import Entry
-from warehouse.base.errors import NotFound
 from warehouse.identity.audit import ChainCheck, Finding
 
 router = APIRouter(tags=["audit logs"])
@@ -177,7 +176,7 @@ async def _page(access: Access, org_id: int | None, window: Window, wanted: Audi
         if window.after is not None:
             after = await audit_log.find(conn, org_id, window.after)
             if after is None:
-                raise NotFound("there is no such entry to go on from", param="after")
+                raise unknown_after()
         rows = await audit_log.page(conn, org_id, rows_max=window.limit + 1, after=after, **wanted.values)
     return window.page([AuditLogShape.of(row) for row in rows], [row.public_id for row in rows])
 

@@ -162,7 +162,9 @@ async def list_budgets(
     filters = {"project": project_id, "user": user_id, "service_account": service_account_id, "api_key": bare_key(api_key_id)}
     org_id = reach.access.org.id
     async with reach.access.transaction() as conn:
-        rows = await budgets.page(conn, org_id, **window.values, **filters, model=model, projects=reach.projects)
+        rows = await budgets.page(
+            conn, org_id, **await window.values(conn, "budgets", org_id=org_id), **filters, model=model, projects=reach.projects
+        )
         spends = await usage_marts.budget_spends(conn, [row.id for row in rows])
     shapes = [BudgetStatusShape.with_spend(row, spends.get(row.id)) for row in rows]
     return window.page(shapes, [row.public_id for row in rows])

@@ -198,7 +198,7 @@ async def list_platform_engines(
 ) -> Listed[EngineShape]:
     """Engines by name."""
     async with access.transaction() as conn:
-        rows = await engines.page(conn, **window.values, model=model, enabled=enabled)
+        rows = await engines.page(conn, **await window.values(conn, "engines"), model=model, enabled=enabled)
     return window.page([_shape(request, row) for row in rows], [row.name for row in rows])
 
 

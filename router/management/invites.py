@@ -136,7 +136,9 @@ async def list_invites(
 ) -> Listed[InviteShape]:
     """Invites by age, open or not."""
     async with access.transaction() as conn:
-        rows = await invites.page(conn, access.org.id, **window.values, email=email, status=wanted)
+        rows = await invites.page(
+            conn, access.org.id, **await window.values(conn, "invites", org_id=access.org.id), email=email, status=wanted
+        )
     return window.page([InviteShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -41,7 +41,7 @@ async def list_invoices(
     """Invoices and credit notes that were finalized, the newest first."""
     asked = {"organization": access.org.public_id, "month": first_day(month) if month else None, "status": None}
     async with access.transaction() as conn:
-        rows = await invoices.page(conn, **window.values, only_final=True, **asked)
+        rows = await invoices.page(conn, **await window.values(conn, "invoices", org_id=access.org.id), only_final=True, **asked)
     return window.page([InvoiceShape.of(row) for row in rows], [row.public_id for row in rows])
 
 
@@ -57,7 +57,8 @@ async def list_invoice_lines(invoice_id: InvoiceId, access: Reading, window: Pag
     """Its lines. Raises: NotFound."""
     async with access.transaction() as conn:
         await there(conn, invoice_id)
-        rows = await invoices.lines(conn, invoice_id, window.after, window.limit + 1)
+        values = await window.values(conn, "invoice_lines", org_id=access.org.id)
+        rows = await invoices.lines(conn, invoice_id, **values)
     return window.page([LineShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

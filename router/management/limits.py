@@ -93,7 +93,13 @@ async def list_limits(
     """Limits by age: all of them, or those of the caller's projects."""
     filters = {"project": project_id, "api_key": bare_key(api_key_id), "model": model}
     async with reach.access.transaction() as conn:
-        rows = await limits.page(conn, reach.access.org.id, **window.values, **filters, projects=reach.projects)
+        rows = await limits.page(
+            conn,
+            reach.access.org.id,
+            **await window.values(conn, "limits", org_id=reach.access.org.id),
+            **filters,
+            projects=reach.projects,
+        )
     return window.page([LimitShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

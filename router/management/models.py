@@ -171,7 +171,7 @@ async def list_organization_models(
 ) -> Listed[OfferedShape]:
     """Models in service by name, each with the prices in force for this organization."""
     async with access.transaction() as conn:
-        rows = await models.offered(conn, access.org.id, **window.values)
+        rows = await models.offered(conn, access.org.id, **await window.values(conn, "models"))
         conditional = await prices.conditional(conn, access.org.id, [row.name for row in rows])
     return window.page([OfferedShape.of(row, conditional) for row in rows], [row.name for row in rows])
 
@@ -182,7 +182,7 @@ async def list_platform_models(
 ) -> Listed[ModelShape]:
     """Models by name."""
     async with access.transaction() as conn:
-        rows = await models.page(conn, **window.values, include_retired=include_retired)
+        rows = await models.page(conn, **await window.values(conn, "models"), include_retired=include_retired)
     return window.page([ModelShape.of(row) for row in rows], [row.name for row in rows])
 
 

@@ -88,7 +88,7 @@ async def list_organizations(
     """Organizations by age, without those that are deleted."""
     suspended = None if status is None else status == "suspended"
     async with access.transaction() as conn:
-        rows = await organizations.page(conn, **window.values, name=name, suspended=suspended)
+        rows = await organizations.page(conn, **await window.values(conn, "organizations"), name=name, suspended=suspended)
     return window.page([OrganizationShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

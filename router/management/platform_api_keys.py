@@ -106,7 +106,7 @@ async def list_platform_api_keys(
     """Platform keys by age."""
     async with access.transaction() as conn:
         home = home_of(access, "platform")
-        rows = await api_keys.page(conn, home, **page_values(window), include_revoked=include_revoked)
+        rows = await api_keys.page(conn, home, **await page_values(conn, window, home), include_revoked=include_revoked)
     return window.page([PlatformKeyShape.of(row) for row in rows], [KEY + row.public_id for row in rows])
 
 

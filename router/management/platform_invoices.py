@@ -121,7 +121,7 @@ async def list_platform_invoices(
     """Invoices of every organization, drafts included, the newest first."""
     asked = {"organization": organization, "month": first_day(month) if month else None, "status": status}
     async with access.transaction() as conn:
-        rows = await invoices.page(conn, **window.values, only_final=False, **asked)
+        rows = await invoices.page(conn, **await window.values(conn, "invoices"), only_final=False, **asked)
     return window.page([InvoiceShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -81,7 +81,7 @@ async def list_project_users(
 ) -> Listed[ProjectUserShape]:
     """Members of a project by age."""
     async with access.transaction() as conn:
-        rows = await members.project_page(conn, access.org.id, access.in_project.id, **window.values)
+        rows = await members.project_page(conn, access.org.id, access.in_project.id, **await window.values(conn, "users"))
     return window.page([ProjectUserShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

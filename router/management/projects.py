@@ -69,7 +69,13 @@ async def list_projects(
     sees_all = policy().allowed(access.principal, "projects.read", Scope(access.org.id)).allowed
     member = None if sees_all else access.principal.user_id or 0
     async with access.transaction() as conn:
-        rows = await projects.page(conn, access.org.id, **window.values, include_archived=include_archived, member_user_id=member)
+        rows = await projects.page(
+            conn,
+            access.org.id,
+            **await window.values(conn, "projects", org_id=access.org.id),
+            include_archived=include_archived,
+            member_user_id=member,
+        )
     return window.page([ProjectShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -84,7 +84,9 @@ async def list_service_accounts(
 ) -> Listed[ServiceAccountShape]:
     """Service accounts of a project by age."""
     async with access.transaction() as conn:
-        rows = await service_accounts.page(conn, access.org.id, access.in_project.id, **window.values)
+        rows = await service_accounts.page(
+            conn, access.org.id, access.in_project.id, **await window.values(conn, "service_accounts", org_id=access.org.id)
+        )
     return window.page([ServiceAccountShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -154,7 +154,7 @@ async def rotate_session(session: SignedIn, state: Management) -> NewSession:
 async def list_sessions(session: SignedIn, state: Management, window: Paged) -> Listed[OwnSession]:
     """The caller's open sessions, the newest first."""
     async with transaction(state, None, platform=True) as conn:
-        rows = await sessions.page(conn, session.user_id, **window.values)
+        rows = await sessions.page(conn, session.user_id, **await window.values(conn, "sessions", user_id=session.user_id))
     return window.page([OwnSession.of(row, session.public_id) for row in rows], [row.public_id for row in rows])
 
 

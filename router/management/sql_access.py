@@ -76,7 +76,7 @@ class SqlAccessDeleted(BaseModel):
 async def list_sql_access(access: Annotated[Access, Depends(Needs("sql_access.read"))], window: Paged) -> Listed[SqlAccessShape]:
     """Logins by name."""
     async with access.transaction() as conn:
-        rows = await sql_access.page(conn, access.org.id, **window.values)
+        rows = await sql_access.page(conn, access.org.id, **window.sorted_values)
     return window.page([SqlAccessShape(**SqlAccessShape.values(row)) for row in rows], [row.login for row in rows])
 
 

@@ -79,7 +79,7 @@ async def list_users(
     wanted = either(emails, emails_plain)
     lowered = None if wanted is None else [email.replace("\0", "").lower() for email in wanted]
     async with access.transaction() as conn:
-        rows = await members.page(conn, access.org.id, **window.values, emails=lowered, role=role)
+        rows = await members.page(conn, access.org.id, **await window.values(conn, "users"), emails=lowered, role=role)
     return window.page([UserShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

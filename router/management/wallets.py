@@ -129,7 +129,7 @@ class CreditVoid(BaseModel):
 async def list_credits(access: Annotated[Access, Depends(Needs("credits.read"))], window: Paged) -> Listed[CreditShape]:
     """Credits of the organization, the newest first."""
     async with access.transaction() as conn:
-        rows = await wallets.page(conn, access.org.id, **window.values)
+        rows = await wallets.page(conn, access.org.id, **await window.values(conn, "credits", org_id=access.org.id))
     return window.page([CreditShape.of(row) for row in rows], [row.public_id for row in rows])
 
 
@@ -165,7 +165,8 @@ async def list_platform_credits(
         org_id = None if organization_id is None else (await principals.find_organization(conn, organization_id))
         if organization_id is not None and org_id is None:
             raise NotFound("there is no such organization", param="organization_id")
-        rows = await wallets.page(conn, org_id.id if org_id else None, **window.values)
+        id_ = org_id.id if org_id else None
+        rows = await wallets.page(conn, id_, **await window.values(conn, "credits", org_id=id_))
     return window.page([CreditShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -109,7 +109,7 @@ class TestSent(BaseModel):
 async def list_webhooks(access: Annotated[Access, Depends(Needs("webhooks.read"))], window: Paged) -> Listed[WebhookShape]:
     """Webhooks by age."""
     async with access.transaction() as conn:
-        rows = await webhooks.page(conn, access.org.id, **window.values)
+        rows = await webhooks.page(conn, access.org.id, **await window.values(conn, "webhooks", org_id=access.org.id))
     return window.page([WebhookShape.of(row) for row in rows], [row.public_id for row in rows])
 
 

@@ -1,7 +1,10 @@
 """Sign-in and what the portal asks of the management API."""
 
+from typing import Any
+
 import httpx
 
+from tests.integration.router.callers import error, owner
 from tests.integration.router.conftest import Stack
 
 
@@ -64,3 +67,38 @@ def test_metrics_count_what_rows_count(stack: Stack, hello: dict[str, object]) -
     assert 'inferhouse_requests_total{endpoint="chat.completions",status="refused"} 1.0' in metrics
     assert f'inferhouse_tokens_total{{kind="input"}} {float(sum(row["input_tokens"] for row in rows))}' in metrics
     assert httpx.get(stack.router.url + "/health/live").json() == {"status": "live"}
+
+
+def test_no_list_goes_on_from_an_id_that_it_does_not_have(stack: Stack) -> None:
+    paths: dict[str, Any] = httpx.get(stack.router.url + "/openapi.json").json()["paths"]
+    lists = [
+        path.removeprefix("/v1")
+        for path, methods in paths.items()
+        if any(parameter["name"] == "after" for parameter in methods.get("get", {}).get("parameters", ()))
+    ]
+    seen = set()
+    with owner(stack) as client:
+        project = client.get("/organization/projects").json()["data"][0]["id"]
+        for path in lists:
+            url = path.replace("{project_id}", project)
+            if "{" in url:  # of an invoice, or of a line of one
+                continue
+            seen.add(path)
+            first = client.get(url, params={"limit": 1})
+            assert first.status_code == 200, path
+            for id_ in [row["id"] for row in first.json()["data"] if "id" in row]:
+                assert client.get(url, params={"after": id_}).status_code == 200, (path, id_)
+            assert client.get(url, params={"after": "", "limit": 1}).json() == first.json(), path
+            unknown = client.get(url, params={"after": "x_000000000000"})
+            if not path.endswith("/sql_access"):
+                assert error(unknown) == (400, "invalid_request", "after"), path
+    assert len(seen) > 20
+
+
+def test_what_was_taken_away_is_a_place_to_go_on_from(stack: Stack) -> None:
+    """So that who takes everything away page by page comes to the end."""
+    with owner(stack) as client:
+        made = [client.post("/organization/projects", json={"name": name}).json()["id"] for name in "abc"]
+        client.post(f"/organization/projects/{made[0]}/archive")
+        rest = client.get("/organization/projects", params={"after": made[0]}).json()["data"]
+    assert [project["id"] for project in rest] == made[1:]
