@@ -74,7 +74,7 @@ def _as_python_reads_it(data: bytes) -> object:
         return json.loads(data)
     except json.JSONDecodeError as error:
         raise WrongField(str(error.pos), "JSON decode error") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, or a number of more than 4,300 digits
         raise WrongField("body", "There was an error parsing the body") from error
 
 

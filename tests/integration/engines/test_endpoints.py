@@ -124,6 +124,7 @@ def test_tokenize_and_detokenize_are_inverse(engine: Engine) -> None:
 def test_numbers_that_only_python_reads_are_no_fault(engine: Engine) -> None:
     body = json.dumps(BODIES["/v1/completions"]).encode()[:-1]
     assert engine.post("/v1/completions", body + b',"x":1e400,"y":123456789012345678901234567890}').status_code == 200
+    assert engine.post("/v1/completions", body + b',"y":%b}' % (b"9" * 5000)).status_code == 400
     for broken in (b"{", b"\xff", b"[" * 100_000):
         assert engine.post("/v1/completions", broken).status_code == 400
 
