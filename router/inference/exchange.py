@@ -152,7 +152,7 @@ class Exchange(msgspec.Struct, eq=False):
                 head = await self._ask_anew(request)
             if head.status != 200:
                 await self._refused(head)
-            elif self.call.stream and (tap := self.shape.tap(self.call)) is not None:
+            elif self.call.stream and (tap := self.shape.tap(self.call, is_strict=self._is_hosted)) is not None:
                 if not head.is_stream:
                     raise EngineFailed("the engine's answer is no stream of events")
                 await self._stream(tap)
@@ -182,6 +182,10 @@ class Exchange(msgspec.Struct, eq=False):
                 self.client.source = None
             self.connection.close()
             self._close_row(status, http_status, error_code)
+
+    @property
+    def _is_hosted(self) -> bool:
+        return self.engine.engine.kind == HOSTED
 
     def _begin(self) -> Attempt:
         """The open record. Raises: JournalFull, JournalFailed."""
@@ -335,7 +339,7 @@ class Exchange(msgspec.Struct, eq=False):
     async def _refused(self, head: AnswerHead) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._error_body()
-        refused = EngineRefused(head, body, is_hosted=self.engine.engine.kind == HOSTED)
+        refused = EngineRefused(head, body, is_hosted=self._is_hosted)
         if head.status in RETRIABLE or not refused.is_word or refused.is_too_long:
             raise refused
         self.outcome = "ok"

@@ -80,9 +80,13 @@ class Shape:
         name = b"" if self.error_event is errors.openai_event else b"event: error\n"
         return name + b"".join(b"data: %b\n" % line for line in body.splitlines()) + b"\n"
 
-    def tap(self, call: Call) -> Tap | None:
-        """What an answer is passed through where it is a stream."""
-        return self.make_tap(call) if call.stream and self.make_tap is not None else None
+    def tap(self, call: Call, *, is_strict: bool = False) -> Tap | None:
+        """What an answer is passed through where it is a stream. Args: is_strict: as above."""
+        if not call.stream or self.make_tap is None:
+            return None
+        if is_strict and call.wants_usage:  # it was asked for what the client wants and no more: some have no chunk of its own
+            call = msgspec.structs.replace(call, wants_running_usage=True)
+        return self.make_tap(call)
 
     def _capped(self, body: bytes, call: Call, tokens_max: int, tail: bytes) -> tuple[bytes, bytes]:
         if call.output_tokens_max is not None:

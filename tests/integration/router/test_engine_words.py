@@ -234,6 +234,25 @@ def test_a_hosted_provider_is_asked_for_nothing_that_its_api_does_not_have(stack
     assert row == (7, 1)
 
 
+def test_usage_of_a_hosted_provider_is_where_it_was_asked_for(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """Some state it with the last piece, and have no chunk of its own for it."""
+    server = engine("openai")
+    last = {"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 1}}
+    for events in ([CHUNK, last | usage], [CHUNK | {"usage": None}, last | {"usage": None}, {**CHUNK, "choices": []} | usage]):
+        stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
+        server.answer = (200, "text/event-stream", stream)
+        asked = {"include_usage": True}
+        assert _post(stack, "/v1/chat/completions", stream=True, stream_options=asked).content == stream
+        assert server.bodies[-1]["stream_options"] == asked
+        assert b"usage" not in _post(stack, "/v1/chat/completions", stream=True).content
+    until_s, rows = time.monotonic() + KNOWN_S_MAX, []
+    while len(rows) < 4 and time.monotonic() < until_s:
+        rows = stack.db.execute("select input_tokens, output_tokens, token_source from raw.usage_events where stream").fetchall()
+        stack.db.commit()
+    assert rows == [(7, 1, "engine")] * 4
+
+
 def test_what_completions_are_held_for_is_what_the_engine_is_asked_for(stack: Stack, engine: Callable[[str], Engine]) -> None:
     """Whose own default may be another: SGLang's is 128 tokens."""
     server = engine("sglang")
