@@ -1,0 +1,93 @@
+"""Answers and streams with halves of characters, and errors inside streams, in the words of every engine."""
+
+import json
+from typing import Any
+
+import pytest
+
+from router.inference.shapes import SHAPES, Call, Reading, Usage
+from tests.unit.router.test_shapes_streams import (
+    CHAT,
+    COMPACT,
+    GOOD,
+    MESSAGES,
+    RESPONSES,
+    USAGE,
+    chunk,
+    chunks,
+    message_events,
+    named,
+    response_events,
+    tap_of,
+)
+from warehouse.base.errors import EngineFailed
+
+BAD = {"message": "no", "type": "invalid_request_error"}
+ANTHROPIC = {"type": "error", "error": BAD}
+FLAT = {"type": "error", "code": "invalid_prompt", "message": "no", "param": None, "sequence_number": 1}
+VLLM = {"error": {"message": "no", "type": "BadRequestError", "param": None, "code": 400}}
+FAILED = {"type": "response.failed", "response": {"status": "failed", "error": {"code": "image_too_large", "message": "no"}}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "error", "status"),
+    [
+        (CHAT, {"error": BAD | {"code": "context_length_exceeded"}}, 400),
+        (CHAT, {"error": BAD | {"code": "invalid_api_key"}}, None),
+        (CHAT, {"error": {"message": "no", "type": "server_error", "code": None}}, None),
+        (MESSAGES, ANTHROPIC, 400),
+        (MESSAGES, {"type": "error", "error": BAD | {"type": "request_too_large"}}, 413),
+        (MESSAGES, {"type": "error", "error": BAD | {"type": "overloaded_error"}}, None),
+        (MESSAGES, {"type": "error", "error": "no"}, None),
+        (RESPONSES, FLAT, 400),
+        (RESPONSES, FLAT | {"code": "server_error"}, None),
+        (RESPONSES, FLAT | {"code": None, "error": BAD}, 400),
+        (RESPONSES, FAILED, 400),
+        (RESPONSES, {"type": "response.failed", "response": {"status": "failed", "error": None}}, None),
+        *((shape, VLLM, 400) for shape in (CHAT, MESSAGES, RESPONSES)),
+        *((shape, {"error": VLLM["error"] | {"code": 500}}, 500) for shape in (CHAT, MESSAGES, RESPONSES)),
+        *((shape, {"error": VLLM["error"] | {"code": 4.5}}, None) for shape in (CHAT, MESSAGES, RESPONSES)),
+    ],
+)
+def test_what_an_error_inside_a_stream_says_of_the_request_is_read(shape: Any, error: dict[str, Any], status: int | None) -> None:
+    event = named([error]) if "type" in error else chunks([error], end=b"")
+    tap = tap_of(shape)
+    assert tap.feed(event) + tap.tail == event
+    assert (tap.engine_error, tap.refused_status) == (True, status)
+    begun = {"chat.completions": chunks([chunk("a")], end=b""), "messages": named(message_events()[:3])}
+    late = tap_of(shape)
+    late.feed(begun.get(shape.endpoint, named(response_events()[:2])) + event)
+    assert late.refused_status is None
+
+
+HALVES = ("\ud83d", "a\ud83d", "\ude00", "\ud83d\ud83d\ude00", "\ude00\ud83d", "\\\ud83d", "\\ud83d\ud83d", "\ud83d\n")
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_of_a_surrogate_pair_is_no_fault_of_an_answer(half: str) -> None:
+    """As engines write an emoji that a token or the end of the answer has cut in two."""
+    for path, answer, reading in GOOD:
+        for more in ({"text": half} if path == "/detokenize" else {"x": half}, {half: {"a": [half]}}):
+            for body in (json.dumps(answer | more), json.dumps(more | answer)):
+                assert SHAPES[path].read(body.encode(), Call("m", messages=9)) == reading
+    for broken in (b'{"x":"\\ud83d"', b'{"usage":"\\ud83d"}', b'{"x":"\\ud83"}'):
+        with pytest.raises(EngineFailed):
+            CHAT.read(broken)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("style", [COMPACT, {"separators": (", ", ": ")}], ids=["compact", "spaced"])
+def test_half_of_a_surrogate_pair_is_no_fault_of_a_stream(half: str, style: dict[str, Any]) -> None:
+    last = chunk("", usage=USAGE, choices=False)
+    for asked in ({half: half, **chunk(half, "stop")}, chunk(half, "stop") | {half: half}):
+        tap = tap_of(CHAT)
+        data = chunks([asked | {"usage": USAGE}, last], **style)
+        assert tap.feed(data) + tap.tail == chunks([asked], **style)
+        assert tap.reading == Reading(Usage(9, 3, 4), "stop")
+    for shape, events, reading in (
+        (RESPONSES, response_events(text=half), Reading(Usage(9, 3, 4, 1), "stop")),
+        (MESSAGES, message_events(x=half), Reading(Usage(9, 3, 4), "length")),
+    ):
+        tap = tap_of(shape)
+        assert tap.feed(named(events)) + tap.tail == named(events)
+        assert tap.reading == reading
