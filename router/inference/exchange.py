@@ -23,7 +23,7 @@ from router.inference.retries import BUSY, NOT_IMPLEMENTED, OURS, RETRIABLE, lac
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
-from router.inference.shapes.tap import is_object
+from router.inference.shapes.tap import data_of, has_data, is_object
 from router.inference.state import InferenceState
 from router.inference.upstream import (
     AnswerHead,
@@ -58,19 +58,24 @@ class EngineRefused(InferhouseError):
 
     status, code = 502, "engine_failed"
 
-    def __init__(self, head: AnswerHead, body: bytes, *, is_hosted: bool = False) -> None:
+    def __init__(self, head: AnswerHead, body: bytes, *, is_hosted: bool = False, said: str | None = None) -> None:
         self.engine_status, self.body = head.status, body
         if is_hosted and head.status == 429 and OUT_OF_CREDIT in body:  # OpenAI's word for what is 402 elsewhere
             self.engine_status = 402
         self.is_ours = self.engine_status in OURS or lacks_model(self.engine_status, body)
         self.engine_retry_after_s = retry_after_s(head.get(b"retry-after"), now())
         wait_s = None if self.engine_retry_after_s is None else max(int(self.engine_retry_after_s), 1)
-        super().__init__(f"the engine answered with status {head.status}", retry_after_s=wait_s)
+        super().__init__(said or f"the engine answered with status {head.status}", retry_after_s=wait_s)
 
     @property
     def is_word(self) -> bool:
         """It is for the client; a redirect, or an answer that must be empty, is no answer to a POST of ours."""
         return (400 <= self.engine_status < 500 and not self.is_ours) or self.engine_status == NOT_IMPLEMENTED
+
+    @property
+    def is_final(self) -> bool:
+        """It is about the request, and no other attempt is answered differently."""
+        return self.engine_status not in RETRIABLE and self.is_word and not self.is_too_long
 
     @property
     def counts_as(self) -> int:
@@ -283,21 +288,15 @@ class Exchange(msgspec.Struct, eq=False):
             if tap.done:
                 self.connection.end_within(END_S_MAX)
             if not self.answering:
-                self.answering = True
-                self.row.ttft_us = monotonic_us() - self.started_us
-                self.shared.dispatcher.answered(self.engine)
-                client.source = self.connection
-                if client.write_chunk is not None:
-                    self.connection.take_chunk = tap.tokens_to(client.write_chunk)
-                if not client.status:
-                    client.begin_stream(self._stream_headers(), events)
-                    return
-            if events:
+                self._begin_answer(tap, events)
+            elif events:
                 client.write(events)
 
         try:
             await self.connection.relay(pass_on, self.timeouts.between_tokens_s)
             tap.close()
+            if tap.done and not self.answering:
+                self._begin_answer(tap, b"")
         except (EngineFailed, EngineTimedOut):
             if not tap.done:  # else all that the client and the bill need is there; the connection is not used again
                 raise
@@ -305,23 +304,53 @@ class Exchange(msgspec.Struct, eq=False):
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
-            if tap.engine_error and not tap.done:  # who leaves then leaves because of it
-                self._close_on_error(tap.refused_status)
+            if tap.engine_error and not tap.done and self.answering:  # who leaves then leaves because of it
+                self._close_on_error(tap)
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")
         if tap.engine_error:
-            self._close_on_error(tap.refused_status)
+            self._close_on_error(tap)
         else:
             self.outcome = "ok"
             self._close_row("completed", 200)
         await self._end_stream(bytes(tap.tail))
 
-    def _close_on_error(self, refused_status: int | None) -> None:
+    def _begin_answer(self, tap: Tap, events: bytes) -> None:
+        """Pass on what the answer begins with, its first event; an error in the place of an answer is none.
+
+        Comments before it are dropped: the client has the router's own where it is due, and another engine can be asked.
+        Raises: EngineRefused.
+        """
+        if tap.error_event and not has_data(events.partition(tap.error_event)[0]):
+            refused = self._refusal_of(tap)
+            if not refused.is_final:
+                raise refused
+        elif not tap.done and not has_data(events):
+            self.connection.note_unheard()
+            return
+        client = self.client
+        self.answering = True
+        self.row.ttft_us = monotonic_us() - self.started_us
+        self.shared.dispatcher.answered(self.engine)
+        client.source = self.connection
+        if client.write_chunk is not None:
+            self.connection.take_chunk = tap.tokens_to(client.write_chunk)
+        if not client.status:
+            client.begin_stream(self._stream_headers(), events)
+        elif events:
+            client.write(events)
+
+    def _refusal_of(self, tap: Tap) -> EngineRefused:
+        """An error inside the stream, as if the engine had answered with the status that it speaks of, or else with 500."""
+        head, said = AnswerHead(tap.error_status or 500), "the engine's stream began with an error"
+        return EngineRefused(head, data_of(tap.error_event) or b"", is_hosted=self._is_hosted, said=said)
+
+    def _close_on_error(self, tap: Tap) -> None:
         """An error inside the stream. vLLM looks at some parameters, such as a grammar, only when its stream has begun: then the
         error is about the request, and a failure of the engine would keep others from it."""
-        if refused_status is not None and 400 <= refused_status < 500 and refused_status not in RETRIABLE:
+        if tap.error_status is not None and self._refusal_of(tap).is_final:
             self.outcome = "ok"
-            self._close_row("refused", 200, f"engine_{refused_status}")
+            self._close_row("refused", 200, f"engine_{tap.error_status}")
         else:
             self.outcome = "failed"
             self._close_row("engine_failed", 200, "engine_error_event")
@@ -340,7 +369,7 @@ class Exchange(msgspec.Struct, eq=False):
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
         body = await self._error_body()
         refused = EngineRefused(head, body, is_hosted=self._is_hosted)
-        if head.status in RETRIABLE or not refused.is_word or refused.is_too_long:
+        if not refused.is_final:
             raise refused
         self.outcome = "ok"
         if head.status in NOT_SERVED and b'"error"' not in body:  # no word of an API, but of the framework behind it

@@ -320,7 +320,7 @@ class Dispatcher:
             engine.breaker.began(self._clock())
 
     def answered(self, engine: EngineState) -> None:
-        """The first byte has come with a status below 500: a breaker need not wait for the end of a long stream to close."""
+        """The answer, a good one, has begun: a breaker need not wait for the end of a long stream to close."""
         if engine.breaker.is_open:
             engine.breaker.succeeded(self._clock())
 

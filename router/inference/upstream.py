@@ -318,6 +318,10 @@ class EngineConnection(asyncio.Protocol):
             if not self.paused and not self.ended:
                 self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
 
+    def note_unheard(self) -> None:
+        """What has just been passed on is nothing: the engine has no more time for it, and the client has heard nothing."""
+        self._heard = False
+
     def has_spoken(self) -> bool:
         """Whether a piece has been passed on since the last call."""
         self.note_heard(self._loop.time())

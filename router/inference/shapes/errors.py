@@ -5,7 +5,7 @@ import orjson
 from warehouse.base.errors import InferhouseError
 
 # Source: the error types that Anthropic's API documents; 5xx without one of its own is `api_error`.
-_ANTHROPIC = {
+ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
@@ -37,7 +37,7 @@ def responses_event(error: InferhouseError, request_id: str | None) -> bytes:
 
 def anthropic_body(error: InferhouseError, request_id: str | None) -> bytes:
     """The body of an error as Anthropic's API has it."""
-    told = {"type": _ANTHROPIC.get(error.status, "api_error"), "message": str(error)}
+    told = {"type": ANTHROPIC_TYPES.get(error.status, "api_error"), "message": str(error)}
     return orjson.dumps({"type": "error", "error": told, "request_id": request_id})
 
 

@@ -5,7 +5,6 @@ import re
 import msgspec
 
 from router.inference.shapes.edit import read
-from router.inference.shapes.refusals import status_in
 from router.inference.shapes.tap import Tap, data_of
 from router.inference.shapes.usage import MessagesUsage, Reading, Response, finish_label
 
@@ -60,10 +59,8 @@ class _NamedTap(Tap):
 
     __slots__ = ()
 
-    def _note_error(self, event: bytes) -> None:
-        if not self.pieces and self.refused_status is None:
-            self.refused_status = status_in(data_of(event) or b"")
-        self.engine_error = True
+    def _note_told(self, event: bytes) -> None:
+        self._note_error(event, None if self.pieces else data_of(event))
 
 
 class ResponsesTap(_NamedTap):
@@ -87,12 +84,12 @@ class ResponsesTap(_NamedTap):
         if kind in (b"response.completed", b"response.incomplete", b"response.failed"):
             self._read(event)
             if kind == b"response.failed":
-                self._note_error(event)
+                self._note_told(event)
             return self._end(event)
         if kind.endswith(b".delta"):
             self.pieces += 1
         elif kind == b"error":
-            self._note_error(event)
+            self._note_told(event)
         elif kind == b"[DONE]":
             return self._end(event)
         return event
@@ -104,7 +101,8 @@ class ResponsesTap(_NamedTap):
             return
         if response is not None:
             self._reading = response.reading()
-            self.engine_error |= response.is_broken
+            if response.is_broken:
+                self._note_told(event)
 
 
 class MessagesTap(_NamedTap):
@@ -139,7 +137,7 @@ class MessagesTap(_NamedTap):
         elif kind in (b"message_stop", b"[DONE]"):
             return self._end(event)
         elif kind == b"error":
-            self._note_error(event)
+            self._note_told(event)
         return event
 
     def _read(self, event: bytes) -> None:

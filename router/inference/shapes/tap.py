@@ -12,7 +12,7 @@ import msgspec
 
 from router.inference.chunked import LINES, SIZE_LINES
 from router.inference.shapes.edit import fields, read, without_field
-from router.inference.shapes.refusals import status_in
+from router.inference.shapes.engine_errors import status_in
 from router.inference.shapes.usage import TOKENS_MAX, ChoicesUsage, Reading, Usage, finish_label
 from warehouse.base.errors import EngineFailed
 
@@ -35,7 +35,7 @@ _CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
 class Tap:
     """What every stream has: events out of bytes. `_event` of each kind says what goes on for an event."""
 
-    __slots__ = ("_partial", "_searched", "done", "engine_error", "pieces", "refused_status", "tail")
+    __slots__ = ("_partial", "_searched", "done", "engine_error", "error_event", "error_status", "pieces", "tail")
 
     def __init__(self) -> None:
         self._partial: bytearray | None = None
@@ -44,7 +44,9 @@ class Tap:
         """The engine has ended its stream as it should."""
         self.engine_error = False
         """The engine has told of an error inside the stream."""
-        self.refused_status: int | None = None
+        self.error_event = b""
+        """The first event that does, as it came."""
+        self.error_status: int | None = None
         """What it says of that error's status, where the error came instead of an answer."""
         self.tail = bytearray()
         """The end marker: held back until the row is on disk, so that the client does not have it before."""
@@ -124,6 +126,12 @@ class Tap:
     def _end(self, event: bytes) -> bytes:
         self.done, self.tail = True, bytearray(event)
         return b""
+
+    def _note_error(self, event: bytes, error: bytes | None = None) -> None:
+        """An event that tells of an error. Args: error: what it says of it in JSON, where nothing of an answer came before."""
+        self.engine_error = True
+        if not self.error_event:
+            self.error_event, self.error_status = event, None if error is None else status_in(error)
 
 
 class ChoicesTap(Tap):
@@ -268,24 +276,22 @@ class ChoicesTap(Tap):
         data = data_of(event)
         if data == b"[DONE]":
             return self._end(event)
-        if event.startswith(_ERRORS):
-            self.engine_error = True
+        is_named = event.startswith(_ERRORS)
         if data is None or b'"' not in data or not is_object(data):
+            if is_named:
+                self._note_error(event)
             return event
         values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
-        if "error" in values and values["error"] != b"null":
-            self.engine_error = True
-            if self._usage is None and not self.pieces:
-                self.refused_status = status_in(values["error"])
+        is_error = is_named or values.get("error", b"null") != b"null"
+        if is_error:
+            self._note_error(event, None if self._usage or self.pieces else values.get("error", data))
         self._note_finish(values.get("choices", b""))
         stated = values.get("usage", b"null")
         if stated.startswith(b"{"):
             self._state(stated, values.get("choices", b""))
         else:
             self._note_piece(data)
-        if "usage" not in values:
-            return event
-        if self._wants_running_usage:
+        if "usage" not in values or self._wants_running_usage or is_error:  # what tells of an error passes as it is
             return event
         if values.get("choices", b"")[1:-1].strip() == b"" and "choices" in values and stated != b"null":
             return event if self._wants_usage else b""
@@ -323,6 +329,11 @@ def data_of(event: bytes) -> bytes | None:
     if not lines:
         return None
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines).strip(b" ")
+
+
+def has_data(events: bytes) -> bool:
+    """Whether there is an event that a client is told of, and not only comments and what else it passes over."""
+    return events.startswith(b"data:") or b"\ndata:" in events
 
 
 def _with_data(event: bytes, data: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from router.inference.exchange import KEEPALIVE
 from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
 from tests.integration.router.reservations_world import add_budget
@@ -22,10 +23,11 @@ CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_
 
 
 class Engine(ThreadingHTTPServer):
-    """Answers every POST with `answer`, after `wait_s`, and keeps the bodies."""
+    """Answers every POST with `answer`, after `wait_s`, and keeps the bodies. Before it waits, it says `first`."""
 
     daemon_threads = True
     answer: Answer = (200, "application/json", b"{}")
+    first = b""
     wait_s = 0.0
 
     def __init__(self) -> None:
@@ -41,14 +43,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        status, kind, body = self.server.answer
+        if self.server.first:
+            self._begin(status, kind, len(self.server.first + body))
+            self.wfile.write(self.server.first)
+            time.sleep(self.server.wait_s)
+            self.wfile.write(body)
+            return
         time.sleep(self.server.wait_s)
-        self._say(*self.server.answer)
+        self._say(status, kind, body)
 
-    def _say(self, status: int, kind: str, body: bytes) -> None:
+    def _begin(self, status: int, kind: str, size: int) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(size))
         self.end_headers()
+
+    def _say(self, status: int, kind: str, body: bytes) -> None:
+        self._begin(status, kind, len(body))
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
@@ -155,17 +167,39 @@ def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], 
     server = engine("vllm")
     said = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": {"message": "no grammar", "code": 400}}).encode()
     begun = b"data: %b\n\n" % json.dumps(CHUNK).encode()
-    for answer in (said, begun + said, said.replace(b"400", b"500"), said.replace(b"400", b'"bad"')):
+    for answer in (said, begun + said, begun + said.replace(b"400", b"500")):
         server.answer = (200, "text/event-stream", answer)
         assert _post(stack, "/v1/chat/completions", stream=True).content == answer
+    for answer in (said.replace(b"400", b"500"), said.replace(b"400", b'"bad"')):
+        server.answer = (200, "text/event-stream", answer)
+        told = _post(stack, "/v1/chat/completions", stream=True)
+        assert (told.status_code, told.json()["error"]["code"]) == (502, "engine_failed")
     until_s, rows = time.monotonic() + KNOWN_S_MAX, []
-    while len(rows) < 4 and time.monotonic() < until_s:
+    while len(rows) < 5 and time.monotonic() < until_s:
         rows = stack.db.execute(
             "select status, charge_class, error_code from raw.usage_events where stream order by started_at"
         ).fetchall()
         stack.db.commit()
-    failed = ("engine_failed", "free_engine_failed", "engine_error_event")
-    assert rows == [("refused", "free_refused", "engine_400"), failed, failed, failed]
+    within = ("engine_failed", "free_engine_failed", "engine_error_event")
+    instead = ("engine_failed", "free_engine_failed", "engine_failed")
+    assert rows == [("refused", "free_refused", "engine_400"), within, within, instead, instead]
+
+
+def test_the_first_token_is_no_comment_of_a_provider(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """The client hears the router's own meanwhile, so that no proxy takes its connection for dead."""
+    server = engine("openai")
+    stream = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode()
+    server.answer, server.first, server.wait_s = (200, "text/event-stream", stream), b": PROVIDER PROCESSING\n\n", 1.0
+    answer = _post(stack, "/v1/chat/completions", stream=True)
+    comments = answer.content.removesuffix(stream)
+    assert (answer.status_code, comments.replace(KEEPALIVE, b"")) == (200, b"")
+    assert comments
+    until_s, row = time.monotonic() + KNOWN_S_MAX, None
+    while row is None and time.monotonic() < until_s:
+        row = stack.db.execute("select ttft_us from raw.usage_events where stream").fetchone()
+        stack.db.commit()
+    assert row is not None
+    assert row[0] >= 900_000
 
 
 @pytest.mark.parametrize(

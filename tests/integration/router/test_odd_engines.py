@@ -169,6 +169,63 @@ def test_another_model_answers_for_an_engine_that_gives_no_answer(
     assert {call["authorization"] for call in odd.calls} == {f"Bearer {PROVIDER_KEY}"}
 
 
+COMMENT = b": PROVIDER PROCESSING\n\n"
+RATE_LIMIT = {"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}}
+
+
+@pytest.mark.parametrize(
+    ("events", "code", "alone"),
+    [
+        (_events({"error": {"message": "out of memory", "code": 500}}), "engine_failed", 502),
+        (COMMENT + _events({"error": {"message": "out of memory", "type": "server_error"}}), "engine_failed", 502),
+        (_events(CHUNK | {"error": {"message": "the provider is gone", "code": 502}}), "engine_failed", 502),
+        (_events({"error": {"message": "no such key", "code": 401}}), "engine_401", 502),
+        (_events({"error": {"message": "loading", "code": 503}}), "no_healthy_engine", 503),
+        (_events(RATE_LIMIT), "engine_429", 429),
+        (_events(TOO_LONG | {"error": TOO_LONG["error"] | {"code": 400}}), "engine_400", 400),
+    ],
+)
+def test_another_model_answers_for_a_stream_that_begins_with_an_error(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], events: bytes, code: str, alone: int
+) -> None:
+    odd.answer = 200, EVENTS, events + b"data: [DONE]\n\n"
+    found = stack.post(hello | {"model": "either", "stream": True})
+    assert (found.status_code, found.headers["x-inferhouse-model"]) == (200, "simulated"), found.text
+    assert b'"error"' not in found.content
+    failed, answered = stack.rows(2)
+    assert (failed["error_code"], failed["ttft_us"], answered["error_code"]) == (code, None, None)
+    assert failed["charge_class"] == ("free_refused" if alone in (400, 429) else "free_engine_failed")
+    told = stack.post(hello | {"model": "odd", "stream": True})
+    assert (told.status_code, told.headers["content-type"]) == (alone, JSON), told.text
+    assert "error" in told.json()
+
+
+@pytest.mark.parametrize("error", [{"code": 400}, {"code": 422}, {"type": "invalid_request_error", "code": None}])
+def test_what_a_stream_says_of_the_request_is_asked_of_no_other_engine(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], error: dict[str, Any]
+) -> None:
+    odd.answer = 200, EVENTS, COMMENT + _events({"error": {"message": "no grammar"} | error}) + b"data: [DONE]\n\n"
+    told = stack.post(hello | {"model": "either", "stream": True})
+    assert (told.status_code, told.headers["x-inferhouse-model"], told.content) == (200, "odd", odd.answer[2])
+    row = stack.row()
+    assert (row["status"], row["charge_class"], row["error_code"]) == (
+        "refused", "free_refused", f"engine_{error['code'] or 400}"
+    )  # fmt: skip
+    assert len(odd.calls) == 1
+
+
+@pytest.mark.parametrize("first", [COMMENT, COMMENT + b"data: {", b"event: message\n\n"])
+def test_who_has_only_sent_comments_has_not_begun_to_answer(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], first: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    odd.hangs_up = head + b"%x\r\n%b\r\n" % (len(first), first), 0.2
+    found = stack.post(hello | {"model": "either", "stream": True})
+    assert (found.status_code, found.headers["x-inferhouse-model"]) == (200, "simulated"), found.text
+    failed, answered = stack.rows(2)
+    assert (failed["error_code"], failed["ttft_us"], answered["status"]) == ("engine_hung_up", None, "completed")
+
+
 def test_a_stream_that_is_whole_needs_no_end_marker(stack: Stack, odd: OddEngine, hello: dict[str, Any]) -> None:
     odd.answer = 200, EVENTS, _events(CHUNK)
     whole = stack.post(hello | {"model": "odd", "stream": True})

@@ -218,6 +218,31 @@ def test_an_error_inside_a_stream_is_seen(shape: Any, event: bytes) -> None:
     assert tap.engine_error
 
 
+@pytest.mark.parametrize(
+    ("shape", "told", "status"),
+    [
+        (CHAT, {"error": {"message": "no", "code": 422}}, 422),
+        (CHAT, {"error": {"message": "no", "code": 7}}, None),
+        (CHAT, {"error": {"message": "no", "type": "server_error", "code": None}}, None),
+        (CHAT, {"error": {"message": "no", "type": "requests", "code": "rate_limit_exceeded"}}, 429),
+        (CHAT, {"error": {"message": "no", "type": "invalid_request_error", "code": "bad_schema"}}, 400),
+        (CHAT, {"error": "no"}, None),
+        (MESSAGES, {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}, 503),
+        (MESSAGES, {"type": "error", "error": {"type": "request_too_large", "message": "no"}}, 413),
+        (RESPONSES, {"type": "error", "code": "insufficient_quota", "message": "no"}, 402),
+        (RESPONSES, {"type": "error", "message": "no"}, None),
+    ],
+)
+def test_an_error_in_the_place_of_an_answer_says_its_status(shape: Any, told: dict[str, Any], status: int | None) -> None:
+    event = chunks([told], end=b"")
+    piece = chunk("a") | {"type": "content_block_delta" if shape is MESSAGES else "response.output_text.delta"}
+    first, later = tap_of(shape), tap_of(shape)
+    first.feed(event)
+    assert (first.error_event, first.error_status) == (event, status)
+    later.feed(chunks([piece], end=b"") + event)
+    assert (later.error_event, later.error_status) == (event, None)
+
+
 def response_events(status: str = "completed", **more: Any) -> list[dict[str, Any]]:
     usage = {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12, "input_tokens_details": {"cached_tokens": 4}}
     usage["output_tokens_details"] = {"reasoning_tokens": 1}

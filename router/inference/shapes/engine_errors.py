@@ -1,20 +1,27 @@
-"""Errors inside streams that are about the request: any engine would say the same of it."""
+"""The status of an error that an engine tells of in a body, where no status line says it."""
 
 import msgspec
 
 from router.inference.shapes.edit import read
+from router.inference.shapes.errors import ANTHROPIC_TYPES
 
-_TYPES = {"invalid_request_error": 400, "request_too_large": 413}
-"""Of OpenAI's and Anthropic's APIs; the latter's others are about the account or the engine."""
-_OURS = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found"})
-"""OpenAI calls these, too, errors of the request; of ours to the engine."""
-# Source: the codes of OpenAI's `ResponseError` that are about what was sent.
-_CODES = frozenset(
+# Source: the codes of OpenAI's `ResponseError` that are about what was sent: any engine would say the same of it.
+_REFUSALS = frozenset(
     {"context_length_exceeded", "invalid_prompt", "bio_policy", "misalignment_policy_violation", "image_content_policy_violation"}
     | {"invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "invalid_image_mode"}
     | {"image_too_large", "image_too_small", "image_parse_error", "image_file_too_large", "image_file_not_found"}
     | {"unsupported_image_media_type", "empty_image_file", "failed_to_download_image"}
 )
+_CODES = {
+    **dict.fromkeys(_REFUSALS, 400),
+    # OpenAI calls these, too, errors of the request; of ours to the engine.
+    "invalid_api_key": 401,
+    "insufficient_quota": 402,
+    "model_not_found": 404,
+    "rate_limit_exceeded": 429,
+}
+_TYPES = {type_: status for status, type_ in reversed(ANTHROPIC_TYPES.items())}
+"""Of both APIs; a type that two statuses have is of the first."""
 
 
 class _Told(msgspec.Struct):
@@ -30,7 +37,7 @@ _TOLD = msgspec.json.Decoder(_Told)
 
 
 def status_in(data: bytes) -> int | None:
-    """The status that an error states: vLLM's and SGLang's as `code`, others by type or name. None: it does not say."""
+    """The status that an error is of: vLLM's and SGLang's have it as `code`, others say it in words. None: it does not say."""
     try:
         told: _Told = read(_TOLD, data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -38,7 +45,5 @@ def status_in(data: bytes) -> int | None:
     told = told.response or told
     told = told.error or told
     if isinstance(told.code, int):
-        return told.code
-    if told.code in _OURS:
-        return None
-    return 400 if told.code in _CODES else _TYPES.get(told.type or "")
+        return told.code if 400 <= told.code < 600 else None
+    return _CODES.get(told.code or "") or _TYPES.get(told.type or "")
