@@ -6,6 +6,7 @@ its tokens; whoever begins first on that line is next. Thus an organization that
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from itertools import count
 
 from warehouse.base.errors import InferhouseError
@@ -13,6 +14,7 @@ from warehouse.base.errors import InferhouseError
 WAITING_MAX = 1000  # requests per model and worker, unless said otherwise
 HEAP_SLACK = 64
 RETRY_AFTER_S = 1
+NONE: frozenset[int] = frozenset()
 
 
 class QueueFull(InferhouseError):
@@ -30,10 +32,12 @@ class QueueTimedOut(InferhouseError):
 class Waiter:
     """One request that waits."""
 
-    __slots__ = ("cost", "future", "org_id")
+    __slots__ = ("avoids", "cost", "future", "org_id")
 
-    def __init__(self, org_id: int, cost: float) -> None:
+    def __init__(self, org_id: int, cost: float, avoids: frozenset[int]) -> None:
         self.org_id, self.cost = org_id, cost
+        self.avoids = avoids
+        """Engines that have failed it: a place at one of them is no place for it."""
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -49,7 +53,7 @@ class FairQueue:
         self._numbers = count()
         self.waiting = 0
 
-    def join(self, org_id: int, tokens: int, weight: int = 1) -> Waiter:
+    def join(self, org_id: int, tokens: int, weight: int = 1, avoids: frozenset[int] = NONE) -> Waiter:
         """Stand in line. Raises: QueueFull.
 
         A full queue makes room for whoever has fewer waiting, by sending away the newest of whoever has most.
@@ -58,7 +62,7 @@ class FairQueue:
             self._make_room(org_id)
         if len(self._finish) > 2 * self._waiting_max:
             self._finish = {org: at for org, at in self._finish.items() if at > self._virtual or org in self._of}
-        waiter = Waiter(org_id, max(tokens, 1) / weight)
+        waiter = Waiter(org_id, max(tokens, 1) / weight, avoids)
         start = max(self._virtual, self._finish.get(org_id, 0.0))
         self._finish[org_id] = start + waiter.cost
         heapq.heappush(self._heap, (start, next(self._numbers), waiter))
@@ -66,16 +70,29 @@ class FairQueue:
         self.waiting += 1
         return waiter
 
-    def call(self) -> bool:
-        """Let the next one go; False where nobody waits."""
-        while self._heap:
-            start, _, waiter = heapq.heappop(self._heap)
-            if not waiter.future.done():
+    def call(self, suits: Callable[[frozenset[int]], bool] = lambda _: True) -> bool:
+        """Let the next one go; False where nobody waits whom a place suits.
+
+        Args: suits: whether one of the places that are free is not at an engine of these; asked only of who avoids any.
+        """
+        passed_over = []
+        try:
+            while self._heap:
+                entry = heapq.heappop(self._heap)
+                start, _, waiter = entry
+                if waiter.future.done():
+                    continue
+                if waiter.avoids and not suits(waiter.avoids):
+                    passed_over.append(entry)
+                    continue
                 self._virtual = max(self._virtual, start)
                 self._remove(waiter)
                 waiter.future.set_result(None)
                 return True
-        return False
+            return False
+        finally:
+            for entry in passed_over:
+                heapq.heappush(self._heap, entry)
 
     def leave(self, waiter: Waiter) -> bool:
         """It waits no longer; what it would have cost its organization is given back. False: it was called already."""

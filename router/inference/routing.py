@@ -21,8 +21,8 @@ from router.inference.breaker import Clock
 from router.inference.canary import Took, verdict
 from router.inference.catalogue import Catalogue
 from router.inference.engine_set import BUSY_S, EngineSet, EngineState
+from router.inference.queueing import NONE, WAITING_MAX, QueueTimedOut
 from router.inference.queueing import RETRY_AFTER_S as QUEUE_RETRY_AFTER_S
-from router.inference.queueing import WAITING_MAX, QueueTimedOut
 from router.inference.retries import ATTEMPTS_MAX, BUSY, RETRIABLE, RETRY_AFTER_S_MAX
 from router.inference.served import Served
 from warehouse.access.catalogue import Model
@@ -41,7 +41,7 @@ Outcome = Literal["ok", "failed", "busy", "gone"]
 class Plan:
     """The models that one request may be answered by, in order, and how far it has come."""
 
-    __slots__ = ("at", "called", "deadline_s", "full", "key", "name", "order")
+    __slots__ = ("at", "avoids", "called", "deadline_s", "full", "key", "name", "order")
 
     def __init__(self, name: str, order: tuple[Served, ...], key: int) -> None:
         self.name, self.order, self.key = name, order, key
@@ -51,6 +51,8 @@ class Plan:
         self.called: Served | None = None
         """The model whose queue has called this request: a place is kept for it until `pick`."""
         self.deadline_s = 0.0
+        self.avoids = NONE
+        """Engines that live and have failed it: in the queue it waits for others."""
 
     @property
     def model(self) -> Model:
@@ -158,6 +160,8 @@ class Dispatcher:
         if plan.called is not None:
             plan.called.granted -= 1
             plan.called, tried = None, ()  # the place that was kept may be at an engine that it has tried
+            if plan.avoids and self._any_able((served,), self._clock(), plan.avoids):
+                tried = plan.avoids
         elif (served.queue.waiting or served.granted) and not tried:
             plan.full = plan.full or served  # others came before
             return None
@@ -272,7 +276,7 @@ class Dispatcher:
             wait_s = self._retry_after_s(plan, now_s)
             raise EngineUnavailable(f"no healthy engine serves {plan.name!r} now; try again in {wait_s} s", retry_after_s=wait_s)
         plan.deadline_s = plan.deadline_s or now_s + self._queue_s_max
-        waiter = served.queue.join(caller.org_id, tokens, weight)
+        waiter = served.queue.join(caller.org_id, tokens, weight, plan.avoids)
         self.waiting += 1
         try:
             self._let_in(served, now_s)
@@ -298,12 +302,7 @@ class Dispatcher:
         return max(math.ceil(min(busy_s, default=0)), RETRY_AFTER_S)
 
     def _let_in(self, served: Served, now_s: float) -> None:
-        free = served.free(now_s) if served.queue.waiting else 0
-        if free <= 0 and served.queue.waiting and not served.granted:
-            free = served.last_places(now_s, now_s + self._queue_s_max)
-        while free > 0 and served.queue.call():
-            served.granted += 1
-            free -= 1
+        served.let_in(now_s, now_s + self._queue_s_max)
 
     def leave(self, plan: Plan) -> None:
         """The request is over before `pick` took the place that was kept for it."""
@@ -366,8 +365,7 @@ class Dispatcher:
     ) -> Retry | None:
         """Whether a failed attempt is made again, and when. None: the client is told of the failure.
 
-        Args: status: of the engine's answer, or what it comes to; None where the connection broke: an engine that has died
-            and others that are full, which are waited for. One that lives would have a place, and be asked again at once.
+        Args: status: of the engine's answer, or what it comes to; None where the connection broke.
             first_byte: whether the client has any of it.
         """
         if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
@@ -375,7 +373,12 @@ class Dispatcher:
         now_s = self._clock()
         left = plan.order[plan.at :]
         until_s = plan.deadline_s or now_s + self._queue_s_max
-        another = self._any_able(left, now_s, tried) or (status is None and self._any_full(left, now_s, until_s, tried))
+        plan.avoids = NONE
+        another = self._any_able(left, now_s, tried)
+        if not another and self._any_full(left, now_s, until_s, tried):
+            another = True
+            if status is not None and status not in BUSY:  # who has died, or asked for a pause, has no place for anybody
+                plan.avoids = frozenset(tried)
         pause_s = 0.0
         if not another:
             pause_s = BUSY_S if retry_after_s is None else retry_after_s

@@ -1,5 +1,7 @@
 """One model that is served: its engines, who waits for them, and how many retries it has left."""
 
+from functools import partial
+
 from router.inference.canary import Trial
 from router.inference.engine_set import EngineState
 from router.inference.queueing import FairQueue
@@ -39,6 +41,24 @@ class Served:
         """How many more requests may begin, beside those that were called."""
         usable = [state for state in self.engines if state.canary_percent != 0 and state.able(now_s)]
         return sum(state.bound - state.requests for state in usable) - self.granted
+
+    def let_in(self, now_s: float, until_s: float) -> None:
+        """Call those who wait to the places that there are for them."""
+        free = self.free(now_s) if self.queue.waiting else 0
+        if free <= 0 and self.queue.waiting and not self.granted:
+            free = self.last_places(now_s, until_s)
+        suits = partial(self._has_place_beside, now_s, until_s)
+        while free > 0 and self.queue.call(suits):
+            self.granted += 1
+            free -= 1
+
+    def _has_place_beside(self, now_s: float, until_s: float, avoided: frozenset[int]) -> bool:
+        """Whether another engine than these has a place; or none of the others is worth waiting for until then."""
+        others = [state for state in self.engines if state.id not in avoided and state.canary_percent != 0]
+        able = [state for state in others if state.able(now_s)]
+        if able:
+            return sum(state.bound - state.requests for state in able) > self.granted
+        return not any(state.only_full(now_s, until_s) for state in others)
 
     def last_places(self, now_s: float, until_s: float) -> int:
         """How many of those who wait are to be called although no engine is able: as many as find a place where only breakers

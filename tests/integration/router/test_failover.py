@@ -112,6 +112,31 @@ def test_an_engine_that_dies_while_the_other_is_full_costs_nobody_an_answer(
     assert sorted(row["status"] for row in rows) == ["completed", "completed", "engine_failed"]
 
 
+def test_an_engine_that_fails_while_the_other_is_full_costs_nobody_an_answer(
+    stack: Stack, second: ServerProcess, hello: dict[str, Any], tmp_path: Path
+) -> None:
+    """The one that fails has room, and is not asked again: whom it has failed waits for the other."""
+    fails = "--fault-probability", "1", "--faults", "500"
+    with running(simulated_engine(free_port(), tmp_path / "broken.log", *fails)) as broken:
+        _add_engine(stack.db, "engine-broken", broken.url, "simulated")
+        _until(lambda: _healthy(stack) == 3)
+        stack.db.execute("update control.engines set requests_at_once = 1, weight = (name = 'engine-second')::int")
+        stack.db.commit()
+        time.sleep(1)  # in which the router knows
+        slow, answers = {"x-simulated-fault": "stall-first=5"}, list[httpx.Response]()
+        client = threading.Thread(target=lambda: answers.append(stack.post(hello, headers=slow)))
+        client.start()
+        _until(lambda: _in_flight(stack) == 1)
+        stack.db.execute("update control.engines set weight = 1 where name = 'engine-broken'")
+        stack.db.commit()
+        time.sleep(1)
+        answers.append(stack.post(hello))
+        client.join()
+        assert _calls(broken) == 1
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert sorted(row["status"] for row in stack.rows(3)) == ["completed", "completed", "engine_failed"]
+
+
 def test_an_engine_without_weight_gets_no_new_requests(stack: Stack, second: ServerProcess, hello: dict[str, Any]) -> None:
     stack.db.execute("update control.engines set weight = 0 where name = 'engine-second'")
     stack.db.commit()

@@ -368,7 +368,7 @@ async def test_a_request_whose_engine_dies_waits_for_one_that_is_full(model: str
     world = World([engine(1), engine(2, model, requests_at_once=1)], [TURNED])
     plan = world.plan("turned")
     world.dispatcher.started(world[2], 1)
-    assert world.dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) is None
+    assert world.dispatcher.retry(plan, {1}, attempts=1, status=400, first_byte=False) is None
     assert world.dispatcher.retry(plan, {1}, attempts=1, status=None, first_byte=False) == Retry(0, same=False)
     world[1].failed(refused=True)
     waiting = asyncio.create_task(world.dispatcher.engine_for(plan, CALLER, 10, {1}))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from router.inference.breaker import PAUSE_S_MAX, REQUESTS_MIN, Breaker
 from router.inference.queueing import FairQueue, QueueFull, QueueTimedOut, Waiter
 from router.inference.retries import retry_after_s
+from router.inference.routing import Retry
 from tests.routing_world import CALLER, World, engine, in_loop
 from warehouse.access.catalogue import Alias
 from warehouse.base.errors import EngineUnavailable
@@ -70,7 +71,12 @@ async def test_a_full_queue_makes_room_for_who_has_fewer_waiting() -> None:
     assert modest.future.done()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["join", "leave", "call"]), st.integers(0, 3), st.integers(1, 50)), max_size=200))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["join", "leave", "call", "call to an engine"]), st.integers(0, 3), st.integers(1, 50)),
+        max_size=200,
+    )
+)
 def test_a_queue_counts_who_waits_whatever_happens(steps: list[tuple[str, int, int]]) -> None:
     async def run() -> None:
         queue, waiters = FairQueue(20), []
@@ -78,11 +84,14 @@ def test_a_queue_counts_who_waits_whatever_happens(steps: list[tuple[str, int, i
             if what == "call":
                 waiting = queue.waiting
                 assert queue.call() == bool(waiting)
+            elif what == "call to an engine":
+                suited = any(not waiter.future.done() and 1 not in waiter.avoids for waiter in waiters)
+                assert queue.call(lambda avoids: 1 not in avoids) == suited
             elif what == "leave" and waiters:
                 queue.leave(waiters.pop(number % len(waiters)))
             elif what == "join":
                 try:
-                    waiters.append(queue.join(org_id, number))
+                    waiters.append(queue.join(org_id, number, avoids=frozenset({1} if number % 2 else ())))
                 except QueueFull:
                     assert queue.waiting == 20
             assert queue.waiting == sum(not waiter.future.done() for waiter in waiters)
@@ -138,6 +147,67 @@ async def test_a_place_that_a_request_is_called_for_is_one_that_it_gets(second: 
             await asyncio.sleep(0)
         assert asked.done()
         assert (await asked).id == 2
+
+
+@in_loop
+async def test_who_was_failed_by_an_engine_with_room_waits_for_another_and_keeps_nobody_up() -> None:
+    world = World([engine(1), engine(2, requests_at_once=1)])
+    dispatcher, plan = world.dispatcher, world.plan()
+    dispatcher.started(world[2], 10)
+    assert dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) == Retry(0, same=False)
+    failed = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
+    await asyncio.sleep(0.01)
+    assert (failed.done(), dispatcher.waiting) == (False, 1)
+    later = [asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 10)) for _ in range(5)]
+    for each in later:
+        assert await each is world[1]
+        dispatcher.started(world[1], 10)
+    dispatcher.ended(world[1], 10, outcome="ok")
+    await asyncio.sleep(0.01)
+    assert not failed.done()
+    dispatcher.ended(world[2], 10, outcome="ok")
+    assert await failed is world[2]
+    assert dispatcher.waiting == 0
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+@in_loop
+async def test_who_was_failed_asks_the_same_again_where_no_other_is_worth_waiting_for(is_busy: bool) -> None:
+    world = World([engine(1), engine(2, requests_at_once=1)])
+    dispatcher, plan = world.dispatcher, world.plan()
+    dispatcher.started(world[2], 10)
+    assert dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) is not None
+    failed = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
+    await asyncio.sleep(0.01)
+    if is_busy:
+        dispatcher.ended(world[2], 10, outcome="busy", retry_after_s=25)
+    else:
+        world[2].failed(refused=True)
+        dispatcher.ended(world[2], 10, outcome="failed")
+    assert await failed is world[1]
+
+
+@in_loop
+async def test_an_engine_that_is_busy_is_waited_for_with_the_others() -> None:
+    """Whichever is the first to have a place."""
+    for first in (1, 2):
+        world = World([engine(1), engine(2, requests_at_once=1)])
+        dispatcher, plan = world.dispatcher, world.plan()
+        for number in (1, 2):
+            dispatcher.started(world[number], 10)
+        dispatcher.ended(world[1], 10, outcome="busy", retry_after_s=8)
+        world.dispatcher._queue_s_max = 10
+        again = dispatcher.retry(plan, {1}, attempts=1, status=429, first_byte=False, retry_after_s=8)
+        assert again == Retry(0, same=False)
+        waiting = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        if first == 1:
+            world.now_s += 9
+            dispatcher._let_in(plan.order[0], world.now_s)
+        else:
+            dispatcher.ended(world[2], 10, outcome="ok")
+        assert await waiting is world[first]
 
 
 @in_loop
