@@ -23,6 +23,7 @@ from router.inference.retries import BUSY, NOT_IMPLEMENTED, OURS, RETRIABLE, lac
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
 from router.inference.shapes import Call, Reading, Shape, Tap
+from router.inference.shapes.engine_errors import status_in
 from router.inference.shapes.tap import data_of, has_data, is_object
 from router.inference.state import InferenceState
 from router.inference.upstream import (
@@ -79,8 +80,10 @@ class EngineRefused(InferhouseError):
 
     @property
     def counts_as(self) -> int:
-        """The status by which it is judged: what is ours to mend comes by several."""
-        return 401 if self.is_ours else self.engine_status
+        """The status by which it is judged: what is ours to mend comes by several, and so does what is no answer to anybody."""
+        if self.is_ours:
+            return 401
+        return self.engine_status if self.engine_status in RETRIABLE or self.is_word else self.status
 
     @property
     def is_too_long(self) -> bool:
@@ -156,13 +159,11 @@ class Exchange(msgspec.Struct, eq=False):
             except EngineHungUp:
                 head = await self._ask_anew(request)
             if head.status != 200:
-                await self._refused(head)
+                await self._refused(head, await self._error_body())
             elif self.call.stream and (tap := self.shape.tap(self.call, is_strict=self._is_hosted)) is not None:
-                if not head.is_stream:
-                    raise EngineFailed("the engine's answer is no stream of events")
-                await self._stream(tap)
+                await self._stream(head, tap)
             else:
-                await self._whole()
+                await self._whole(head)
         except (ClientGone, ClientTooSlow) as error:
             status, http_status = "client_closed", CLIENT_CLOSED_STATUS
             error_code = "client_too_slow" if isinstance(error, ClientTooSlow) else "client_closed"
@@ -233,11 +234,16 @@ class Exchange(msgspec.Struct, eq=False):
         self.connection.send(request, self.timeouts)
         return await self.connection.answer_head()
 
-    async def _whole(self) -> None:
+    async def _whole(self, head: AnswerHead) -> None:
         answered_us = monotonic_us()
         bytes_max = self.shared.settings.answer_bytes_max
         body = self.connection.whole(bytes_max) or await self._body(bytes_max)
-        self._read(self.shape.read(body, self.call), "engine")
+        try:
+            reading = self.shape.read(body, self.call)
+        except EngineFailed as failure:
+            await self._no_answer(head, body, failure)
+            return
+        self._read(reading, "engine")
         self.outcome = "ok"
         self._close_row("completed", 200)
         engine_us = answered_us - self.sent_us
@@ -280,7 +286,11 @@ class Exchange(msgspec.Struct, eq=False):
         except TimeoutError:
             raise failure from None
 
-    async def _stream(self, tap: Tap) -> None:
+    async def _stream(self, head: AnswerHead, tap: Tap) -> None:
+        if not head.is_stream:
+            said = await self._error_body() if head.is_json else b""
+            await self._no_answer(head, said, EngineFailed("the engine's answer is no stream of events"))
+            return
         client = self.client
 
         def pass_on(data: bytes) -> None:
@@ -365,9 +375,18 @@ class Exchange(msgspec.Struct, eq=False):
         if self.row.charge_class == "charged":
             await self.shared.idempotency.finish(claim, model_id=self.row.model_id, answer=answer)
 
-    async def _refused(self, head: AnswerHead) -> None:
+    async def _no_answer(self, head: AnswerHead, body: bytes, failure: EngineFailed) -> None:
+        """The status is good, and what came with it is none: an error, of which some providers say the status in the body only.
+
+        Raises: EngineRefused, or the failure where it is no such error.
+        """
+        status = status_in(body)
+        if status is None:
+            raise failure
+        await self._refused(AnswerHead(status, head.headers), body)
+
+    async def _refused(self, head: AnswerHead, body: bytes) -> None:
         """Pass on what is the client's to mend. Raises: EngineRefused: what another attempt may mend."""
-        body = await self._error_body()
         refused = EngineRefused(head, body, is_hosted=self._is_hosted)
         if not refused.is_final:
             raise refused

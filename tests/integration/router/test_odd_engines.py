@@ -147,6 +147,11 @@ def _events(*events: object) -> bytes:
     [
         ((200, HTML, PAGE), "engine_failed"),
         ((200, JSON, PAGE), "engine_failed"),
+        ((302, HTML, PAGE), "engine_failed"),
+        ((507, JSON, b'{"error": {"message": "no room"}}'), "engine_failed"),
+        ((599, HTML, PAGE), "engine_failed"),
+        ((200, JSON, b'{"error": {"message": "the provider is gone", "code": 502}}'), "engine_failed"),
+        ((200, JSON, b'{"error": {"message": "no such key", "code": 401}}'), "engine_401"),
         ((401, JSON, b'{"error": {"message": "Incorrect API key provided: sk-of-a-provider"}}'), "engine_401"),
         ((402, JSON, b'{"error": {"message": "this account has no credits"}}'), "engine_402"),
         ((404, JSON, b'{"error": {"message": "The model `odd` does not exist.", "param": "model", "code": 404}}'), "engine_404"),
@@ -198,6 +203,17 @@ def test_another_model_answers_for_a_stream_that_begins_with_an_error(
     told = stack.post(hello | {"model": "odd", "stream": True})
     assert (told.status_code, told.headers["content-type"]) == (alone, JSON), told.text
     assert "error" in told.json()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_with_a_good_status_is_one(stack: Stack, odd: OddEngine, hello: dict[str, Any], stream: bool) -> None:
+    """As some providers answer: what is wrong stands in the body only."""
+    odd.answer = 200, JSON, b'{"error": {"message": "no such voice", "code": 422}}'
+    told = stack.post(hello | {"model": "either", "stream": stream})
+    assert (told.status_code, told.content, told.headers["x-inferhouse-model"]) == (422, odd.answer[2], "odd")
+    row = stack.row()
+    assert (row["status"], row["http_status"], row["error_code"]) == ("refused", 422, "engine_422")
+    assert len(odd.calls) == 1
 
 
 @pytest.mark.parametrize("error", [{"code": 400}, {"code": 422}, {"type": "invalid_request_error", "code": None}])
