@@ -52,6 +52,8 @@ class FairQueue:
         self._virtual = 0.0
         self._numbers = count()
         self.waiting = 0
+        self.willing = 0
+        """Of those, who would take any place."""
 
     def join(self, org_id: int, tokens: int, weight: int = 1, avoids: frozenset[int] = NONE) -> Waiter:
         """Stand in line. Raises: QueueFull.
@@ -68,6 +70,7 @@ class FairQueue:
         heapq.heappush(self._heap, (start, next(self._numbers), waiter))
         self._of.setdefault(org_id, []).append(waiter)
         self.waiting += 1
+        self.willing += not avoids
         return waiter
 
     def call(self, suits: Callable[[frozenset[int]], bool] = lambda _: True) -> bool:
@@ -110,6 +113,7 @@ class FairQueue:
         mine = self._of[waiter.org_id]
         mine.remove(waiter)
         self.waiting -= 1
+        self.willing -= not waiter.avoids
         if not mine:
             del self._of[waiter.org_id]
             if self._finish[waiter.org_id] <= self._virtual:

@@ -162,7 +162,7 @@ class Dispatcher:
             plan.called, tried = None, ()  # the place that was kept may be at an engine that it has tried
             if plan.avoids and self._any_able((served,), self._clock(), plan.avoids):
                 tried = plan.avoids
-        elif (served.queue.waiting or served.granted) and not tried:
+        elif (served.queue.willing or served.granted) and not tried:
             plan.full = plan.full or served  # others came before
             return None
         now_s = self._clock()
