@@ -265,6 +265,28 @@ def test_a_stream_that_begins_with_much_is_passed_on_whole(then: str) -> None:
     asyncio.run(run())
 
 
+def test_what_is_no_answer_gives_an_engine_no_more_time_for_its_first_token() -> None:
+    async def run() -> None:
+        comment = b": still here\n\n"
+        async with _server(STREAM + b"%x\r\n%b\r\n" % (len(comment), comment), 20) as port:
+            pool, parts = _pool(port), list[bytes]()
+            connection = await pool.acquire()
+            connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", Timeouts(1, first_token_s=0.5, between_tokens_s=60, total_s=60))
+
+            def pass_on(data: bytes) -> None:
+                parts.append(data)
+                connection.note_unheard()
+
+            async with _swept(pool), asyncio.timeout(15):
+                await connection.answer_head()
+                with pytest.raises(EngineTimedOut):
+                    await connection.relay(pass_on, 60)
+            assert parts == [comment]
+            await _close(pool)
+
+    asyncio.run(run())
+
+
 def test_a_connection_that_waited_for_its_client_serves_the_next_one(line: TcpProxy) -> None:
     async def run() -> None:
         pool = _pool(line.port)
