@@ -70,7 +70,7 @@ class RouterSettings(Settings):
     between_tokens_s_max: float = Field(default=30, gt=0)
     """Between two chunks of a stream."""
     total_s_max: float = Field(default=900, gt=0, le=1800)
-    """A whole call, whatever happens in it; the duration column holds at most 35 minutes."""
+    """A whole call, with all that it waits for; the duration column holds at most 35 minutes."""
     keepalive_s: float = Field(default=15, gt=0)
     """A stream that was silent for this long gets a comment; also one whose first token is late."""
     engine_connections_max: int = Field(default=4096, gt=0)

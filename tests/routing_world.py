@@ -26,10 +26,10 @@ def engine(number: int, model: str = "small", **fields: Any) -> Engine:
 class World:
     """A dispatcher with a clock and chance of its own, in front of engines that are well."""
 
-    def __init__(self, engines: Sequence[Engine], aliases: Sequence[Alias] = (), seed: int = 0) -> None:
+    def __init__(self, engines: Sequence[Engine], aliases: Sequence[Alias] = (), seed: int = 0, queue_s_max: float = 0.2) -> None:
         self.now_s = 100.0
         self.set = EngineSet(Timeouts(1, 1, 1, 1), connections_max=1_000_000, health_interval_s=1)
-        self.dispatcher = Dispatcher(self.set, clock=lambda: self.now_s, chance=random.Random(seed), queue_s_max=0.2)
+        self.dispatcher = Dispatcher(self.set, clock=lambda: self.now_s, chance=random.Random(seed), queue_s_max=queue_s_max)
         self.follow(engines, aliases)
 
     def follow(self, engines: Sequence[Engine], aliases: Sequence[Alias] = ()) -> None:

@@ -22,7 +22,7 @@ from router.inference.routing import Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Shape
 from router.inference.state import InferenceState
-from router.inference.upstream import EngineConnection, EngineHungUp, EngineUnreachable, Timeouts, post_bytes
+from router.inference.upstream import EngineConnection, EngineHungUp, EngineUnreachable, post_bytes
 from warehouse.access.catalogue import Model
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base import requests, tracing
@@ -173,7 +173,7 @@ class MeteredEndpoint:
         row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
         request.exchange = Exchange(
             shared, self._shape, call, engine, connection, row, request.started_us, model, request.prices, request.client,
-            request.caller, request.claim, request.hold, _left(request, engine.pool.timeouts),
+            request.caller, request.claim, request.hold, engine.pool.timeouts,
         )  # fmt: skip
         return request.exchange
 
@@ -203,7 +203,9 @@ class MeteredEndpoint:
             request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
             with self._waiting(request):
-                request.hold = await shared.reservations.reserve(request.caller, model.id, request.started_at, most, hold)
+                request.hold = await shared.reservations.reserve(
+                    request.caller, model.id, request.started_at, most, moved=hold, left_s=self._left_s(request)
+                )
         # Without a rule that counts on it, what the client did not ask for is the engine's to decide.
         if request.hold is not None and call.output_tokens_max is None:
             request.output_tokens_max = cap
@@ -213,6 +215,10 @@ class MeteredEndpoint:
         """Meanwhile a client that leaves ends the wait. Raises: ClientGone."""
         with self._shared.sink.expecting(request.id, request.started_at), request.waiting():
             yield
+
+    def _left_s(self, request: Request) -> float:
+        """Of the time that the whole request may take; below 0 where it is over."""
+        return self._shared.timeouts.total_s - (monotonic_us() - request.started_us) / 1e6
 
     def _message(self, request: Request, engine: EngineState, body: bytes) -> bytes:
         """The request as the engine gets it."""
@@ -232,16 +238,15 @@ class MeteredEndpoint:
         if refused is not None and refused.is_too_long:
             larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
             return larger and not request.client_gone
-        used_s = (monotonic_us() - request.started_us) / 1e6
         retry = self._shared.dispatcher.retry(
             plan,
             request.tried,
             attempts=request.attempts,
             status=None if isinstance(error, EngineHungUp) else refused.counts_as if refused else error.status,
-            first_byte=used_s >= self._shared.timeouts.total_s,
+            first_byte=self._left_s(request) <= 0,
             retry_after_s=refused.engine_retry_after_s if refused else None,
         )
-        if retry is None:
+        if retry is None or retry.pause_s >= self._left_s(request):
             return False
         if retry.same:
             request.tried.clear()
@@ -295,7 +300,9 @@ class MeteredEndpoint:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
         dispatcher, began_us = self._shared.dispatcher, monotonic_us()
         with self._waiting(request):
-            engine = await dispatcher.engine_for(plan, request.caller, tokens, request.tried, request.caller.queue_weight)
+            engine = await dispatcher.engine_for(
+                plan, request.caller, tokens, request.tried, request.caller.queue_weight, left_s=self._left_s(request)
+            )
         request.queue_us = monotonic_us() - began_us
         return engine
 
@@ -372,14 +379,6 @@ def _beginning(body: bytes) -> bytes:
         if at >= 0:
             return body[at : at + PREFIX_BYTES_MAX]
     return b""
-
-
-def _left(request: Request, timeouts: Timeouts) -> Timeouts:
-    """What is left of the time that the whole request may take, after earlier attempts."""
-    if request.attempts == 1 and not request.queue_us:
-        return timeouts
-    left_s = max(timeouts.total_s - (monotonic_us() - request.started_us) / 1e6, 0.0)
-    return Timeouts(timeouts.connect_s, min(timeouts.first_token_s, left_s), timeouts.between_tokens_s, left_s)
 
 
 def _headers(request: Request, state: EngineState) -> bytes:

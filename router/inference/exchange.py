@@ -150,11 +150,12 @@ class Exchange(msgspec.Struct, eq=False):
         status, http_status, error_code = "router_lost", 500, "router_stopped"
         try:
             self.sent_us = monotonic_us()
-            self.row.overhead_us = self.sent_us - self.started_us - (self.row.queue_us or 0)
+            used_us = self.sent_us - self.started_us
+            self.row.overhead_us = used_us - (self.row.queue_us or 0)
             if self.call.stream:
                 self.shared.keepalive.streams[self] = None
             try:
-                self.connection.send(request, self.timeouts)
+                self.connection.send(request, self.timeouts, used_us / 1e6)
                 head = await self.connection.answer_head()
             except EngineHungUp:
                 head = await self._ask_anew(request)
@@ -231,7 +232,7 @@ class Exchange(msgspec.Struct, eq=False):
             raise EngineHungUp("the engine closed the connection, and there is no other to it") from error
         if self.client_gone:
             raise ClientGone
-        self.connection.send(request, self.timeouts)
+        self.connection.send(request, self.timeouts, (monotonic_us() - self.started_us) / 1e6)
         return await self.connection.answer_head()
 
     async def _whole(self, head: AnswerHead) -> None:

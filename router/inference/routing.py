@@ -251,10 +251,18 @@ class Dispatcher:
         )
 
     async def engine_for(
-        self, plan: Plan, caller: Caller, tokens: int, tried: Collection[int] = (), weight: int = 1
+        self,
+        plan: Plan,
+        caller: Caller,
+        tokens: int,
+        tried: Collection[int] = (),
+        weight: int = 1,
+        *,
+        left_s: float = math.inf,
     ) -> EngineState:
         """An engine of the first model that has one; where all are full, the turn in the queue of the first that is.
 
+        Args: left_s: of the request's whole time; it waits no longer.
         Raises: EngineUnavailable, QueueFull, QueueTimedOut.
         """
         while True:
@@ -264,9 +272,9 @@ class Dispatcher:
             if state is not None:
                 plan.full = None
                 return state
-            await self.wait_for_slot(plan, caller, tokens, weight)
+            await self._wait_for_slot(plan, caller, tokens, weight, left_s)
 
-    async def wait_for_slot(self, plan: Plan, caller: Caller, tokens: int, weight: int = 1) -> None:
+    async def _wait_for_slot(self, plan: Plan, caller: Caller, tokens: int, weight: int, left_s: float) -> None:
         """Wait for a place at an engine of `plan.full`; call `pick` right after. Raises: as `engine_for`.
 
         Args: tokens: how long the request stands on its organization's line.  weight: of the organization.
@@ -275,7 +283,8 @@ class Dispatcher:
         if served is None:
             wait_s = self._retry_after_s(plan, now_s)
             raise EngineUnavailable(f"no healthy engine serves {plan.name!r} now; try again in {wait_s} s", retry_after_s=wait_s)
-        plan.deadline_s = plan.deadline_s or now_s + self._queue_s_max
+        wait_s_max = min(self._queue_s_max, left_s)
+        plan.deadline_s = plan.deadline_s or now_s + wait_s_max
         waiter = served.queue.join(caller.org_id, tokens, weight, plan.avoids)
         self.waiting += 1
         try:
@@ -287,7 +296,7 @@ class Dispatcher:
                 served.granted -= 1  # called, and gone all the same: the place is the next one's
                 self._let_in(served, self._clock())
             if isinstance(error, TimeoutError):
-                message = f"every engine of {plan.name!r} was full for {self._queue_s_max:g} s; try again in a moment"
+                message = f"every engine of {plan.name!r} was full for {wait_s_max:.3g} s; try again in a moment"
                 raise QueueTimedOut(message, retry_after_s=QUEUE_RETRY_AFTER_S) from error
             raise
         finally:

@@ -103,8 +103,7 @@ class InferenceState:
             budget_wait_s_max=settings.budget_wait_s_max,
             workers=settings.workers,
         )
-        waits_s_max = settings.queue_s_max + settings.budget_wait_s_max
-        self.idempotency = Idempotency(self._pool.connection, request_s_max=waits_s_max + settings.total_s_max)
+        self.idempotency = Idempotency(self._pool.connection, request_s_max=settings.total_s_max)
         self._catalogue_changed = asyncio.Event()
         self._kept: set[asyncio.Task[None]] = set()
         self.sink: UsageSink

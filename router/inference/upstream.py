@@ -205,8 +205,11 @@ class EngineConnection(asyncio.Protocol):
 
     # the request's calls
 
-    def send(self, request: bytes, timeouts: Timeouts) -> None:
-        """Send a whole request; the answer is then read with `answer_head` and `read`."""
+    def send(self, request: bytes, timeouts: Timeouts, used_s: float = 0.0) -> None:
+        """Send a whole request; the answer is then read with `answer_head` and `read`.
+
+        Args: used_s: of the total, before there was anything to send.
+        """
         self._parser, self._unread, self._held = None, True, b""
         self._error, self._chunks, self._buffered = None, [], 0
         self._relay = self.take_chunk = None
@@ -215,7 +218,7 @@ class EngineConnection(asyncio.Protocol):
         if self._transport is None:
             raise EngineHungUp("the engine closed the connection")
         now_s = self._loop.time()
-        self.total_deadline_s = until_s = now_s + timeouts.total_s
+        self.total_deadline_s = until_s = now_s + timeouts.total_s - used_s
         first_s = now_s + timeouts.first_token_s
         self.deadline_s = first_s if first_s < until_s else until_s
         self._pool.post(self._loop, self._transport, request)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -73,10 +74,13 @@ class Reservations:
         self.counts["admitted"] += 1
         return hold
 
-    async def reserve(self, caller: Caller, model_id: int, at: datetime, most: Bounds, moved: Hold | None = None) -> Hold | None:
+    async def reserve(
+        self, caller: Caller, model_id: int, at: datetime, most: Bounds, *, moved: Hold | None = None, left_s: float = math.inf
+    ) -> Hold | None:
         """Admit a request that starts at an instant and can use that much at most; None where nothing bounds it.
 
         Args: moved: what it held of another model, before it was to go on to this one.
+            left_s: of the request's whole time; it waits for others' holds no longer.
         Raises: RateLimited, BudgetExceeded, BudgetHeld, ModelUnpriced, LimitsUnavailable, NotReady. Then nothing is taken.
         """
         account = self.accounts.get(caller.org_id)
@@ -95,7 +99,7 @@ class Reservations:
                 return hold
             self.leases.note(hold)
         try:
-            await self._take(hold, most)
+            await self._take(hold, most, min(self._budget_wait_s_max, left_s))
         except RedisAway:
             return self._share(hold)
         except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
@@ -133,7 +137,7 @@ class Reservations:
             raise ModelUnpriced(held)
         return match
 
-    async def _take(self, hold: Hold, most: Bounds) -> None:
+    async def _take(self, hold: Hold, most: Bounds, wait_s_max: float) -> None:
         """Raises: as `reserve`, RedisAway."""
         account, began_s, again = hold.account, time.monotonic(), 0
         rules = account.rules
@@ -144,7 +148,7 @@ class Reservations:
                 hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at, most)
                 if not hold.match:
                     return
-            if await self._had_to_wait(hold, began_s):
+            if await self._had_to_wait(hold, began_s + wait_s_max):
                 continue
             hold.future = asyncio.get_running_loop().create_future()
             if not self._line.up:
@@ -160,17 +164,17 @@ class Reservations:
                 self._note(hold, answer)
                 return
             if kind == HELD:
-                await self._wait(hold, answer, began_s)
+                await self._wait(hold, answer, began_s, wait_s_max)
                 continue
             if kind == ELSEWHERE:
                 again += 1
-                if again > _AGAIN_MAX or time.monotonic() - began_s > OPEN_S_MAX + self._budget_wait_s_max:
+                if again > _AGAIN_MAX or time.monotonic() - began_s > OPEN_S_MAX + wait_s_max:
                     raise LimitsUnavailable("what has been spent is being summed up")
                 await self._follow(hold, answer, most)
                 continue
             raise _refusal(hold, answer)
 
-    async def _had_to_wait(self, hold: Hold, began_s: float) -> bool:
+    async def _had_to_wait(self, hold: Hold, until_s: float) -> bool:
         """For its account, or behind others, before it may ask; the rules may be others by then. Raises: as `Accounts.open`."""
         account = hold.account
         if hold.match.needs_account and not account.generation:
@@ -178,7 +182,7 @@ class Reservations:
             return True
         if not account.queues or hold.queue is not None:
             return False
-        await self._stand_in_line(hold, began_s)
+        await self._stand_in_line(hold, until_s)
         return hold.queue is not None
 
     def _answered(self, hold: Hold, answer: Any) -> None:
@@ -207,18 +211,18 @@ class Reservations:
         await self.accounts.open(account)
         hold.match = await self._match(account, hold.caller, hold.model_id, hold.started_at, most)
 
-    async def _stand_in_line(self, hold: Hold, began_s: float) -> None:
+    async def _stand_in_line(self, hold: Hold, until_s: float) -> None:
         """Who comes later is not asked for before those who wait."""
         for window in hold.match.windows:
             if window.field in hold.account.queues and self.waiting < WAITING_MAX:
-                await self._turn(hold, window, self._budget_wait_s_max - (time.monotonic() - began_s))
+                await self._turn(hold, window, until_s - time.monotonic())
                 return
 
-    async def _wait(self, hold: Hold, answer: Any, began_s: float) -> None:
+    async def _wait(self, hold: Hold, answer: Any, began_s: float, wait_s_max: float) -> None:
         """Until it may be worth asking again. Raises: BudgetHeld."""
         window = hold.match.windows[answer[1] - 1]
         waited_s = time.monotonic() - began_s
-        left_s = self._budget_wait_s_max - waited_s
+        left_s = wait_s_max - waited_s
         if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
             used, spent = _amounts(answer)
             refusal = BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)

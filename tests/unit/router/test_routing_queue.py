@@ -131,6 +131,10 @@ async def test_a_request_waits_no_longer_than_it_may() -> None:
     with pytest.raises(QueueTimedOut):
         await world.dispatcher.engine_for(world.plan(), CALLER, 10)
     assert world.dispatcher.waiting == 0
+    world = World([engine(1, requests_at_once=1)], queue_s_max=300)
+    world.dispatcher.started(world[1], 10)
+    with pytest.raises(QueueTimedOut, match=r"full for 0\.1 s"):
+        await world.dispatcher.engine_for(world.plan(), CALLER, 10, left_s=0.1)
 
 
 @pytest.mark.parametrize(
