@@ -1,6 +1,7 @@
 """`python -m router`: serve inference and management on ROUTER_HOST:ROUTER_PORT."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import multiprocessing
@@ -13,8 +14,10 @@ import time
 from logging import getLogger
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
@@ -68,13 +71,15 @@ class Workers(Multiprocess):
     """uvicorn's, which on SIGHUP replaces one worker after the other, each when the new one is ready.
 
     uvicorn's own waits for the old one to end, and meanwhile replaces no worker that dies and hears no SIGTERM: with streams of
-    a quarter of an hour that is too long.
+    a quarter of an hour that is too long. So is the minute that a worker has to say that it lives.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         self.leaving: list[Process] = []
         """Old workers that finish what they have."""
+        self._asked_s: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
+        """When a worker was asked whether it lives, until it has answered."""
 
     def handle_hup(self) -> None:
         """Once the old workers of the last time have ended: there are never more than twice as many as asked for."""
@@ -87,20 +92,58 @@ class Workers(Multiprocess):
         for place, old in enumerate(self.processes):
             new = Process(self.config, self.sockets)
             new.start()
-            if not new.wait_until_ready(self.config.timeout_worker_healthcheck):
-                new.kill()
-                new.join()
-                _LOG.error("a new worker was not ready in time: the old ones go on")
+            if not self._becomes_ready(new):
                 return
             old.terminate()
             self.leaving.append(old)
             self.processes[place] = new
 
+    def _becomes_ready(self, new: Process) -> bool:
+        """Whether it serves; a stop that is asked for meanwhile is not kept waiting."""
+        until_s = time.monotonic() + WORKER_S_MAX
+        while new.process.is_alive() and time.monotonic() < until_s:
+            if new.is_ready(timeout=1):
+                return True
+            if not {signal.SIGTERM, signal.SIGINT}.isdisjoint(self.signal_queue):
+                new.terminate()  # it may have begun to serve
+                self.leaving.append(new)
+                return False
+            time.sleep(0.1)
+        new.kill()
+        new.join()
+        _LOG.error("a new worker was not ready in time: the old ones go on")
+        return False
+
     def keep_subprocess_alive(self) -> None:
         self._left()
-        for process in self.processes:
-            process.child_conn.close()  # the worker's own is another: who waits for its answer is told when it dies
-        super().keep_subprocess_alive()
+        if self.should_exit.is_set():
+            return
+        for place, process in enumerate(self.processes):
+            if self._is_well(process):
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:  # the next one would fail the same way
+                _LOG.error("a worker failed to start", extra={"worker": process.pid})
+                self.should_exit.set()
+                return
+            _LOG.warning("a worker has died or did not answer, and is replaced", extra={"worker": process.pid})
+            new = self.processes[place] = Process(self.config, self.sockets)
+            new.start()
+
+    def _is_well(self, process: Process) -> bool:
+        """Whether it runs, and has answered or has time left for that. It is not waited for."""
+        if not process.process.is_alive():
+            return False
+        with contextlib.suppress(OSError, EOFError):  # it ends just now
+            if process in self._asked_s and process.parent_conn.poll():
+                process.parent_conn.recv()
+                del self._asked_s[process]
+            if process not in self._asked_s:
+                self._asked_s[process] = time.monotonic()
+                process.parent_conn.send(b"ping")
+            return time.monotonic() - self._asked_s[process] < WORKER_S_MAX
+        return False
 
     def join_all(self) -> None:
         super().join_all()
@@ -165,7 +208,6 @@ def main() -> int:
         proxy_headers=False,  # uvicorn would believe any local process; ROUTER_TRUSTED_PROXIES says whom we believe
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_s_max,
-        timeout_worker_healthcheck=WORKER_S_MAX,
     )
     if config.workers > 1:
         Workers(config, sockets=[config.bind_socket()]).run()

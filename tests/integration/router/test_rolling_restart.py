@@ -137,6 +137,33 @@ def test_a_worker_that_dies_while_it_is_asked_whether_it_lives_is_replaced_at_on
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("starting", [False, True], ids=["one that serves", "one that starts"])
+def test_a_stop_is_heard_while_a_worker_hangs(stack: Stack, starting: bool) -> None:
+    """What it is asked, or waited for until it serves, may take a minute: the others end before."""
+    parent, before = stack.router.process, workers_of(stack)
+    assert parent is not None
+    if starting:
+        parent.send_signal(signal.SIGHUP)
+    (hangs,) = first_new(stack, before) if starting else {min(before)}
+    os.kill(hangs, signal.SIGSTOP)
+    time.sleep(1.5)
+    parent.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOPPED_S_MAX
+    while workers_of(stack) - {hangs}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(hangs, signal.SIGCONT)
+    parent.wait(STOPPED_S_MAX)
+
+
+def first_new(stack: Stack, before: set[int]) -> set[int]:
+    """The worker that was not there before, as soon as there is one."""
+    deadline = time.monotonic() + STOPPED_S_MAX
+    while not (new := workers_of(stack) - before):
+        assert time.monotonic() < deadline
+    return new
+
+
 @pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "1"}, {"ROUTER_WORKERS": "2"}], ids=["one worker", "two workers"])
 def test_a_worker_that_is_told_to_be_replaced_itself_cuts_nobody(stack: Stack, hello: dict[str, Any]) -> None:
     """As when a terminal closes, or a reload is sent to every process of a unit."""
