@@ -27,6 +27,7 @@ from router.listening import give_up
 from router.settings import RouterSettings
 from warehouse.base import logging, tracing
 from warehouse.base.errors import SettingsError
+from warehouse.journal import check_slots
 
 _LOG = getLogger(__name__)
 COLLECT_EVERY = 50_000  # objects; Python's 700 look through all that is young several hundred times a second
@@ -177,10 +178,14 @@ def check_journal(folder: Path) -> None:
     """Said in one line, and once: each worker would fail over it, and be replaced by one that does. Raises: SettingsError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        check_slots(folder)
     except OSError as error:
-        raise SettingsError(f"ROUTER_JOURNAL_DIR cannot be written to: {folder}: {error.strerror}") from error
+        said = f"ROUTER_JOURNAL_DIR cannot be written to: {error.filename or folder}: {error.strerror}"
+        if isinstance(error, PermissionError):
+            said += f"; give the folder and all in it to the router's user (chown -R {os.geteuid()}), or name another folder"
+        raise SettingsError(said) from error
 
 
 def main() -> int:

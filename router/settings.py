@@ -145,6 +145,14 @@ class RouterSettings(Settings):
         """Whether this process answers the management API."""
         return self.serves != "inference"
 
+    @field_validator("database_url", "host", "journal_dir", mode="before")
+    @classmethod
+    def _is_not_empty(cls, value: object) -> object:
+        """Empty, they would be the database of whoever starts it, every address of the machine, and the folder it stands in."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:

@@ -2,7 +2,7 @@
 
 from warehouse.journal.journal import Journal, JournalFailed, JournalFull, Ticket
 from warehouse.journal.recovery import DAMAGED, Recovered, recover
-from warehouse.journal.slots import Slot, claim_orphans, claim_slot
+from warehouse.journal.slots import Slot, check_slots, claim_orphans, claim_slot
 
 __all__ = [
     "DAMAGED",
@@ -12,6 +12,7 @@ __all__ = [
     "Recovered",
     "Slot",
     "Ticket",
+    "check_slots",
     "claim_orphans",
     "claim_slot",
     "recover",

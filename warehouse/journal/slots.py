@@ -1,5 +1,6 @@
 """Who owns which journal folder: a lock that the kernel drops when its process dies, however it dies."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -22,6 +23,22 @@ class Slot:
         os.close(self.lock_fd)
 
 
+def check_slots(root: Path) -> None:
+    """Whether this process may use what workers have left below `root`; a start reads all of it.
+
+    Raises: PermissionError: not all of it; its `filename` is what belongs to somebody else.
+    """
+    for directory in sorted(filter(_is_slot, root.iterdir())):
+        _check(directory, os.R_OK | os.W_OK | os.X_OK)
+        for path in (*directory.glob("lock"), *sorted(directory.glob("*.journal"))):
+            _check(path, os.R_OK | os.W_OK)
+
+
+def _check(path: Path, mode: int) -> None:
+    if not os.access(path, mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def claim_slot(root: Path) -> Slot:
     """The first folder below `root` that nobody holds; it may have files of a worker that died.
 
@@ -38,10 +55,14 @@ def claim_slot(root: Path) -> Slot:
 def claim_orphans(root: Path) -> Iterator[Slot]:
     """Folders with journal files that nobody holds: of workers that are not coming back. The caller releases each."""
     for directory in sorted(root.iterdir()):
-        if directory.name.isascii() and directory.name.isdigit() and any(directory.glob("*.journal")):
+        if _is_slot(directory) and any(directory.glob("*.journal")):
             slot = _try(root, int(directory.name))
             if slot:
                 yield slot
+
+
+def _is_slot(directory: Path) -> bool:
+    return directory.name.isascii() and directory.name.isdigit()
 
 
 def _try(root: Path, number: int) -> Slot | None:

@@ -1,0 +1,73 @@
+"""A router that cannot work says why in one line, and ends with 1."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65534
+ENV = {
+    "ROUTER_DATABASE_URL": "postgresql://nowhere/none",
+    "ROUTER_SERVES": "inference",
+    "ROUTER_KEY_PEPPER": "a pepper of the tests",
+    "ROUTER_PORT": "0",
+}
+# What nobody may use, root may: as root, the router becomes somebody else once it is read from a folder that may be root's alone.
+ROUTER = f"""
+import os, sys
+from router.__main__ import main
+if not os.geteuid():
+    os.setgroups([])
+    os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+    os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def journal() -> Iterator[Path]:
+    """A journal folder that the router may use, where it can be reached."""
+    folder = Path(tempfile.mkdtemp(prefix="inferhouse-test-"))
+    if not os.geteuid():
+        os.chown(folder, NOBODY, NOBODY)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def refusal(journal: Path, **settings: str) -> str:
+    """The one line of a start that fails."""
+    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "ROUTER_JOURNAL_DIR": str(journal), **ENV, **settings}
+    ended = subprocess.run([sys.executable, "-c", ROUTER], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1, ended
+    (said,) = (ended.stdout + ended.stderr).splitlines()
+    assert said.startswith("settings_error: ")
+    return said.removeprefix("settings_error: ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["0", "0/lock", "3/7.journal"])
+def test_what_belongs_to_another_user_in_a_journal_folder_is_named(journal: Path, name: str, workers: str) -> None:
+    path = journal / name
+    if path.name == name:
+        path.mkdir()
+    else:
+        path.parent.mkdir()
+        path.parent.chmod(0o777)
+        path.touch()
+    path.chmod(0)
+    uid = os.geteuid() or NOBODY
+    assert refusal(journal, ROUTER_WORKERS=workers) == (
+        f"ROUTER_JOURNAL_DIR cannot be written to: {path}: Permission denied;"
+        f" give the folder and all in it to the router's user (chown -R {uid}), or name another folder"
+    )
+
+
+@pytest.mark.parametrize("name", ["ROUTER_HOST", "ROUTER_JOURNAL_DIR", "ROUTER_DATABASE_URL"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_setting_that_is_needed_and_empty_is_named(journal: Path, name: str, value: str) -> None:
+    assert refusal(journal, **{name: value}) == f"setting {name} is wrong: Value error, it is empty"
