@@ -4,7 +4,6 @@ When the last process closes a listening socket, the kernel resets every connect
 connected a moment before, and whose request may be under way. So newcomers are kept out first, and who is in is accepted.
 """
 
-import ctypes
 import socket
 import struct
 import time
@@ -13,15 +12,8 @@ from collections.abc import Iterator, Sequence
 HANDSHAKE_S = 0.1  # in which handshakes under way come to their end
 ACCEPTED_S_MAX = 5  # for workers to accept who has connected
 _LOOK_EVERY_S = 0.02
-_SO_ATTACH_FILTER = 26  # of Linux; Python's socket module has no name for it
-_DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of the TCP header that has the flags
-    (0x54, 0, 0, 0x12),  # of them SYN and ACK
-    (0x15, 0, 1, 0x02),  # is it SYN alone, the first packet of a client?
-    (0x06, 0, 0, 0),  # drop it
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep all others
-)
-"""Classic BPF (socket(7), the kernel's networking/filter): code, how far to jump if so and if not, and a value."""
+_IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73  # of Linux; Python's socket module has no names for them
+_HOPS_MAX = 255  # more than any client's packet has left: they begin with 64 or 128
 
 
 def give_up(listening: Sequence[socket.socket]) -> Iterator[float]:
@@ -39,9 +31,20 @@ def give_up(listening: Sequence[socket.socket]) -> Iterator[float]:
 
 
 def _keep_newcomers_out(listening: socket.socket) -> None:
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
-    header = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)
+    """By what keeps strangers from afar out elsewhere (RFC 5082): packets that have made a hop are dropped. A filter would do as
+    well, and new kernels let only root have one."""
+    _set_hops(listening, _HOPS_MAX)
+
+
+def let_in(accepted: socket.socket) -> None:
+    """A connection whose handshake came to its end meanwhile has it from the listening socket. Raises: OSError."""
+    _set_hops(accepted, 0)
+
+
+def _set_hops(each: socket.socket, hops: int) -> None:
+    if each.family == socket.AF_INET6:
+        each.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, hops)
+    each.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, hops)  # of IPv6 too: it may have clients of both
 
 
 def _unaccepted(listening: socket.socket) -> int:

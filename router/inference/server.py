@@ -19,6 +19,7 @@ from router.inference.chunked import SIZE_LINES
 from router.inference.heads import KnownHead, has_host
 from router.inference.responses import error_headers, header_lines
 from router.inference.untaken import untaken_bytes
+from router.listening import let_in
 from warehouse.base import requests
 from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
 
@@ -260,6 +261,9 @@ class InferenceProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        line = transport.get_extra_info("socket")
+        if line is not None:
+            let_in(line)
         self.waiting[self] = self.loop.time() + self._receive_s_max
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,16 +1,22 @@
-"""A router that cannot work says why in one line, and ends with 1."""
+"""A router that cannot work says why in one line, and ends with 1; one that no root has started stops as any other."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.services import free_port
+
 NOBODY = 65534
+START_S_MAX = 60
 ENV = {
     "ROUTER_DATABASE_URL": "postgresql://nowhere/none",
     "ROUTER_SERVES": "inference",
@@ -39,9 +45,13 @@ def journal() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def env_of(journal: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "ROUTER_JOURNAL_DIR": str(journal), **ENV}
+
+
 def refusal(journal: Path, **settings: str) -> str:
     """The one line of a start that fails."""
-    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "ROUTER_JOURNAL_DIR": str(journal), **ENV, **settings}
+    env = env_of(journal) | settings
     ended = subprocess.run([sys.executable, "-c", ROUTER], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended
     (said,) = (ended.stdout + ended.stderr).splitlines()
@@ -71,3 +81,26 @@ def test_what_belongs_to_another_user_in_a_journal_folder_is_named(journal: Path
 @pytest.mark.parametrize("value", ["", " "])
 def test_a_setting_that_is_needed_and_empty_is_named(journal: Path, name: str, value: str) -> None:
     assert refusal(journal, **{name: value}) == f"setting {name} is wrong: Value error, it is empty"
+
+
+@pytest.mark.parametrize(("workers", "status"), [("1", -signal.SIGTERM), ("2", 0)])
+def test_a_router_without_rights_of_root_stops_as_any_other(journal: Path, workers: str, status: int) -> None:
+    port, log = free_port(), journal / "log"
+    env = env_of(journal) | {"ROUTER_PORT": str(port), "ROUTER_WORKERS": workers}
+    with log.open("wb") as written:
+        router = subprocess.Popen([sys.executable, "-c", ROUTER], env=env, stdout=written, stderr=written)
+    deadline = time.monotonic() + START_S_MAX
+    while not lives(port):
+        assert router.poll() is None
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    router.send_signal(signal.SIGTERM)
+    assert router.wait(START_S_MAX) == status, log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def lives(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
