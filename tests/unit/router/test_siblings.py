@@ -1,0 +1,58 @@
+"""Metrics are taken from this router's own workers only: any process on the machine can have the name of a socket."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from router.siblings import _text_of
+
+NAME, NOBODY = "inferhouse-router-PID", 65534
+# The kernel notes who listens as the listening begins.
+SERVER = """
+import os, socket, sys
+name, uid = sys.argv[1].replace("PID", str(os.getpid())), int(sys.argv[2])
+if uid != os.getuid():
+    os.setuid(uid)
+listening = socket.socket(socket.AF_UNIX)
+listening.bind("\\0" + name)
+listening.listen()
+print(os.getpid(), flush=True)
+while True:
+    line, _ = listening.accept()
+    line.sendall(b"metrics")
+    line.close()
+"""
+
+
+@contextmanager
+def serving(name: str, uid: int) -> Iterator[int]:
+    """Another process of a user, which listens under a name; its id."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, name, str(uid)], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def test_a_worker_is_believed() -> None:
+    with serving(NAME, os.getuid()) as pid:
+        assert _text_of(pid) == "metrics"
+
+
+def test_another_users_process_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.getuid()
+    if own:  # only root becomes another user; whoever is not is taken for one
+        monkeypatch.setattr(os, "getuid", lambda: NOBODY)
+    with serving(NAME, own or NOBODY) as pid:
+        assert _text_of(pid) is None
+
+
+def test_a_process_that_has_taken_a_workers_name_is_not_believed() -> None:
+    with serving(NAME.replace("PID", str(os.getpid())), os.getuid()):
+        assert _text_of(os.getpid()) is None
