@@ -87,14 +87,16 @@ class MeteredEndpoint:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
             answer_error(client, self._shape, error, str(id_))
+        except asyncio.CancelledError:
+            if not request.attempts:
+                self._record_stop(request)
+            raise
         except Exception:  # noqa: BLE001 - the edge of the process
             _LOG.exception("a request of the inference API failed")
             answer_error(client, self._shape, InferhouseError(_FAULT), str(id_))
         finally:
-            if request.hold is not None:
-                self._shared.reservations.settle(request.hold)
-            if request.claim is not None and not request.claim.done:
-                await self._end_claim(request, request.claim)
+            if request.hold is not None or request.claim is not None:
+                await self._let_go(request)
 
     def _admit(self, request: Request) -> bytes:
         """The body as plain JSON, read into `request.call`. Raises: InferhouseError: what is wrong with it.  ClientGone."""
@@ -320,7 +322,13 @@ class MeteredEndpoint:
         await self._send_again(request, found)
         return True
 
-    async def _end_claim(self, request: Request, claim: Claim) -> None:
+    async def _let_go(self, request: Request) -> None:
+        """Nothing is held for the request any more, and its idempotency key is used up or free."""
+        if request.hold is not None:
+            self._shared.reservations.settle(request.hold)
+        claim = request.claim
+        if claim is None or claim.done:
+            return
         if request.charged:
             await self._shared.idempotency.finish(claim, model_id=None, answer=None)
         else:
@@ -358,13 +366,26 @@ class MeteredEndpoint:
         with contextlib.suppress(JournalFull, JournalFailed):
             await self._record(request, row)
 
+    def _record_stop(self, request: Request) -> None:
+        """The row of a request that waited when the router was stopped; nothing is awaited in a task that is cancelled."""
+        row = request.row()
+        row.status, row.charge_class = "router_lost", "free_router_lost"
+        row.error_code, row.http_status = "router_stopped", 500
+        row.model_asked = plain(request.call.model, MODEL_CHARACTERS_MAX) if request.call else None
+        with contextlib.suppress(JournalFull, JournalFailed):
+            self._close(request, row)
+            self._shared.count(row)
+
     async def _record(self, request: Request, row: UsageEvent) -> None:
         """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""
+        self._close(request, row)
+        await self._shared.sink.journal.durable()
+        self._shared.count(row)
+
+    def _close(self, request: Request, row: UsageEvent) -> None:
         row.duration_us = monotonic_us() - request.started_us
         row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
         self._shared.sink.close(self._shared.sink.open(row))
-        await self._shared.sink.journal.durable()
-        self._shared.count(row)
 
 
 def _bearer(key: bytes | None) -> bytes | None:

@@ -1,5 +1,6 @@
 """An engine at its bound of connections is busy, not ill."""
 
+import threading
 import time
 from typing import Any
 
@@ -35,3 +36,32 @@ def test_a_full_engine_is_said_to_be_full_and_stays_healthy(stack: Stack, hello:
         rest = b"".join(chunks)
     assert rest.rstrip().endswith(b"[DONE]")
     assert stack.post(hello).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "router_env", [{"ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "60", "ROUTER_SHUTDOWN_S_MAX": "1"}]
+)
+def test_who_waits_when_a_router_stops_has_a_row(stack: Stack, hello: dict[str, Any]) -> None:
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    url, long = stack.base_url + "/chat/completions", hello | {"max_tokens": 2000, "min_tokens": 2000}
+
+    def wait() -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(url, json=hello, headers=headers, timeout=60)
+
+    with httpx.stream("POST", url, json=long | {"stream": True}, headers=headers, timeout=60) as answer:
+        chunks = answer.iter_bytes()
+        next(chunks)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until_s = time.monotonic() + 10
+        while "inferhouse_queue_waiting 1.0" not in httpx.get(stack.router.url + "/metrics").text:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        stack.router.stop()
+        waiting.join()
+    running, waited = sorted(stack.rows(2), key=lambda row: -row["attempt"])
+    assert [(row["attempt"], row["error_code"], row["charge_class"]) for row in (running, waited)] == [
+        (1, "router_stopped", "free_router_lost"), (0, "router_stopped", "free_router_lost")
+    ]  # fmt: skip
+    assert (waited["status"], waited["http_status"], waited["model_asked"]) == ("router_lost", 500, hello["model"])
