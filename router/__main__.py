@@ -81,6 +81,8 @@ class Workers(Multiprocess):
         """Old workers that finish what they have."""
         self._asked_s: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
         """When a worker was asked whether it lives, until it has answered."""
+        self.status = 0
+        """That this process ends with."""
 
     def handle_hup(self) -> None:
         """Once the old workers of the last time have ended: there are never more than twice as many as asked for."""
@@ -126,6 +128,7 @@ class Workers(Multiprocess):
             process.join()
             if process.exitcode == STARTUP_FAILURE:  # the next one would fail the same way
                 _LOG.error("a worker failed to start", extra={"worker": process.pid})
+                self.status = STARTUP_FAILURE
                 self.should_exit.set()
                 return
             _LOG.warning("a worker has died or did not answer, and is replaced", extra={"worker": process.pid})
@@ -215,8 +218,9 @@ def main() -> int:
         timeout_graceful_shutdown=settings.shutdown_s_max,
     )
     if config.workers > 1:
-        Workers(config, sockets=[config.bind_socket()]).run()
-        return 0
+        workers = Workers(config, sockets=[config.bind_socket()])
+        workers.run()
+        return workers.status
     server = OnlyWorker(config)
     server.run()
     return 0 if server.started else 1

@@ -1,5 +1,7 @@
 """A router that cannot work says why in one line, and ends with 1; one that no root has started stops as any other."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -12,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from tests.services import free_port
+from warehouse.journal.slots import SLOTS_MAX
 
 NOBODY = 65534
 START_S_MAX = 60
@@ -81,6 +85,22 @@ def test_what_belongs_to_another_user_in_a_journal_folder_is_named(journal: Path
 @pytest.mark.parametrize("value", ["", " "])
 def test_a_setting_that_is_needed_and_empty_is_named(journal: Path, name: str, value: str) -> None:
     assert refusal(journal, **{name: value}) == f"setting {name} is wrong: Value error, it is empty"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_that_fails_in_a_worker_is_no_success(journal: Path, workers: str) -> None:
+    """Here for want of a journal folder that no other worker has."""
+    with contextlib.ExitStack() as held:
+        for number in range(SLOTS_MAX):
+            (journal / str(number)).mkdir()
+            lock = held.enter_context((journal / str(number) / "lock").open("w"))
+            (journal / str(number)).chmod(0o777)
+            (journal / str(number) / "lock").chmod(0o666)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        env = env_of(journal) | {"ROUTER_WORKERS": workers}
+        ended = subprocess.run([sys.executable, "-c", ROUTER], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert "256 workers already write to" in ended.stderr
+    assert ended.returncode == STARTUP_FAILURE
 
 
 @pytest.mark.parametrize(("workers", "status"), [("1", -signal.SIGTERM), ("2", 0)])
