@@ -33,11 +33,11 @@ FAILED = {"type": "response.failed", "response": {"status": "failed", "error": {
     ("shape", "error", "status"),
     [
         (CHAT, {"error": BAD | {"code": "context_length_exceeded"}}, 400),
-        (CHAT, {"error": BAD | {"code": "invalid_api_key"}}, None),
+        (CHAT, {"error": BAD | {"code": "invalid_api_key"}}, 401),
         (CHAT, {"error": {"message": "no", "type": "server_error", "code": None}}, None),
         (MESSAGES, ANTHROPIC, 400),
         (MESSAGES, {"type": "error", "error": BAD | {"type": "request_too_large"}}, 413),
-        (MESSAGES, {"type": "error", "error": BAD | {"type": "overloaded_error"}}, None),
+        (MESSAGES, {"type": "error", "error": BAD | {"type": "overloaded_error"}}, 503),
         (MESSAGES, {"type": "error", "error": "no"}, None),
         (RESPONSES, FLAT, 400),
         (RESPONSES, FLAT | {"code": "server_error"}, None),
@@ -53,11 +53,11 @@ def test_what_an_error_inside_a_stream_says_of_the_request_is_read(shape: Any, e
     event = named([error]) if "type" in error else chunks([error], end=b"")
     tap = tap_of(shape)
     assert tap.feed(event) + tap.tail == event
-    assert (tap.engine_error, tap.refused_status) == (True, status)
+    assert (tap.engine_error, tap.error_status) == (True, status)
     begun = {"chat.completions": chunks([chunk("a")], end=b""), "messages": named(message_events()[:3])}
     late = tap_of(shape)
     late.feed(begun.get(shape.endpoint, named(response_events()[:2])) + event)
-    assert late.refused_status is None
+    assert late.error_status is None
 
 
 HALVES = ("\ud83d", "a\ud83d", "\ude00", "\ud83d\ud83d\ude00", "\ude00\ud83d", "\\\ud83d", "\\ud83d\ud83d", "\ud83d\n")
