@@ -16,6 +16,7 @@ from tests.integration.router.conftest import Stack
 from tests.integration.router.reservations_world import add_budget
 
 Answer = tuple[int, str, bytes]
+KEEPALIVE_S = 1.5  # longer than a slow machine takes where the engine answers at once
 KNOWN_S_MAX = 10
 SECRET = "Incorrect API key provided: sk-oper***ator"
 TOO_LONG: Answer = (400, "application/json", b'{"error": {\n  "message": "too long",\n  "type": "BadRequestError"}}')
@@ -69,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def router_env() -> dict[str, str]:
-    return {"ROUTER_KEEPALIVE_S": "0.1"}
+    return {"ROUTER_KEEPALIVE_S": str(KEEPALIVE_S)}
 
 
 @pytest.fixture
@@ -189,7 +190,7 @@ def test_the_first_token_is_no_comment_of_a_provider(stack: Stack, engine: Calla
     """The client hears the router's own meanwhile, so that no proxy takes its connection for dead."""
     server = engine("openai")
     stream = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CHUNK).encode()
-    server.answer, server.first, server.wait_s = (200, "text/event-stream", stream), b": PROVIDER PROCESSING\n\n", 1.0
+    server.answer, server.first, server.wait_s = (200, "text/event-stream", stream), b": PROVIDER PROCESSING\n\n", 2 * KEEPALIVE_S
     answer = _post(stack, "/v1/chat/completions", stream=True)
     comments = answer.content.removesuffix(stream)
     assert (answer.status_code, comments.replace(KEEPALIVE, b"")) == (200, b"")
@@ -199,7 +200,7 @@ def test_the_first_token_is_no_comment_of_a_provider(stack: Stack, engine: Calla
         row = stack.db.execute("select ttft_us from raw.usage_events where stream").fetchone()
         stack.db.commit()
     assert row is not None
-    assert row[0] >= 900_000
+    assert row[0] >= 1_900_000 * KEEPALIVE_S
 
 
 @pytest.mark.parametrize(
@@ -217,9 +218,11 @@ def test_so_is_one_inside_a_stream_of_named_events(
         told = {"type": "error", "error": {"message": "no", **error}}
         said.append(b"event: error\ndata: %b\n\ndata: [DONE]\n\n" % json.dumps(told).encode())
         server.answer = (200, "text/event-stream", said[-1])
-        assert _post(stack, path, stream=True, input="hello").content == said[-1]
+        answer = _post(stack, path, stream=True, input="hello")
+        assert (answer.content == said[-1]) == (error is refusal), answer.content
+    assert answer.status_code in (502, 503)  # nothing of an answer has come: as if the engine had said so by a status
     assert _endings(stack, "engine_400", 6) == [("refused", "free_refused")] * 6
-    assert _endings(stack, "engine_error_event", 1) == [("engine_failed", "free_engine_failed")]
+    assert _endings(stack, "engine_failed", 1) == [("engine_failed", "free_engine_failed")]
 
 
 def test_half_of_a_surrogate_pair_in_an_answer_is_metered_and_passed_on(stack: Stack, engine: Callable[[str], Engine]) -> None:
@@ -243,7 +246,7 @@ def test_half_of_a_surrogate_pair_in_an_answer_is_metered_and_passed_on(stack: S
 
 def test_a_refusal_after_comments_is_one_event_whatever_its_lines(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
-    server.answer, server.wait_s = TOO_LONG, 0.5
+    server.answer, server.wait_s = TOO_LONG, 2 * KEEPALIVE_S
     for path, name in (("/v1/chat/completions", None), ("/v1/messages", "error")):
         *comments, event, end = _post(stack, path, stream=True).text.split("\n\n")
         assert comments

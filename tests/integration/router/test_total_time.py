@@ -74,6 +74,6 @@ async def test_a_request_waits_for_a_budget_no_longer_than_it_may_take(
         assert held is not None
         for left_s in (0.2, 0.0):
             with pytest.raises(BudgetHeld):
-                await one.reservations.reserve(caller_of(tenant), one.model_id, now(), most(2 * USD), left_s)
+                await one.reservations.reserve(caller_of(tenant), one.model_id, now(), most(2 * USD), left_s=left_s)
         one.reservations.settle(held)
         assert one.reservations.waiting == 0
