@@ -1,7 +1,9 @@
 """What a key's requests may ask for at most. Pure."""
 
 from router.inference.auth import Caller
+from router.inference.reservations.estimate import TOKEN_BYTES, bounds
 from router.inference.shapes import Call, Shape
+from warehouse.access.catalogue import Model
 from warehouse.base.errors import InvalidRequest
 
 
@@ -11,12 +13,26 @@ class CapExceeded(InvalidRequest):
     code = "cap_exceeded"
 
 
-def own_cap(call: Call, caller: Caller) -> int | None:
+def own_cap(call: Call, caller: Caller, body_bytes: int, model: Model) -> int | None:
     """Of the output of each choice, where none was asked for; None: as many as fit."""
     default, cap = call.output_tokens_default, caller.output_tokens_max
-    if default is None or cap is None:
-        return cap if default is None else default
-    return min(default, cap)
+    if cap is None:
+        return default
+    return _that_fits(cap, call, body_bytes, model) if default is None else min(default, cap)
+
+
+def _that_fits(cap: int, call: Call, body_bytes: int, model: Model) -> int:
+    """Engines refuse a cap for which the context has no room beside the prompt, and the client has named none.
+
+    Where it is likely to have none, as much as there is room for whatever the tokenizer makes of the prompt, or half of what is
+    likely.
+    """
+    cap = min(cap, model.output_tokens_max)
+    likely = model.context_tokens_max - body_bytes // TOKEN_BYTES
+    if cap <= likely:
+        return cap
+    sure = model.context_tokens_max - bounds(call, body_bytes, model, (), cap).input_tokens
+    return max(sure, likely // 2, 1)
 
 
 def check_caps(call: Call, shape: Shape, caller: Caller) -> None:

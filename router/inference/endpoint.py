@@ -15,7 +15,7 @@ from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
 from router.inference.idempotency import Claim, Replay
 from router.inference.request import Request
-from router.inference.reservations.estimate import bounds
+from router.inference.reservations.estimate import TOKEN_BYTES, bounds, most_output
 from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import Plan
@@ -34,7 +34,6 @@ from warehouse.journal import JournalFailed, JournalFull
 _LOG = logging.getLogger(__name__)
 _PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
 _FAULT = "a fault of the router, which is in its log under this request id"
-TOKEN_BYTES = 4  # about; how heavy a request weighs in the choice of an engine, and nothing else
 
 
 class MeteredEndpoint:
@@ -160,7 +159,10 @@ class MeteredEndpoint:
                 took = None if engine.trial is None else Took.of(row)
                 shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
             request.tried.add(engine.id)
-            if refusal is None or not await self._may_retry(request, plan, refusal):
+            if refusal is None:
+                break
+            request.waited_us += monotonic_us() - (exchange.sent_us or monotonic_us())
+            if not await self._may_retry(request, plan, refusal):
                 break
         if refusal is not None:
             self._give_up(exchange, refusal)
@@ -175,7 +177,7 @@ class MeteredEndpoint:
         row.model_asked = None if model.name == call.model else plain(call.model, MODEL_CHARACTERS_MAX)
         request.exchange = Exchange(
             shared, self._shape, call, engine, connection, row, request.started_us, model, request.prices, request.client,
-            request.caller, request.claim, request.hold, engine.pool.timeouts,
+            request.caller, request.claim, request.hold, engine.pool.timeouts, request.waited_us,
         )  # fmt: skip
         return request.exchange
 
@@ -190,7 +192,7 @@ class MeteredEndpoint:
         if hold is not None and hold.model_id == model.id and not hold.settled:
             return
         if call.output_tokens_max is None:
-            request.output_tokens_max = own_cap(call, request.caller)
+            request.output_tokens_max = own_cap(call, request.caller, body_bytes, model)
         if hold is None and shared.reservations.is_free(org_id):
             return
         if hold is not None:
@@ -204,7 +206,7 @@ class MeteredEndpoint:
         if hold is None:
             request.hold = shared.reservations.at_once(request.caller, model.id, request.started_at, most)
         if request.hold is None:
-            with self._waiting(request):
+            with self._waiting(request, is_own=True):
                 request.hold = await shared.reservations.reserve(
                     request.caller, model.id, request.started_at, most, moved=hold, left_s=self._left_s(request)
                 )
@@ -213,9 +215,9 @@ class MeteredEndpoint:
             request.output_tokens_max = cap
 
     @contextlib.contextmanager
-    def _waiting(self, request: Request) -> Iterator[None]:
-        """Meanwhile a client that leaves ends the wait. Raises: ClientGone."""
-        with self._shared.sink.expecting(request.id, request.started_at), request.waiting():
+    def _waiting(self, request: Request, *, is_own: bool = False) -> Iterator[None]:
+        """As `Request.waiting`; the request will have a row."""
+        with self._shared.sink.expecting(request.id, request.started_at), request.waiting(is_own=is_own):
             yield
 
     def _left_s(self, request: Request) -> float:
@@ -300,10 +302,13 @@ class MeteredEndpoint:
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
         """The engine of another model in the plan, or the turn in the queue. Raises: as `_connect`."""
-        dispatcher, began_us = self._shared.dispatcher, monotonic_us()
+        dispatcher, began_us, call = self._shared.dispatcher, monotonic_us(), request.call
+        assert call is not None
+        cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
+        turn_tokens = tokens + most_output(call, plan.model, cap)
         with self._waiting(request):
             engine = await dispatcher.engine_for(
-                plan, request.caller, tokens, request.tried, request.caller.queue_weight, left_s=self._left_s(request)
+                plan, request.caller, turn_tokens, request.tried, request.caller.queue_weight, left_s=self._left_s(request)
             )
         request.queue_us = monotonic_us() - began_us
         return engine

@@ -131,6 +131,8 @@ class Exchange(msgspec.Struct, eq=False):
     claim: Claim | None
     hold: Hold | None
     timeouts: Timeouts
+    waited_us: int
+    """Of the time until now, what was not the router's own."""
     outcome: Outcome = "gone"
     """What it says of the engine."""
     answering: bool = False
@@ -151,7 +153,7 @@ class Exchange(msgspec.Struct, eq=False):
         try:
             self.sent_us = monotonic_us()
             used_us = self.sent_us - self.started_us
-            self.row.overhead_us = used_us - (self.row.queue_us or 0)
+            self.row.overhead_us = used_us - self.waited_us
             if self.call.stream:
                 self.shared.keepalive.streams[self] = None
             try:
@@ -247,30 +249,30 @@ class Exchange(msgspec.Struct, eq=False):
         self._read(reading, "engine")
         self.outcome = "ok"
         self._close_row("completed", 200)
-        engine_us = answered_us - self.sent_us
+        others_us = answered_us - self.sent_us + self.waited_us
         journal = self.shared.sink.journal
         if self.claim is None and not tracing.on():  # as nearly always: it goes out with the sync, without a turn of this task
-            journal.when_durable(partial(self._answer, body, engine_us))
+            journal.when_durable(partial(self._answer, body, others_us))
             return
         await self._durable()
         if self.claim is not None:
             await self._finish_claim(self.claim, body)
-        self._answer(body, engine_us, None)
+        self._answer(body, others_us, None)
 
-    def _answer(self, body: bytes, engine_us: int, failure: JournalFailed | None) -> None:
-        """The whole answer, once its row is on the disk."""
+    def _answer(self, body: bytes, others_us: int, failure: JournalFailed | None) -> None:
+        """The whole answer, once its row is on the disk. Args: others_us: of its time, what was not the router's own."""
         if failure is None:
-            self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - engine_us))
+            self.client.answer(200, body, self._headers() + self._account(monotonic_us() - self.started_us - others_us))
         else:
-            self.shared.keep(asyncio.create_task(self._answer_once_recorded(body, engine_us, failure), name="answer"))
+            self.shared.keep(asyncio.create_task(self._answer_once_recorded(body, others_us, failure), name="answer"))
 
-    async def _answer_once_recorded(self, body: bytes, engine_us: int, failure: JournalFailed) -> None:
+    async def _answer_once_recorded(self, body: bytes, others_us: int, failure: JournalFailed) -> None:
         try:
             await self._recorded(failure)
         except JournalFailed as error:
             answer_error(self.client, self.shape, error, str(self.row.request_id))
         else:
-            self._answer(body, engine_us, None)
+            self._answer(body, others_us, None)
 
     async def _durable(self) -> None:
         """Wait until the row cannot be lost. Raises: JournalFailed."""

@@ -18,6 +18,7 @@ from router.inference.shapes import Call
 from warehouse.access import usage_rows
 from warehouse.access.catalogue import Price
 from warehouse.access.usage_rows import UsageEvent
+from warehouse.base.clock import monotonic_us
 
 
 class Request(msgspec.Struct, eq=False):
@@ -39,6 +40,8 @@ class Request(msgspec.Struct, eq=False):
     queued: "asyncio.Task[None] | None" = None
     """The request's task, while it waits for a budget, an engine, a connection or the pause before another attempt."""
     queue_us: int | None = None
+    waited_us: int = 0
+    """Of its time, what was not the router's own: for a place at an engine, a connection, a pause, an engine that failed it."""
     claim: Claim | None = None
     hold: Hold | None = None
     prices: Sequence[Price] = ()
@@ -58,9 +61,9 @@ class Request(msgspec.Struct, eq=False):
             self.exchange.leave()
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Meanwhile a client that leaves ends the wait. Raises: ClientGone."""
-        self.queued = asyncio.current_task()
+    def waiting(self, *, is_own: bool) -> Iterator[None]:
+        """Meanwhile a client that leaves ends the wait. Raises: ClientGone. Args: is_own: it is for the router itself."""
+        self.queued, began_us = asyncio.current_task(), monotonic_us()
         try:
             yield
         except asyncio.CancelledError:
@@ -69,6 +72,8 @@ class Request(msgspec.Struct, eq=False):
             raise ClientGone from None
         finally:
             self.queued = None
+            if not is_own:
+                self.waited_us += monotonic_us() - began_us
 
     @property
     def is_kept(self) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from router.inference.shapes import Call
 from warehouse.access.catalogue import Model, Price
 
+TOKEN_BYTES = 4  # about; nothing that is charged or held goes by it
 _TOKENS_SANE = 2**53  # exact in Lua's doubles, and far above any limit: millions of prompts times billions of choices are not
 
 
@@ -40,7 +41,7 @@ def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], o
         tokens = context
     input_tokens = min(tokens * call.prompts if call.paired else tokens, context * call.prompts)
     each = min(context if output_tokens_max is None else output_tokens_max, context)
-    output_tokens = min(call.choices * each, _TOKENS_SANE)
+    output_tokens = most_output(call, model, context if output_tokens_max is None else output_tokens_max)
     cost_picousd = 0
     for price in prices:
         most = input_tokens
@@ -60,3 +61,9 @@ def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], o
             )
         cost_picousd = max(cost_picousd, dearest + price.request_picousd)
     return Bounds(input_tokens, output_tokens, cost_picousd, bool(prices) and prices[-1].any_input)
+
+
+def most_output(call: Call, model: Model, output_tokens_max: int | None) -> int:
+    """The most that all choices together can have. Args: output_tokens_max: per choice; None: as the catalogue says."""
+    each = model.output_tokens_max if output_tokens_max is None else output_tokens_max
+    return min(call.choices * min(each, model.context_tokens_max), _TOKENS_SANE)

@@ -325,3 +325,23 @@ def test_a_hard_budget_holds_though_the_engine_states_no_usage(stack: Stack, eng
         _post(stack, "/v1/chat/completions", stream=True).status_code != 429
     ):  # what each cost is not known, and what it held is
         assert time.monotonic() < deadline
+
+
+def test_what_a_failed_engine_took_is_not_said_to_be_the_routers_time(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    server.answer, server.wait_s = (503, "application/json", b'{"error":{"message":"no","code":503}}'), 2.0
+    usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+    whole = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], "usage": usage}
+
+    def mend() -> None:
+        while not server.bodies:
+            time.sleep(0.01)
+        time.sleep(1)
+        server.answer, server.wait_s = (200, "application/json", json.dumps(whole).encode()), 0.0
+
+    mending = threading.Thread(target=mend)
+    mending.start()
+    answer = _post(stack, "/v1/chat/completions")
+    mending.join()
+    assert (answer.status_code, answer.headers["x-inferhouse-attempts"]) == (200, "2")
+    assert float(answer.headers["x-inferhouse-overhead-ms"]) < 2000

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.factories import add_tenant
+from tests.integration.router.callers import add_key
 from tests.integration.router.conftest import Stack
 
 
@@ -65,3 +67,36 @@ def test_who_waits_when_a_router_stops_has_a_row(stack: Stack, hello: dict[str, 
         (1, "router_stopped", "free_router_lost"), (0, "router_stopped", "free_router_lost")
     ]  # fmt: skip
     assert (waited["status"], waited["http_status"], waited["model_asked"]) == ("router_lost", 500, hello["model"])
+
+
+@pytest.mark.parametrize("engine_flags", [["--tokens-per-second", "1000"]])
+@pytest.mark.parametrize("router_env", [{"ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "60"}])
+def test_who_asks_for_long_answers_waits_for_those_who_ask_for_short_ones(stack: Stack, hello: dict[str, Any]) -> None:
+    other = add_tenant(stack.db)
+    stack.db.commit()
+    short = add_key(stack, other.org_id, other.project_id, ["inference"])
+    served: list[str] = []
+
+    def ask(key: str, tokens: int) -> None:
+        prompt = "x" * (10 if tokens > 8 else 2000)  # what is asked for counts, and not the prompt alone
+        messages = [{"role": "user", "content": prompt}]
+        assert stack.post(hello | {"max_tokens": tokens, "messages": messages}, key=key).status_code == 200
+        served.append("long" if tokens > 8 else "short")
+
+    long = hello | {"max_tokens": 6000, "min_tokens": 6000, "stream": True}
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    with httpx.stream("POST", stack.base_url + "/chat/completions", json=long, headers=headers, timeout=60) as answer:
+        chunks = answer.iter_bytes()
+        next(chunks)
+        asking = [threading.Thread(target=ask, args=who) for who in [(stack.api_key, 3000)] * 2 + [(short, 8)] * 2]
+        for number, one in enumerate(asking, start=1):
+            one.start()
+            until_s = time.monotonic() + 10
+            while f"inferhouse_queue_waiting {number}.0" not in httpx.get(stack.router.url + "/metrics").text:
+                assert time.monotonic() < until_s
+                time.sleep(0.02)
+        for _ in chunks:
+            pass
+    for one in asking:
+        one.join()
+    assert served == ["long", "short", "short", "long"]

@@ -1,10 +1,15 @@
 """What a key's requests may ask for at most, on every endpoint that has an output."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from router.inference.auth import Caller
 from router.inference.caps import CapExceeded, check_caps, own_cap
 from router.inference.shapes import SHAPES
+from warehouse.access.catalogue import Model
+
+MODEL = Model(1, "m", 8192, 8000, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def caller(choices_max: int | None = None, output_tokens_max: int | None = None) -> Caller:
@@ -42,7 +47,16 @@ def test_where_nothing_is_asked_for_the_least_that_is_known_is_the_cap(path: str
     call = shape.parse(b'{"model":"m","prompt":"a","input":"a"%b}' % asked)
     for cap, least in ((None, default), (10, 10), (100, default or 100)):
         check_caps(call, shape, caller(output_tokens_max=cap))
-        assert own_cap(call, caller(output_tokens_max=cap)) == least
+        assert own_cap(call, caller(output_tokens_max=cap), 60, MODEL) == least
+
+
+@pytest.mark.parametrize(
+    ("cap", "body_bytes", "least"),
+    [(4000, 6000, 4000), (8000, 1000, 6920), (8000, 8000, 3096), (2**31 - 1, 1000, 6920), (8000, 40_000, 1)],
+)
+def test_a_cap_that_the_client_has_not_named_leaves_room_for_its_prompt(cap: int, body_bytes: int, least: int) -> None:
+    call = SHAPES["/v1/responses"].parse(b'{"model":"m","input":"a"}')
+    assert own_cap(call, caller(output_tokens_max=cap), body_bytes, MODEL) == least
 
 
 @pytest.mark.parametrize("field", [b"n", b"best_of"])
