@@ -23,6 +23,7 @@ from warehouse.base.errors import EngineFailed, EngineTimedOut, InferhouseError
 
 BUFFER_BYTES_MAX = 256 * 1024  # read ahead of a slow client; above it the engine is made to wait
 HEADERS_MAX = 100
+HEAD_BYTES_MAX = 64 * 1024  # of a head, or of trailers: the parser joins what it has of a line with each piece of it
 IDLE_S_MAX = 4.0  # uvicorn, and so vLLM, closes a connection that was idle for 5 s
 OK = 200
 SWEEP_S = 0.1  # how late a time limit may be noticed
@@ -104,6 +105,8 @@ class EngineConnection(asyncio.Protocol):
         self._error: BaseException | None = None
         self._chunks: list[bytes] = []
         self._buffered = 0
+        self._bare_bytes = 0
+        """Of what the parser was given since the last byte of a body."""
         self.paused = False
         """Nothing more of the answer is taken for now."""
         self._heard = False
@@ -146,10 +149,7 @@ class EngineConnection(asyncio.Protocol):
             if self._comes_again(data):
                 return
             self._held, self._unread = b"", False
-        try:
-            self._parsing().feed_data(data)
-        except httptools.HttpParserError as error:
-            self.fail(EngineFailed(f"the engine's answer is no HTTP: {error}"))
+        if not self._feed(data):
             return
         if self._relay is not None:
             if self._chunks:
@@ -161,6 +161,19 @@ class EngineConnection(asyncio.Protocol):
         if is_first and self.ended:
             self._learn(data)
         self._wake()
+
+    def _feed(self, data: bytes) -> bool:
+        """Have the parser read it. False: it is none of an answer, and the request has failed."""
+        self._bare_bytes += len(data)
+        try:
+            self._parsing().feed_data(data)
+        except httptools.HttpParserError as error:
+            self.fail(EngineFailed(f"the engine's answer is no HTTP: {error}"))
+            return False
+        if self._bare_bytes > HEAD_BYTES_MAX:
+            self.fail(EngineFailed(f"the engine has sent more than {HEAD_BYTES_MAX} bytes without one of a body"))
+            return False
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -188,6 +201,7 @@ class EngineConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
         self._buffered += len(body)
+        self._bare_bytes = 0
 
     def on_chunk_header(self) -> None:
         self._between_chunks = False
@@ -198,7 +212,7 @@ class EngineConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._between_chunks = False
         if self.head.status >= 200:
-            self.ended = True
+            self.ended, self._bare_bytes = True, 0
             self._reusable = self._parsing().should_keep_alive()
         else:  # 100 Continue and its like come before the answer
             self.head, self._head_done = AnswerHead(), False

@@ -225,6 +225,9 @@ async def _server(answer: bytes, then_s: float = 0) -> AsyncIterator[int]:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", 0, EngineHungUp),
         (b"SSH-2.0-OpenSSH\r\n", 0, EngineFailed),
         (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n", 0, EngineFailed),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 200_000, 5, EngineFailed),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 4_000, 5, EngineFailed),
+        (STREAM + b"3\r\nabc\r\n0\r\nx: " + b"a" * 500_000, 5, EngineFailed),
         (b"", 5, EngineTimedOut),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", 5, EngineTimedOut),
     ],
@@ -238,6 +241,17 @@ def test_an_answer_that_is_none_ends_in_its_own_error(answer: bytes, then_s: flo
                 with pytest.raises(error):
                     await _get(pool)
             assert time.monotonic() - started < 2
+            await _close(pool)
+
+    asyncio.run(run())
+
+
+def test_only_what_is_no_body_counts_as_a_head() -> None:
+    async def run() -> None:
+        trailers = b"0\r\ny: " + b"b" * 40_000 + b"\r\n\r\n"
+        async with _server(STREAM[:-2] + b"x: " + b"a" * 60_000 + b"\r\n\r\n" + b"3\r\nabc\r\n" * 30_000 + trailers) as port:
+            pool = _pool(port)
+            assert await _get(pool) == 200
             await _close(pool)
 
     asyncio.run(run())
