@@ -8,6 +8,7 @@ import re
 
 HEAD_BYTES_MAX = 4096  # of what is remembered for each connection; a longer head is parsed every time
 DIGITS_MAX = 10
+_FORWARDED = b"x-forwarded-for"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -17,6 +18,14 @@ def has_host(names: list[bytes], version: str) -> bool:
     Of several, a proxy in front and the router might go by different ones.
     """
     return names.count(b"host") == 1 or (version == "1.0" and b"host" not in names)
+
+
+def by_name(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The last value of each name; but of X-Forwarded-For, to which each proxy may add a line of its own, all in their order."""
+    named = dict(headers)
+    if len(named) != len(headers) and _FORWARDED in named:
+        named[_FORWARDED] = b", ".join(value for name, value in headers if name == _FORWARDED)
+    return named
 
 
 class KnownHead:

@@ -16,7 +16,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.inference.chunked import SIZE_LINES
-from router.inference.heads import KnownHead, has_host
+from router.inference.heads import KnownHead, by_name, has_host
 from router.inference.responses import error_headers, header_lines
 from router.inference.untaken import untaken_bytes
 from router.listening import let_in
@@ -430,7 +430,7 @@ class InferenceProtocol(HttpToolsProtocol):
         self._in_head = False
 
     def _begin(self, endpoint: Endpoint) -> None:
-        headers = dict(self.headers)
+        headers = by_name(self.headers)
         call = ClientCall(self, headers, endpoint)
         if self._ending or not self.parser.should_keep_alive():
             call.keep_alive = False

@@ -92,6 +92,17 @@ def test_a_key_works_from_its_networks_only_and_does_not_say_which(
     assert boss.get(path).json()["data"][1]["effective"]["cidrs"] == ["192.0.2.128/25"]
 
 
+def test_each_proxy_may_have_a_line_of_its_own(boss: httpx.Client, stack: Stack, path: str, hello: dict[str, Any]) -> None:
+    """The last line is of a proxy only, which is where the request comes from for nobody."""
+    inside, outside = (
+        boss.post(path, json={"name": "n", "cidrs": [cidr]}).json()["value"] for cidr in ("10.1.0.0/16", "192.0.2.0/24")
+    )
+    forwarded = ["192.0.2.7", "10.1.2.3"]
+    assert error(_from(stack, hello, inside, *forwarded))[1] == "network_not_allowed"
+    assert _from(stack, hello, outside, *forwarded).status_code == 200
+    assert error(_from(stack, hello, outside, "198.51.100.7", *forwarded[1:]))[1] == "network_not_allowed"
+
+
 def test_a_wrong_secret_is_refused_before_anything_is_said_of_networks(
     boss: httpx.Client, stack: Stack, path: str, hello: dict[str, Any]
 ) -> None:
