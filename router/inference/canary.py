@@ -29,10 +29,13 @@ class Took:
     """Of that answer, whose time goes with them."""
 
     @classmethod
-    def of(cls, row: UsageEvent) -> "Took":
+    def of(cls, row: UsageEvent, before_us: int) -> "Took":
+        """Args: before_us: of the row's times, what had passed when this engine was asked: other attempts, and waits."""
         if row.ttft_us is not None:
-            return cls(first_byte_s=row.ttft_us / 1e6)
-        return cls(whole_s=row.duration_us / 1e6, output_tokens=row.output_tokens) if row.status == "completed" else cls()
+            return cls(first_byte_s=(row.ttft_us - before_us) / 1e6)
+        if row.status != "completed":
+            return cls()
+        return cls(whole_s=(row.duration_us - before_us) / 1e6, output_tokens=row.output_tokens)
 
 
 class Trial:

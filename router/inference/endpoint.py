@@ -156,7 +156,7 @@ class MeteredEndpoint:
                 request.exchange = None
                 request.charged |= row.charge_class == "charged"
                 pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
-                took = None if engine.trial is None else Took.of(row)
+                took = None if engine.trial is None else Took.of(row, exchange.sent_us - request.started_us)
                 shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
             request.tried.add(engine.id)
             if refusal is None:

@@ -4,7 +4,9 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from router.inference.engine_set import EngineSet, EngineState
 from router.inference.routing import Dispatcher, Retry
 from router.inference.upstream import Timeouts
 from tests.routing_world import CALLER, World, engine, in_loop
+from warehouse.access import usage_rows
 from warehouse.access.catalogue import Alias
 from warehouse.base.errors import EngineUnavailable, ModelNotFound, NotReady
 from warehouse.identity.sealed import Sealer
@@ -244,6 +247,14 @@ def test_a_canary_that_is_worse_is_stopped(failed: float, usual: Took, took: Too
         asked = {state.id for _ in range(200) if (state := world.pick())}
         assert asked == {1}
         assert world.dispatcher.compare() == []
+
+
+def test_an_engine_is_not_slow_by_what_passed_before_it_was_asked() -> None:
+    row = usage_rows.new(UUID(int=1), 2, datetime(2026, 1, 1, tzinfo=UTC))
+    row.status, row.duration_us, row.output_tokens = "completed", 2_500_000, 20
+    assert Took.of(row, 2_000_000) == Took(whole_s=0.5, output_tokens=20)
+    row.ttft_us = 2_100_000
+    assert Took.of(row, 2_000_000) == Took(first_byte_s=0.1)
 
 
 @pytest.mark.parametrize(("outcomes", "why"), [("fffff", "100.0%"), ("ffffooooof", "50.0%"), ("ffff", None), ("bbbbbbbb", None)])
