@@ -72,7 +72,7 @@ class RouterSettings(Settings):
     total_s_max: float = Field(default=900, gt=0, le=1800)
     """A whole call, with all that it waits for; the duration column holds at most 35 minutes."""
     keepalive_s: float = Field(default=15, gt=0)
-    """A stream that was silent for this long gets a comment; also one whose first token is late."""
+    """A stream is silent no longer: from half of this on it gets a comment; also one whose first token is late."""
     engine_connections_max: int = Field(default=4096, gt=0)
     """Open connections to one engine per worker."""
     queue_max: int = Field(default=1000, gt=0)

@@ -11,14 +11,14 @@ class Stream(Protocol):
     """An answer on its way."""
 
     def pulse(self) -> None:
-        """Send a comment if nothing else was sent since the last call."""
+        """Send a comment if nothing else was sent since the last call, and it was there then."""
 
 
 class KeepAlive:
     """The streams of a worker. One timer for all of them."""
 
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
+    def __init__(self, silent_s_max: float) -> None:
+        self._interval_s = silent_s_max / 2  # what was sent just after one round has a comment in the next but one
         self.streams: dict[Stream, None] = {}
 
     async def run(self) -> None:

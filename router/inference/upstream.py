@@ -112,7 +112,7 @@ class EngineConnection(asyncio.Protocol):
         self._heard = False
         """A piece has been passed on since the last sweep, which then gives the engine its time for the next one."""
         self._spoke = False
-        """A piece had been passed on by the last sweep."""
+        """A piece had been passed on by the last sweep, or the request was sent; who has just asked has not waited for long."""
         self._relay: Callable[[bytes], None] | None = None
         self.take_chunk: Callable[[bytes], bool] | None = None
         """What is given each chunk first that comes whole and alone while the answer is relayed; False: it is not for it."""
@@ -227,7 +227,8 @@ class EngineConnection(asyncio.Protocol):
         self._parser, self._unread, self._held = None, True, b""
         self._error, self._chunks, self._buffered = None, [], 0
         self._relay = self.take_chunk = None
-        self._head_done = self.ended = self._between_chunks = self._heard = self._spoke = False
+        self._head_done = self.ended = self._between_chunks = self._heard = False
+        self._spoke = True
         self.head = NO_HEAD
         if self._transport is None:
             raise EngineHungUp("the engine closed the connection")
@@ -340,7 +341,7 @@ class EngineConnection(asyncio.Protocol):
         self._heard = False
 
     def has_spoken(self) -> bool:
-        """Whether a piece has been passed on since the last call."""
+        """Whether a piece has been passed on since the last call, or the request was sent."""
         self.note_heard(self._loop.time())
         spoke, self._spoke = self._spoke, False
         return spoke

@@ -102,6 +102,8 @@ async def _taken() -> None:
     connection = EngineConnection(EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=TIMEOUTS))
     connection.connection_made(Transport())
     connection.send(b"POST / HTTP/1.1\r\n\r\n", TIMEOUTS)
+    assert connection.has_spoken(), "who has just asked has not waited"
+    assert not connection.has_spoken()
     connection.data_received(HEAD)
     await connection.answer_head()
     passed, taken = list[bytes](), list[bytes]()
