@@ -321,7 +321,7 @@ class MeteredEndpoint:
             )
         if isinstance(found, Claim):
             request.claim = found
-            if request.client_gone and not request.is_kept:
+            if request.client_gone:
                 raise ClientGone
             return False
         await self._send_again(request, found)

@@ -114,6 +114,17 @@ def test_a_client_that_left_finds_its_answer_when_it_comes_back(stack: Stack, he
     assert _charged(stack.rows(2)) == ["charged", "free_replayed"]
 
 
+def test_a_client_that_left_before_any_engine_was_asked_is_not_waited_for(stack: Stack, hello: dict[str, Any]) -> None:
+    """Also where answers are kept: what comes next, as here the refusal of a model that there is not, is for nobody."""
+    _keep(stack, 3600)
+    headers = {"authorization": f"Bearer {stack.api_key}", "idempotency-key": str(uuid4())}
+    stack.db.execute("lock table raw.idempotent_answers in exclusive mode")  # the router's claim waits for its end
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{stack.base_url}/chat/completions", json=hello | {"model": "none"}, headers=headers, timeout=0.5)
+    stack.db.commit()
+    assert stack.row()["status"] == "client_closed"
+
+
 def test_a_router_that_died_after_its_answer_does_not_charge_again(stack: Stack, hello: dict[str, Any]) -> None:
     key = {"idempotency-key": str(uuid4())}
     assert stack.post(hello, headers=key).status_code == 200
