@@ -386,7 +386,7 @@ class Dispatcher:
         another = self._any_able(left, now_s, tried)
         if not another and self._any_full(left, now_s, until_s, tried):
             another = True
-            if status is not None and status not in BUSY:  # who has died, or asked for a pause, has no place for anybody
+            if status not in BUSY:  # who has asked for a pause has no place for anybody until then
                 plan.avoids = frozenset(tried)
         pause_s = 0.0
         if not another:

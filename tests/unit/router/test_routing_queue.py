@@ -154,12 +154,13 @@ async def test_a_place_that_a_request_is_called_for_is_one_that_it_gets(second: 
         assert (await asked).id == 2
 
 
+@pytest.mark.parametrize("status", [500, None])
 @in_loop
-async def test_who_was_failed_by_an_engine_with_room_waits_for_another_and_keeps_nobody_up() -> None:
+async def test_who_was_failed_by_an_engine_with_room_waits_for_another_and_keeps_nobody_up(status: int | None) -> None:
     world = World([engine(1), engine(2, requests_at_once=1)])
     dispatcher, plan = world.dispatcher, world.plan()
     dispatcher.started(world[2], 10)
-    assert dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) == Retry(0, same=False)
+    assert dispatcher.retry(plan, {1}, attempts=1, status=status, first_byte=False) == Retry(0, same=False)
     failed = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
     await asyncio.sleep(0.01)
     assert (failed.done(), dispatcher.waiting) == (False, 1)
