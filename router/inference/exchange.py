@@ -361,7 +361,8 @@ class Exchange(msgspec.Struct, eq=False):
     def _close_on_error(self, tap: Tap) -> None:
         """An error inside the stream. vLLM looks at some parameters, such as a grammar, only when its stream has begun: then the
         error is about the request, and a failure of the engine would keep others from it."""
-        if tap.error_status is not None and self._refusal_of(tap).is_final:
+        refused = self._refusal_of(tap)
+        if tap.error_status is not None and (refused.is_final or refused.is_too_long):
             self.outcome = "ok"
             self._close_row("refused", 200, f"engine_{tap.error_status}")
         else:

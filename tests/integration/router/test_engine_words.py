@@ -168,7 +168,9 @@ def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], 
     server = engine("vllm")
     said = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": {"message": "no grammar", "code": 400}}).encode()
     begun = b"data: %b\n\n" % json.dumps(CHUNK).encode()
-    for answer in (said, begun + said, begun + said.replace(b"400", b"500")):
+    role = {"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]}
+    too_long = b"data: %b\n\n" % json.dumps(role).encode() + said.replace(b"no grammar", b"the maximum context length is 5")
+    for answer in (said, too_long, begun + said, begun + said.replace(b"400", b"500")):
         server.answer = (200, "text/event-stream", answer)
         assert _post(stack, "/v1/chat/completions", stream=True).content == answer
     for answer in (said.replace(b"400", b"500"), said.replace(b"400", b'"bad"')):
@@ -176,14 +178,14 @@ def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], 
         told = _post(stack, "/v1/chat/completions", stream=True)
         assert (told.status_code, told.json()["error"]["code"]) == (502, "engine_failed")
     until_s, rows = time.monotonic() + KNOWN_S_MAX, []
-    while len(rows) < 5 and time.monotonic() < until_s:
+    while len(rows) < 6 and time.monotonic() < until_s:
         rows = stack.db.execute(
             "select status, charge_class, error_code from raw.usage_events where stream order by started_at"
         ).fetchall()
         stack.db.commit()
     within = ("engine_failed", "free_engine_failed", "engine_error_event")
     instead = ("engine_failed", "free_engine_failed", "engine_failed")
-    assert rows == [("refused", "free_refused", "engine_400"), within, within, instead, instead]
+    assert rows == [("refused", "free_refused", "engine_400")] * 2 + [within, within, instead, instead]
 
 
 def test_the_first_token_is_no_comment_of_a_provider(stack: Stack, engine: Callable[[str], Engine]) -> None:
