@@ -317,13 +317,11 @@ class Exchange(msgspec.Struct, eq=False):
             self._read(tap.reading, "engine" if tap.done else "running")
             if self.row.token_source == "none" and tap.pieces and not tap.done:  # cut, and its engine counts at the end only
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
-            if tap.engine_error and not tap.done and self.answering:  # who leaves then leaves because of it
+            if tap.engine_error and self.answering:  # who leaves then leaves because of it
                 self._close_on_error(tap)
         if not tap.done:
             raise EngineHungUp("the engine ended the stream before its end")
-        if tap.engine_error:
-            self._close_on_error(tap)
-        else:
+        if not tap.engine_error:
             self.outcome = "ok"
             self._close_row("completed", 200)
         await self._end_stream(bytes(tap.tail))

@@ -26,6 +26,7 @@ ROWS_S_MAX = 5.0
 HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 OPTIONS = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}  # as the router asks for
 COUNTS = (b'"usage"', b'"count"', b'"input_tokens"')
+FAILED = b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n'
 DELTAS = {"/v1/responses": b"event: response.output_text.delta\n", "/v1/messages": b"event: content_block_delta\n"}
 # Of the bytes of an answer, where the engine stops. The first two are before the client has anything of it.
 POINTS = ("before the head", "after the head", "at the first piece", "at the fourth piece", "in the usage", "before the end")
@@ -218,13 +219,17 @@ def test_a_stream_of_a_hosted_provider_that_is_left_has_its_pieces_as_output(
         assert row["cost_picousd"] > 0
 
 
-def test_a_client_that_leaves_because_the_engine_says_that_it_failed_pays_nothing(stack: Stack, engine: StoppingEngine) -> None:
+@pytest.mark.parametrize("last", [b"", b"data: [DONE]\n\n", FAILED], ids=["", "done", "failed"])
+def test_a_client_that_leaves_because_the_engine_says_that_it_failed_pays_nothing(
+    stack: Stack, engine: StoppingEngine, last: bytes
+) -> None:
     _until_served(stack, engine)
-    for path in STREAMED:
+    for path in STREAMED if last != FAILED else ("/v1/responses",):
         head, body = _answer(stack, path, stream=True)
         first = _cut(body, "at the first piece", stream=True)
         name = b"event: error\n" if path in DELTAS else b""
-        sent = body[:first] + name + b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
+        error = name + b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
+        sent = body[:first] + (b": out of memory\n\n" if last == FAILED else error) + last
         engine.prepare(head.replace(b"%d" % len(body), b"%d" % (len(sent) + 9)) + sent + b"and so on", len(head) + len(sent))
         call = _ask(stack, path, path, stream=True)
         call.read_until(lambda said: b"out of memory" in said)
