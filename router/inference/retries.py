@@ -4,9 +4,8 @@ import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-import msgspec
-
 from router.inference.breaker import Window
+from router.inference.shapes.engine_errors import error_in
 
 WINDOW_S = 10.0
 RETRIES_SHARE = 0.2  # of the requests of the window: a fault of all engines makes at most a fifth more load
@@ -65,30 +64,14 @@ def retry_after_s(value: bytes | None, at: datetime) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-class _Word(msgspec.Struct):
-    """An engine's error; that of an older vLLM stands in no envelope."""
-
-    message: str = ""
-    code: str | int | None = None
-    param: str | None = None
-    error: "_Word | None" = None
-
-
-_WORD = msgspec.json.Decoder(_Word)
-
-
 def lacks_model(status: int, body: bytes) -> bool:
     """Whether an engine says that it does not have the model. By which name it is asked for is the router's to know.
 
     Only what a client cannot write decides: an id of its own that is not found is repeated in the message, too.
     """
-    if status not in (400, 403, 404):
+    if status not in (400, 403, 404) or (told := error_in(body)) is None:
         return False
-    try:
-        word = _WORD.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    word = word.error or word
-    if word.code == NO_MODEL_CODE:
+    if told.code == NO_MODEL_CODE:
         return True
-    return status == 404 and (word.param == "model" or NO_MODEL.match(word.message) is not None)
+    says_so = told.param == "model" or (isinstance(told.message, str) and NO_MODEL.match(told.message) is not None)
+    return status == 404 and says_so

@@ -1,4 +1,6 @@
-"""The status of an error that an engine tells of in a body, where no status line says it."""
+"""What an engine's error says in a body or an event, and of which status it is where no status line says it."""
+
+from typing import Any
 
 import msgspec
 
@@ -24,26 +26,35 @@ _TYPES = {type_: status for status, type_ in reversed(ANTHROPIC_TYPES.items())}
 """Of both APIs; a type that two statuses have is of the first."""
 
 
-class _Told(msgspec.Struct):
+class Told(msgspec.Struct):
     """An error, alone, in its event, or in the response that failed."""
 
     code: int | str | None = None
     type: str | None = None
-    error: "_Told | None" = None
-    response: "_Told | None" = None
+    message: Any = None
+    param: Any = None
+    error: "Told | None" = None
+    response: "Told | None" = None
 
 
-_TOLD = msgspec.json.Decoder(_Told)
+_TOLD = msgspec.json.Decoder(Told)
+
+
+def error_in(data: bytes) -> Told | None:
+    """The error itself; that of an older vLLM stands in no envelope. None: it cannot be read."""
+    try:
+        told: Told = read(_TOLD, data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    told = told.response or told
+    return told.error or told
 
 
 def status_in(data: bytes) -> int | None:
     """The status that an error is of: vLLM's and SGLang's have it as `code`, others say it in words. None: it does not say."""
-    try:
-        told: _Told = read(_TOLD, data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    told = error_in(data)
+    if told is None:
         return None
-    told = told.response or told
-    told = told.error or told
     if isinstance(told.code, int):
         return told.code if 400 <= told.code < 600 else None
     return _CODES.get(told.code or "") or _TYPES.get(told.type or "")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.inference.retries import lacks_model
 from router.inference.shapes import SHAPES, Call, Reading, Usage
 from tests.unit.router.test_shapes_streams import (
     CHAT,
@@ -58,6 +59,29 @@ def test_what_an_error_inside_a_stream_says_of_the_request_is_read(shape: Any, e
     late = tap_of(shape)
     late.feed(begun.get(shape.endpoint, named(response_events()[:2])) + event)
     assert late.error_status is None
+
+
+NO_MODEL = {"code": "model_not_found", "message": "no model \ud83d"}
+
+
+@pytest.mark.parametrize(
+    ("told", "lacks"),
+    [
+        (NO_MODEL, True),
+        ({"error": NO_MODEL}, True),
+        ({"type": "response.failed", "response": {"status": "failed", "error": NO_MODEL}}, True),
+        ({"error": {"message": "The model `a` does not exist.", "param": "model", "code": 404}}, True),
+        ({"error": {"type": "not_found_error", "message": "model: a"}}, True),
+        ({"error": {"type": "not_found_error", "message": "File file_1 not found", "param": ["x"]}}, False),
+        ({"error": {"message": ["no"]}}, False),
+        ({"error": "no"}, False),
+    ],
+)
+def test_an_engines_word_that_it_lacks_the_model_is_read_wherever_it_stands(told: dict[str, Any], lacks: bool) -> None:
+    body = json.dumps(told).encode()
+    assert lacks_model(404, body) == lacks
+    assert not lacks_model(422, body)
+    assert not lacks_model(404, body[:-1])
 
 
 HALVES = ("\ud83d", "a\ud83d", "\ude00", "\ud83d\ud83d\ude00", "\ude00\ud83d", "\\\ud83d", "\\ud83d\ud83d", "\ud83d\n")
