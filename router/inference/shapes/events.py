@@ -9,6 +9,7 @@ from router.inference.shapes.tap import Tap, data_of
 from router.inference.shapes.usage import MessagesUsage, Reading, Response, finish_label
 
 _TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]+)"')
+_NO_ERROR = re.compile(rb'\{"error"\s*:\s*null\s*[,}]')
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -48,7 +49,7 @@ def _kind(event: bytes) -> bytes:
         return b""
     if data == b"[DONE]":
         return data
-    if data.startswith(b'{"error"'):  # whose own type says which
+    if data.startswith(b'{"error"') and not _NO_ERROR.match(data):  # whose own type says which
         return b"error"
     found = _TYPE.search(data)
     return found.group(1) if found else b""

@@ -28,7 +28,8 @@ _UNFINISHED = b'"finish_reason":null'
 _PIECE = re.compile(rb'"(?:content|text|arguments|reasoning|reasoning_content|refusal)"\s*:\s*"[^"]')
 _FINISH = b'"finish_reason":"'  # 17 bytes
 _INDEX = re.compile(rb'"index"\s*:\s*(\d{1,9})')
-_ERRORS = (b'data: {"error"', b"event: error")
+_NAMED_ERROR = b"event: error"
+_ERRORS = (b'data: {"error"', _NAMED_ERROR)  # of data that cannot be read
 _CHOICES_USAGE = msgspec.json.Decoder(ChoicesUsage)
 
 
@@ -276,13 +277,12 @@ class ChoicesTap(Tap):
         data = data_of(event)
         if data == b"[DONE]":
             return self._end(event)
-        is_named = event.startswith(_ERRORS)
         if data is None or b'"' not in data or not is_object(data):
-            if is_named:
+            if event.startswith(_ERRORS):
                 self._note_error(event)
             return event
         values: dict[str, bytes] = {name: data[begin:end] for name, begin, end in fields(data)}
-        is_error = is_named or values.get("error", b"null") != b"null"
+        is_error = event.startswith(_NAMED_ERROR) or values.get("error", b"null") != b"null"
         if is_error:
             self._note_error(event, None if self._usage or self.pieces else values.get("error", data))
         self._note_finish(values.get("choices", b""))
