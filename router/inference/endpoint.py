@@ -272,7 +272,7 @@ class MeteredEndpoint:
         if error.is_word:
             exchange.pass_on_refusal(error.engine_status, error.body, None if wait_s is None else b"%d" % wait_s)
             return
-        raise EngineFailed(str(error)) from error
+        raise EngineFailed(str(error), retry_after_s=wait_s) from error
 
     async def _connect(
         self, request: Request, plan: Plan, tokens: int, picked: EngineState | None

@@ -18,7 +18,7 @@ from router.inference.engine_set import HOSTED, EngineState
 from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
-from router.inference.responses import error_headers, header_lines
+from router.inference.responses import NO_RETRY, error_headers, header_lines, may_retry
 from router.inference.retries import BUSY, NOT_IMPLEMENTED, OURS, RETRIABLE, lacks_model, retry_after_s
 from router.inference.routing import Outcome
 from router.inference.server import ClientCall
@@ -411,8 +411,8 @@ class Exchange(msgspec.Struct, eq=False):
             self.client.end(self.shape.error_event_of(body))
             return
         headers = self._headers()
-        if status == NOT_IMPLEMENTED:
-            headers += b"x-should-retry: false\r\n"  # which OpenAI's SDKs obey; it will be no different
+        if not may_retry(status, retry_after_s(retry_after, now())):
+            headers += header_lines([NO_RETRY])
         if retry_after is not None:
             headers += header_lines([(b"retry-after", retry_after)])
         self.client.answer(status, body, headers)

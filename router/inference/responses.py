@@ -5,11 +5,13 @@ from typing import Any
 
 import orjson
 
+from router.inference.retries import NOT_IMPLEMENTED
 from warehouse.base.errors import InferhouseError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+NO_RETRY = (b"x-should-retry", b"false")  # which OpenAI's SDKs obey
 _JSON = (b"content-type", b"application/json")
 _PATIENCE_S = 60  # OpenAI's SDKs wait for no longer Retry-After: they would try again at once
 
@@ -19,6 +21,13 @@ def header_lines(headers: Iterable[Header]) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
+def may_retry(status: int, retry_after_s: float | None) -> bool:
+    """Whether an SDK may try again by itself: not at once, and not what will be no different."""
+    if status in (409, 429):
+        return retry_after_s is not None and retry_after_s <= _PATIENCE_S
+    return status != NOT_IMPLEMENTED
+
+
 def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
     """The request's id, and Retry-After where there is a time after which to try again."""
     headers = [(b"x-request-id", request_id.encode())]
@@ -26,8 +35,8 @@ def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.retry_after_ms is not None:
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))  # which OpenAI's SDKs wait for
-    if error.status in (409, 429) and (error.retry_after_s is None or error.retry_after_s > _PATIENCE_S):
-        headers.append((b"x-should-retry", b"false"))  # which the SDKs obey
+    if not may_retry(error.status, error.retry_after_s):
+        headers.append(NO_RETRY)
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

@@ -47,6 +47,7 @@ class OddEngine(ThreadingHTTPServer):
         self.unended: bytes | None = None
         self.is_kept_open = False
         self.says_length = True
+        self.retry_after: str | None = None
         self.hangs_up: tuple[bytes, float] | None = None
         """With which part of an answer, and after how many seconds, it closes a connection instead of answering."""
         self.calls: list[dict[str, str]] = []
@@ -97,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _say(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
+        if self._engine.retry_after is not None and self.command == "POST":
+            self.send_header("retry-after", self._engine.retry_after)
         if self._engine.says_length:
             self.send_header("content-length", str(len(body)))
         if self.command == "GET" or not self._engine.says_length:
@@ -214,6 +217,25 @@ def test_a_refusal_with_a_good_status_is_one(stack: Stack, odd: OddEngine, hello
     row = stack.row()
     assert (row["status"], row["http_status"], row["error_code"]) == ("refused", 422, "engine_422")
     assert len(odd.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "waits"),
+    [
+        (409, 409, {None: False, "30": True, "90": False, "soon": False}),
+        (429, 429, {None: False, "60": True}),
+        (429, 429, {"90": False}),
+        (529, 502, {"20": True}),
+    ],
+)
+def test_who_is_refused_is_told_whether_waiting_helps(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], status: int, told: int, waits: dict[str | None, bool]
+) -> None:
+    for retry_after, is_soon in waits.items():
+        odd.answer, odd.retry_after = (status, JSON, b'{"error": {"message": "not now"}}'), retry_after
+        found = stack.post(hello | {"model": "odd"})
+        assert (found.status_code, found.headers.get("retry-after")) == (told, retry_after), found.text
+        assert found.headers.get("x-should-retry") == (None if is_soon else "false")
 
 
 @pytest.mark.parametrize("error", [{"code": 400}, {"code": 422}, {"type": "invalid_request_error", "code": None}])
