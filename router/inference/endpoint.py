@@ -123,40 +123,43 @@ class MeteredEndpoint:
         prefix = _beginning(body) if len(shared.engines.states) > 1 else b""
         plan = shared.dispatcher.plan(call.model, request.caller, call.session, prefix)
         tokens = len(body) // TOKEN_BYTES
+        refusal: InferhouseError | None = None
         while True:
-            model = plan.model
-            await self._reserve(request, model, len(body))
-            engine = shared.dispatcher.pick(plan, request.tried)
-            connection = engine.pool.kept() if engine is not None else None
-            if engine is None or connection is None:
-                engine, connection = await self._connect(request, plan, tokens, engine)
-            else:
-                shared.dispatcher.started(engine, tokens)
-            if plan.model is not model:
+            try:
                 model = plan.model
-                try:
-                    await self._reserve(request, model, len(body))
-                except BaseException:
-                    connection.close()
-                    shared.dispatcher.ended(engine, tokens, outcome="gone")
+                await self._reserve(request, model, len(body))
+                engine = shared.dispatcher.pick(plan, request.tried)
+                connection = engine.pool.kept() if engine is not None else None
+                if engine is None or connection is None:
+                    engine, connection = await self._connect(request, plan, tokens, engine)
+                else:
+                    shared.dispatcher.started(engine, tokens)
+                if plan.model is not model:
+                    model = plan.model
+                    try:
+                        await self._reserve(request, model, len(body))
+                    except BaseException:
+                        self._give_back(engine, connection, tokens)
+                        raise
+                if request.client_gone:  # while the engine was connected to, or what is kept was looked for
+                    self._give_back(engine, connection, tokens)
+                    raise ClientGone
+            except InferhouseError:
+                if not isinstance(refusal, EngineRefused):
                     raise
-            if request.client_gone:  # while the engine was connected to, or what is kept was looked for
-                connection.close()
-                shared.dispatcher.ended(engine, tokens, outcome="gone")
-                raise ClientGone
+                break  # what the engine has said tells the client more than why there is no other attempt
             exchange = self._exchange(request, engine, connection, model)
-            row = exchange.row
             message = self._message(request, engine, body)
-            refusal: InferhouseError | None = None
+            refusal = None
             try:
                 await exchange.run(message)
             except InferhouseError as error:
                 refusal = error
             finally:
                 request.exchange = None
-                request.charged |= row.charge_class == "charged"
+                request.charged |= exchange.row.charge_class == "charged"
                 pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
-                took = None if engine.trial is None else Took.of(row, exchange.sent_us - request.started_us)
+                took = None if engine.trial is None else Took.of(exchange.row, exchange.sent_us - request.started_us)
                 shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
             request.tried.add(engine.id)
             if refusal is None:
@@ -166,6 +169,11 @@ class MeteredEndpoint:
                 break
         if refusal is not None:
             self._give_up(exchange, refusal)
+
+    def _give_back(self, engine: EngineState, connection: EngineConnection, tokens: int) -> None:
+        """An engine that is not asked after all."""
+        connection.close()
+        self._shared.dispatcher.ended(engine, tokens, outcome="gone")
 
     def _exchange(self, request: Request, engine: EngineState, connection: EngineConnection, model: Model) -> Exchange:
         """The next attempt."""

@@ -238,6 +238,24 @@ def test_who_is_refused_is_told_whether_waiting_helps(
         assert found.headers.get("x-should-retry") == (None if is_soon else "false")
 
 
+@pytest.mark.parametrize(
+    "router_env", [{"ROUTER_SEALING_KEY": SEALING_KEY, "ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "1"}]
+)
+@pytest.mark.parametrize("engine_flags", [["--tokens-per-second", "100"]])
+def test_who_waits_in_vain_after_an_engine_has_spoken_is_told_what_it_said(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any]
+) -> None:
+    odd.answer, odd.retry_after = (429, JSON, b'{"error": {"message": "not now"}}'), "40"
+    long = hello | {"stream": True, "max_tokens": 2000, "min_tokens": 2000}
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    with httpx.stream("POST", stack.base_url + "/chat/completions", json=long, headers=headers, timeout=60) as answer:
+        chunks = answer.iter_bytes()
+        next(chunks)
+        found = stack.post(hello | {"model": "either"})
+        assert (found.status_code, found.content, found.headers["retry-after"]) == (429, odd.answer[2], "40")
+    assert len(odd.calls) == 1
+
+
 @pytest.mark.parametrize("error", [{"code": 400}, {"code": 422}, {"type": "invalid_request_error", "code": None}])
 def test_what_a_stream_says_of_the_request_is_asked_of_no_other_engine(
     stack: Stack, odd: OddEngine, hello: dict[str, Any], error: dict[str, Any]
