@@ -61,6 +61,19 @@ def test_what_an_error_inside_a_stream_says_of_the_request_is_read(shape: Any, e
     assert late.error_status is None
 
 
+@pytest.mark.parametrize("error", [b'{"error": null', b'{"error":null'])
+def test_no_error_inside_a_stream_is_none(error: bytes) -> None:
+    """As engines write it that state every field."""
+    usage = b',"usage":{"prompt_tokens":9,"completion_tokens":3}'
+    told = b'data: %b,"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]%%b}\n\n' % error
+    chat, responses, messages = tap_of(CHAT), tap_of(RESPONSES), tap_of(MESSAGES)
+    assert chat.feed(told % usage) == told % b""
+    assert responses.feed(event := b'data: %b,"type":"response.output_text.delta","delta":"a"}\n\n' % error) == event
+    assert messages.feed(event := b'data: %b,"type":"content_block_delta"}\n\n' % error) == event
+    assert [tap.engine_error for tap in (chat, responses, messages)] == [False] * 3
+    assert (chat.reading, responses.pieces, messages.pieces) == (Reading(Usage(9, 3), "stop"), 1, 1)
+
+
 NO_MODEL = {"code": "model_not_found", "message": "no model \ud83d"}
 
 

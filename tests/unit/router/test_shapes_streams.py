@@ -218,19 +218,6 @@ def test_an_error_inside_a_stream_is_seen(shape: Any, event: bytes) -> None:
     assert tap.engine_error
 
 
-@pytest.mark.parametrize("error", [b'{"error": null', b'{"error":null'])
-def test_no_error_inside_a_stream_is_none(error: bytes) -> None:
-    """As engines write it that state every field."""
-    usage = b',"usage":{"prompt_tokens":9,"completion_tokens":3}'
-    told = b'data: %b,"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]%%b}\n\n' % error
-    chat, responses, messages = tap_of(CHAT), tap_of(RESPONSES), tap_of(MESSAGES)
-    assert chat.feed(told % usage) == told % b""
-    assert responses.feed(event := b'data: %b,"type":"response.output_text.delta","delta":"a"}\n\n' % error) == event
-    assert messages.feed(event := b'data: %b,"type":"content_block_delta"}\n\n' % error) == event
-    assert [tap.engine_error for tap in (chat, responses, messages)] == [False] * 3
-    assert (chat.reading, responses.pieces, messages.pieces) == (Reading(Usage(9, 3), "stop"), 1, 1)
-
-
 @pytest.mark.parametrize(
     ("shape", "told", "status"),
     [
