@@ -159,7 +159,7 @@ class Reservations:
                 raise answer
             kind = answer[0]
             if kind in (SPENT, HELD):
-                account.shares.heard[hold.match.windows[answer[1] - 1].field] = _amounts(answer)[1]
+                account.shares.refused(hold.match.windows[answer[1] - 1], *_amounts(answer))
             if kind == TAKEN:
                 self._note(hold, answer)
                 return

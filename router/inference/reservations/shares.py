@@ -43,6 +43,11 @@ class Shares:
             self._known[window.field] = used[2 * number] * PICOUSD_PER_USD + used[2 * number + 1]
             self.heard[window.field] = settled[2 * number] * PICOUSD_PER_USD + settled[2 * number + 1]
 
+    def refused(self, window: Window, used_picousd: int, settled_picousd: int) -> None:
+        """The same of the one window that has no room: a worker that admits nothing hears of it in no other way."""
+        self._used.pop(window.field, None)
+        self._known[window.field], self.heard[window.field] = used_picousd, settled_picousd
+
     def settled(self, match: Match, picousd: int) -> None:
         """This worker has told Redis of that cost."""
         for window in match.windows:
@@ -93,12 +98,11 @@ class Shares:
 
     def _check(self, window: Window, cost_picousd: int, workers: int) -> None:
         """Raises: BudgetExceeded, LimitsUnavailable."""
-        field = window.field
-        if field not in self._known:
+        known, used = self._known.get(window.field), self._used.get(window.field, 0)
+        if known is None:
             if self._lost_at is None or window.starts_at < self._lost_at or window.budget not in self._budgets:
                 raise LimitsUnavailable("Redis cannot be reached, and this router does not know what the budget has left")
-            self._known[field] = 0  # nobody has asked Redis for it, and each router knows what it has admitted itself
-        known, used = self._known[field], self._used.get(field, 0)
+            known = 0  # nobody has asked Redis for it, and each router knows what it has admitted itself
         if known + used + cost_picousd > window.limit_picousd:
             raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
         if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:

@@ -7,9 +7,10 @@ import psycopg
 import pytest
 import redis
 
+from router.inference.reservations import accounts
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
-from router.inference.reservations.refusals import BudgetExceeded, LimitsUnavailable, RateLimited
+from router.inference.reservations.refusals import BudgetExceeded, BudgetHeld, LimitsUnavailable, RateLimited
 from router.inference.reservations.reservations import Reservations
 from tests.factories import Tenant, add_model, add_tenant, midday_zone
 from tests.integration.router.reservations_world import (
@@ -130,9 +131,9 @@ async def test_routers_that_have_not_come_back_after_a_flush_have_their_share_al
         for one in pair:
             await one.call(tenant, most(USD), cost=USD)
         await asyncio.sleep(0.2)
-        accounts = [one.reservations.accounts for one in pair]
+        of_pair = [one.reservations.accounts for one in pair]
         beaten = asyncio.Event()
-        ask = accounts[0].line.ask
+        ask = of_pair[0].line.ask
 
         async def ask_and_tell(*command: object) -> object:
             answer = await ask(*command)
@@ -140,7 +141,7 @@ async def test_routers_that_have_not_come_back_after_a_flush_have_their_share_al
                 beaten.set()  # it is the first one after the flush, and alone
             return answer
 
-        accounts[0].line.ask = ask_and_tell  # type: ignore[method-assign]
+        of_pair[0].line.ask = ask_and_tell  # type: ignore[method-assign]
         with redis.Redis.from_url(redis_url) as flushing:
             flushing.flushall()
         await beaten.wait()
@@ -190,6 +191,54 @@ async def test_a_window_that_begins_without_redis_begins_with_a_share_of_all(
                 await hold_of(one, tenant, days=1)
             with pytest.raises(LimitsUnavailable, match="share"):
                 await hold_of(one, tenant, days=1)
+
+
+@in_loop
+async def test_a_window_that_began_without_redis_and_was_not_asked_for_since_admits_nobody_when_redis_goes_away_again(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10 * USD, period="day")
+    async with workers(2, url=through(redis_line, redis_url)) as (one, two):
+        await asyncio.sleep(0.5)
+        for each in (one, two):
+            await each.call(tenant, most(USD), cost=USD)
+        await cut_after_a_rest(one, tenant, redis_line)
+        one.reservations.settle(await hold_of(one, tenant, days=1))
+        await back(two, redis_line)
+        await back(one, redis_line)
+        for _ in range(10):
+            await hold_of(two, tenant, days=1)
+        monkeypatch.setattr(accounts, "now", lambda: now() + timedelta(days=1))  # Redis goes away in that window
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        with pytest.raises(LimitsUnavailable, match="does not know"):
+            await hold_of(one, tenant, days=1)
+
+
+@pytest.mark.parametrize(("settles", "refusal"), [(True, BudgetExceeded), (False, BudgetHeld)], ids=["spent", "held"])
+@in_loop
+async def test_a_share_is_of_what_was_left_when_redis_last_refused(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str,
+    settles: bool, refusal: type[Exception],
+) -> None:  # fmt: skip
+    """What others have used up, a worker hears of by being refused alone."""
+    add_budget(db, tenant, 10 * USD)
+    async with workers(2, url=through(redis_line, redis_url), wait_s=0.1) as (one, two):
+        await asyncio.sleep(0.5)
+        await one.call(tenant, most(USD), cost=USD)
+        for _ in range(9):
+            if settles:
+                await two.call(tenant, most(USD), cost=USD)
+            else:
+                await hold_of(two, tenant)
+        await asyncio.sleep(0.1)
+        with pytest.raises(refusal):
+            await hold_of(one, tenant)
+        redis_line.cut()
+        await asyncio.sleep(0.3)
+        with pytest.raises((BudgetExceeded, LimitsUnavailable)):
+            await hold_of(one, tenant)
 
 
 @in_loop
