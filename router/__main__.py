@@ -32,6 +32,7 @@ from warehouse.journal import check_slots
 _LOG = getLogger(__name__)
 COLLECT_EVERY = 50_000  # objects; Python's 700 look through all that is young several hundred times a second
 WORKER_S_MAX = 60  # for a new worker to be ready, and for one that hangs to be replaced
+ENDING_S_MAX = 20  # for a worker to end when its calls have; a batch of rows takes a second or two. docker-compose.yml grants 30
 KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing early costs them a connect
 
 
@@ -150,9 +151,16 @@ class Workers(Multiprocess):
         return False
 
     def join_all(self) -> None:
-        super().join_all()
-        for process in self.leaving:
-            process.join()
+        """Wait for all as long as a stop may take. Who hangs then has no end of its own: a signal does not reach it."""
+        everyone = [*self.processes, *self.leaving]
+        until_s = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + ENDING_S_MAX
+        for process in everyone:
+            process.process.join(max(until_s - time.monotonic(), 0))
+        for process in everyone:
+            if process.exitcode is None:
+                _LOG.warning("a worker has not ended in time, and is killed", extra={"worker": process.pid})
+                process.kill()
+                process.join()
 
     def _left(self) -> int:
         """How many old workers there are still; those that have ended are reaped."""
