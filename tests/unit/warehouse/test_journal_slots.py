@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.journal import Journal, claim_orphans, claim_slot, recover, slots
+from warehouse.journal import Journal, check_slots, claim_orphans, claim_slot, recover, slots
 
 WORKER = """
 import sys
@@ -81,6 +81,13 @@ def test_what_somebody_else_left_stops_nobody(tmp_path: Path) -> None:
     assert list(claim_orphans(tmp_path)) == []
     Journal(slot.directory, bytes_max=100).shut()
     slot.release()
+
+
+def test_a_file_that_has_gone_meanwhile_is_nobodys(tmp_path: Path) -> None:
+    """A worker that lives removes files at any time; here the name is there still and the file is not."""
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "1.journal").symlink_to(tmp_path / "gone")
+    check_slots(tmp_path)
 
 
 def test_a_folder_without_files_is_no_orphan(tmp_path: Path) -> None:
