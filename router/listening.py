@@ -4,6 +4,7 @@ When the last process closes a listening socket, the kernel resets every connect
 connected a moment before, and whose request may be under way. So newcomers are kept out first, and who is in is accepted.
 """
 
+import contextlib
 import socket
 import struct
 import time
@@ -20,7 +21,7 @@ def give_up(listening: Sequence[socket.socket]) -> Iterator[float]:
     """Let nobody connect any more, and give out seconds to wait until all who have connected are accepted.
 
     A client that tries to connect does so again a second later, and finds the next router or none. It is so for every process
-    that has the sockets; who waits closes them. Raises: OSError.
+    that has the sockets; who waits closes them.
     """
     for each in listening:
         _keep_newcomers_out(each)
@@ -37,14 +38,18 @@ def _keep_newcomers_out(listening: socket.socket) -> None:
 
 
 def let_in(accepted: socket.socket) -> None:
-    """A connection whose handshake came to its end meanwhile has it from the listening socket. Raises: OSError."""
+    """A connection whose handshake came to its end meanwhile has it from the listening socket."""
     _set_hops(accepted, 0)
 
 
 def _set_hops(each: socket.socket, hops: int) -> None:
+    """Where the system knows such a thing: sandboxes (gVisor for one) have sockets without it. There, who connects just as a
+    router stops may be cut off, which is no reason to serve nobody, or not to stop."""
     if each.family == socket.AF_INET6:
-        each.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, hops)
-    each.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, hops)  # of IPv6 too: it may have clients of both
+        with contextlib.suppress(OSError):
+            each.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, hops)
+    with contextlib.suppress(OSError):
+        each.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, hops)  # of IPv6 too: it may have clients of both
 
 
 def _unaccepted(listening: socket.socket) -> int:

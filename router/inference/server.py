@@ -261,10 +261,10 @@ class InferenceProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.waiting[self] = self.loop.time() + self._receive_s_max
         line = transport.get_extra_info("socket")
         if line is not None:
             let_in(line)
-        self.waiting[self] = self.loop.time() + self._receive_s_max
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.waiting.pop(self, None)

@@ -1,5 +1,7 @@
 """A port that is given up lets nobody connect any more, and cuts nobody off who has."""
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 
@@ -50,3 +52,23 @@ def test_who_was_about_to_connect_is_heard_once_accepted(place: tuple[socket.soc
         let_in(accepted)
         accepted.settimeout(60)
         assert accepted.recv(1) == b"x"
+
+
+class _Bare(socket.socket):
+    """One of a system that does not know the options."""
+
+    def setsockopt(self, *_: object) -> None:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_where_the_options_do_not_exist_connections_are_served_and_a_stop_goes_on(family: int, host: str) -> None:
+    with _Bare(family, socket.SOCK_STREAM) as listening:
+        listening.bind((host, 0))
+        listening.listen()
+        with socket.create_connection((host, listening.getsockname()[1])):
+            steps = give_up([listening])
+            next(steps)
+            listening.accept()[0].close()
+            assert list(steps) == []
+        let_in(listening)
