@@ -283,6 +283,9 @@ class Dispatcher:
         if served is None:
             wait_s = self._retry_after_s(plan, now_s)
             raise EngineUnavailable(f"no healthy engine serves {plan.name!r} now; try again in {wait_s} s", retry_after_s=wait_s)
+        if left_s <= 0:
+            message = f"every engine of {plan.name!r} is full, and the request has used up its time; try again in a moment"
+            raise QueueTimedOut(message, retry_after_s=QUEUE_RETRY_AFTER_S)
         wait_s_max = min(self._queue_s_max, left_s)
         plan.deadline_s = plan.deadline_s or now_s + wait_s_max
         waiter = served.queue.join(caller.org_id, tokens, weight, plan.avoids)
@@ -312,13 +315,6 @@ class Dispatcher:
 
     def _let_in(self, served: Served, now_s: float) -> None:
         served.let_in(now_s, now_s + self._queue_s_max)
-
-    def leave(self, plan: Plan) -> None:
-        """The request is over before `pick` took the place that was kept for it."""
-        if plan.called is not None:
-            plan.called.granted -= 1
-            self._let_in(plan.called, self._clock())
-            plan.called = None
 
     def started(self, engine: EngineState, tokens: int) -> None:
         """The engine has one more request; call it before anything is awaited. Args: tokens: of the prompt, about."""

@@ -135,6 +135,8 @@ async def test_a_request_waits_no_longer_than_it_may() -> None:
     world.dispatcher.started(world[1], 10)
     with pytest.raises(QueueTimedOut, match=r"full for 0\.1 s"):
         await world.dispatcher.engine_for(world.plan(), CALLER, 10, left_s=0.1)
+    with pytest.raises(QueueTimedOut, match="is full, and the request has used up its time"):
+        await world.dispatcher.engine_for(world.plan(), CALLER, 10, left_s=-0.2)
 
 
 @pytest.mark.parametrize(
