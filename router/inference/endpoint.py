@@ -224,9 +224,15 @@ class MeteredEndpoint:
 
     @contextlib.contextmanager
     def _waiting(self, request: Request, *, is_own: bool = False) -> Iterator[None]:
-        """As `Request.waiting`; the request will have a row."""
+        """As `Request.waiting`; the request will have a row. Raises: ClientGone, and EngineTimedOut after it."""
         with self._shared.sink.expecting(request.id, request.started_at), request.waiting(is_own=is_own):
             yield
+        self._check_time(request)
+
+    def _check_time(self, request: Request) -> None:
+        """After a wait: an engine that has no time to answer in would be taken for a slow one. Raises: EngineTimedOut."""
+        if self._left_s(request) <= 0:
+            raise EngineTimedOut("the request had used up its time before an engine could have it")
 
     def _left_s(self, request: Request) -> float:
         """Of the time that the whole request may take; below 0 where it is over."""
@@ -287,7 +293,7 @@ class MeteredEndpoint:
     ) -> tuple[EngineState, EngineConnection]:
         """A connection to an engine, where there is none that is open and free: the one that was picked, or another one.
 
-        Raises: EngineUnavailable, QueueFull, QueueTimedOut, ClientGone.
+        Raises: EngineUnavailable, EngineTimedOut, QueueFull, QueueTimedOut, ClientGone.
         """
         dispatcher = self._shared.dispatcher
         while True:
@@ -298,13 +304,18 @@ class MeteredEndpoint:
                 return engine, connection
             try:
                 with self._waiting(request):
-                    return engine, await engine.pool.acquire()
+                    connection = await engine.pool.acquire()
             except EngineUnreachable:
                 engine.failed(refused=True)
                 dispatcher.ended(engine, tokens, outcome="failed")
+                self._check_time(request)
             except BaseException:
+                if connection is not None:  # its time was up with that
+                    connection.close()
                 dispatcher.ended(engine, tokens, outcome="gone")
                 raise
+            else:
+                return engine, connection
             request.tried.add(engine.id)
             picked = dispatcher.pick(plan, request.tried)
 

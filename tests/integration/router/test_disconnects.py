@@ -281,6 +281,28 @@ def test_a_client_that_leaves_while_an_engine_is_connected_to_has_a_row(
     assert not engine.stopped.is_set(), "the engine has not been asked"
 
 
+@pytest.mark.parametrize("router_env", [{"ROUTER_TOTAL_S_MAX": "2", "ROUTER_CONNECT_S_MAX": "60"}], ids=["two seconds"])
+def test_an_engine_that_is_connected_to_when_a_request_has_no_time_left_is_not_asked(
+    stack: Stack, engine: StoppingEngine
+) -> None:
+    _until_served(stack, engine)
+    head, body = _answer(stack, "/v1/chat/completions", stream=True)
+    engine.prepare(head + body, 0)
+    with ExitStack() as crowd:
+        crowd.enter_context(engine.accepting_nobody())
+        calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
+        while engine.stopped.wait(0.5):  # on a connection that there was already
+            engine.stopped.clear()
+            calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
+        time.sleep(2)
+        crowd.close()
+        row = _row(stack, str(len(calls) - 1))
+        for call in calls:
+            call.leave()
+    assert (row["status"], row["error_code"], row["http_status"], row["attempt"]) == ("refused", "engine_timed_out", 504, 0), row
+    assert not engine.stopped.is_set(), "the engine has not been asked"
+
+
 def _leaves(stack: Stack, engine: StoppingEngine, path: str, case: str, how: str, *, stream: bool, has_begun: bool) -> None:
     """One call, up to where the engine stops."""
     call = _ask(stack, path, case, stream=stream)
