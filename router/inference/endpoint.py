@@ -403,6 +403,7 @@ class MeteredEndpoint:
     async def _record(self, request: Request, row: UsageEvent) -> None:
         """A row that no engine had a part in, on the disk. Raises: JournalFull, JournalFailed."""
         self._close(request, row)
+        request.attempts += 1  # who is stopped while the disk writes has its row
         await self._shared.sink.journal.durable()
         self._shared.count(row)
 

@@ -1,0 +1,91 @@
+"""The disk of the journal takes its time while a router is stopped."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.integration.router.conftest import Stack
+from tests.proxy import TcpProxy
+from warehouse.access import usage_rows
+from warehouse.journal import recover
+
+CANCELLED_S_MAX = 30
+LOOP_S = 2.0
+_SLOW = """
+import os, threading, time
+
+sync, slow, begun = os.fdatasync, {slow!r}, {begun!r}
+
+def fdatasync(file):
+    if threading.current_thread() is threading.main_thread():
+        time.sleep({loop_s})  # for twenty times as long the thread waits for the disk
+        return sync(file)
+    while os.path.exists(slow):
+        open(begun, "w").close()
+        time.sleep(0.01)
+    return sync(file)
+
+os.fdatasync = fdatasync
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    """While it exists, no fsync of the router's thread comes to its end; one that has begun makes the file `begun` beside it."""
+    return tmp_path / "slow"
+
+
+@pytest.fixture
+def router_env(tmp_path: Path, slow: Path) -> dict[str, str]:
+    """Python runs a module of this name before the router."""
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        _SLOW.format(slow=str(slow), begun=str(slow.with_name("begun")), loop_s=LOOP_S)
+    )
+    return {"PYTHONPATH": str(tmp_path / "fault"), "ROUTER_SHUTDOWN_S_MAX": "1"}
+
+
+def _wait_for(what: str, path: Path) -> None:
+    deadline = time.monotonic() + CANCELLED_S_MAX
+    while not path.exists() or what not in path.read_text():
+        assert time.monotonic() < deadline, (what, path)
+        time.sleep(0.05)
+
+
+def test_an_answer_that_is_sent_again_while_its_router_stops_has_one_row(
+    stack: Stack, hello: dict[str, Any], database_line: TcpProxy, slow: Path
+) -> None:
+    stack.db.execute("update control.organizations set answers_kept_s = 3600")
+    stack.db.commit()
+    time.sleep(0.3)  # the router forgets what it knew of the organization's keys
+    headers = {"authorization": f"Bearer {stack.api_key}", "idempotency-key": str(uuid4())}
+    url = stack.base_url + "/chat/completions"
+    assert httpx.post(url, json=hello, headers=headers, timeout=60).status_code == 200
+    stack.rows(1)
+    slow.touch()
+
+    def again() -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(url, json=hello, headers=headers, timeout=60)
+
+    asking = threading.Thread(target=again)
+    asking.start()
+    _wait_for("", slow.with_name("begun"))
+    database_line.cut()  # or it would keep the first row of two and say nothing
+    stopping = threading.Thread(target=stack.router.stop)
+    stopping.start()
+    _wait_for("Cancel 1 running task", stack.router.log)
+    time.sleep(0.3)
+    slow.unlink()
+    stopping.join()
+    asking.join()
+    kept = map(usage_rows.decode, recover(stack.journal / "0").closed)
+    assert [row.charge_class for row in kept if row.charge_class != "charged"] == ["free_replayed"]
+    database_line.mend()
+    stack.router.start()
+    assert [row["charge_class"] for row in stack.rows(2)] == ["charged", "free_replayed"]
