@@ -156,19 +156,24 @@ class MeteredEndpoint:
             except InferhouseError as error:
                 refusal = error
             finally:
-                request.exchange = None
-                request.charged |= exchange.row.charge_class == "charged"
-                pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
-                took = None if engine.trial is None else Took.of(exchange.row, exchange.sent_us - request.started_us)
-                shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
-            request.tried.add(engine.id)
+                self._ended(request, plan, exchange, tokens, refusal)
             if refusal is None:
-                break
-            request.waited_us += monotonic_us() - (exchange.sent_us or monotonic_us())
+                return
             if not await self._may_retry(request, plan, refusal):
                 break
+        self._give_up(exchange, refusal)
+
+    def _ended(self, request: Request, plan: Plan, exchange: Exchange, tokens: int, refusal: InferhouseError | None) -> None:
+        """What an attempt says of its engine, and leaves for the next one."""
+        engine = exchange.engine
+        request.exchange = None
+        request.charged |= exchange.row.charge_class == "charged"
+        request.tried.add(engine.id)
+        pause_s = refusal.engine_retry_after_s if isinstance(refusal, EngineRefused) else None
+        took = None if engine.trial is None else Took.of(exchange.row, exchange.sent_us - request.started_us)
+        self._shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
         if refusal is not None:
-            self._give_up(exchange, refusal)
+            request.waited_us += monotonic_us() - (exchange.sent_us or monotonic_us())
 
     def _give_back(self, engine: EngineState, connection: EngineConnection, tokens: int) -> None:
         """An engine that is not asked after all."""
