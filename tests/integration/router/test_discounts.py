@@ -109,12 +109,16 @@ def test_a_discount_is_made_ended_and_taken_back(client: httpx.Client, stack: St
 
 
 def test_a_volume_tier_is_made_ended_and_taken_back(client: httpx.Client, stack: Stack, organization: str) -> None:
-    now, own = _this_month(stack, "Pacific/Kiritimati"), {"organization": organization}
+    # A tier of everybody begins with the month that the first of all zones is in, which this organization is in, too.
+    zone, own = "Pacific/Kiritimati", {"organization": organization}
+    stack.db.execute("update control.organizations set time_zone = %s where public_id = %s", [zone, organization])
+    now = _this_month(stack, zone)
+    stack.db.commit()
     made = client.post("/platform/volume_tiers", json=TIER | {"first_month": now}).json()
     assert (made["organization"], made["above_quantity"], made["token_class"]) == (None, 10**9, "input")
     # A further step, and one that takes its place for an organization, change what this month has.
     for change in ({"above_quantity": 2 * 10**9}, own):
-        refused = client.post("/platform/volume_tiers", json=TIER | {"first_month": _this_month(stack, "UTC")} | change)
+        refused = client.post("/platform/volume_tiers", json=TIER | {"first_month": now} | change)
         assert error(refused)[:2] == (409, "conflict")
     assert client.post("/platform/volume_tiers", json=TIER | {"first_month": now, "token_class": "output"}).status_code == 200
     step = client.post("/platform/volume_tiers", json=TIER | {"above_quantity": 2 * 10**9, "basis_points": 2000}).json()
