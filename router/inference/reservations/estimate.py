@@ -41,7 +41,7 @@ def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], o
         tokens = context
     input_tokens = min(tokens * call.prompts if call.paired else tokens, context * call.prompts)
     each = min(context if output_tokens_max is None else output_tokens_max, context)
-    output_tokens = most_output(call, model, context if output_tokens_max is None else output_tokens_max)
+    output_tokens = most_output(call, model, each)
     cost_picousd = 0
     for price in prices:
         most = input_tokens

@@ -256,19 +256,25 @@ def test_a_client_that_leaves_after_the_finish_changes_nothing(stack: Stack, eng
             assert row["input_tokens"] > 0
 
 
+def _until_one_connects(stack: Stack, engine: StoppingEngine, crowd: ExitStack) -> list[Call]:
+    """Streams of which the last one waits for a connection to the engine, which accepts none until `crowd` is closed."""
+    _until_served(stack, engine)
+    head, body = _answer(stack, "/v1/chat/completions", stream=True)
+    engine.prepare(head + body, 0)
+    crowd.enter_context(engine.accepting_nobody())
+    calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
+    while engine.stopped.wait(0.5):  # on a connection that there was already
+        engine.stopped.clear()
+        calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
+    return calls
+
+
 @pytest.mark.parametrize("accepts_later", [False, True])
 def test_a_client_that_leaves_while_an_engine_is_connected_to_has_a_row(
     stack: Stack, engine: StoppingEngine, accepts_later: bool
 ) -> None:
-    _until_served(stack, engine)
-    head, body = _answer(stack, "/v1/chat/completions", stream=True)
-    engine.prepare(head + body, 0)
     with ExitStack() as crowd:
-        crowd.enter_context(engine.accepting_nobody())
-        calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
-        while engine.stopped.wait(0.5):  # on a connection that there was already
-            engine.stopped.clear()
-            calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
+        calls = _until_one_connects(stack, engine, crowd)
         calls[-1].leave()
         if accepts_later:
             time.sleep(0.1)
@@ -285,15 +291,8 @@ def test_a_client_that_leaves_while_an_engine_is_connected_to_has_a_row(
 def test_an_engine_that_is_connected_to_when_a_request_has_no_time_left_is_not_asked(
     stack: Stack, engine: StoppingEngine
 ) -> None:
-    _until_served(stack, engine)
-    head, body = _answer(stack, "/v1/chat/completions", stream=True)
-    engine.prepare(head + body, 0)
     with ExitStack() as crowd:
-        crowd.enter_context(engine.accepting_nobody())
-        calls = [_ask(stack, "/v1/chat/completions", "0", stream=True)]
-        while engine.stopped.wait(0.5):  # on a connection that there was already
-            engine.stopped.clear()
-            calls.append(_ask(stack, "/v1/chat/completions", str(len(calls)), stream=True))
+        calls = _until_one_connects(stack, engine, crowd)
         time.sleep(2)
         crowd.close()
         row = _row(stack, str(len(calls) - 1))
