@@ -31,10 +31,12 @@ def by_name(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class KnownHead:
     """What stands before and after the digits of the length in a head that the parser has accepted."""
 
-    __slots__ = ("_after", "_at", "_before")
+    __slots__ = ("_after", "_at", "_before", "_until")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._before, self._after, self._at = before, after, len(before)
+        self._until = self._at + DIGITS_MAX + len(after)
+        """Where the head ends at the latest."""
 
     @classmethod
     def of(cls, message: bytes, body_bytes: int) -> "KnownHead | None":
@@ -63,8 +65,9 @@ class KnownHead:
 
     def _body(self, message: bytes) -> tuple[int, int]:
         """Where the body begins and how long it is; a length of -1: the head is another one."""
-        end = message.find(b"\r", self._at, self._at + DIGITS_MAX)
-        digits = message[self._at : end]
-        if end < 0 or not digits.isdigit() or not message.startswith(self._before) or not message.startswith(self._after, end):
+        at, after = self._at, self._after
+        end = message.find(after, at, self._until)
+        digits = message[at:end]
+        if end < 0 or not digits.isdigit() or not message.startswith(self._before):
             return 0, -1
-        return end + len(self._after), int(digits)
+        return end + len(after), int(digits)

@@ -69,46 +69,49 @@ class Account:
         """Under this Redis keeps what this worker tells of those rows, for the case that it dies before they are written."""
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False):
     """What one request reserves, from its claim to its settlement."""
 
-    __slots__ = (
-        "account", "answer", "asked", "caller", "cost_picousd", "future", "generation", "input_tokens", "lease", "match",
-        "model_id", "noted", "output_tokens", "passed", "pico", "queue", "rates", "renewed", "requests", "settled", "started_at",
-        "turn", "usd",
-    )  # fmt: skip
+    account: Account
+    match: Match
+    caller: Caller
+    model_id: int
+    started_at: datetime
+    cost_picousd: int
+    input_tokens: int
+    output_tokens: int
+    requests: int = 1
+    lease: "Lease | None" = None
+    """What it was taken from, where it did not ask Redis itself."""
+    renewed: Callable[[], None] | None = None
+    """Called before what it holds is told in a new generation."""
+    generation: int = 0
+    answer: Any = None
+    asked: Match | None = None
+    """By what it was admitted, and what `answer` is about: `match` follows the rules."""
+    passed: Collection[int] = ()
+    """Ids of the limits on trial that would have refused it: it has taken nothing from them."""
+    noted: Collection[tuple[str, int]] = ()
+    """Rules on trial that have counted this request, of other models too: each counts it once."""
+    rates: msgspec.Raw | None = None
+    """The limits that it has taken requests and tokens from, which get back what it did not use."""
+    asking: asyncio.Future[Any] | None = None
+    queue: str | None = None
+    turn: asyncio.Future[None] | None = None
+    settled: bool = False
 
-    def __init__(self, account: Account, match: Match, *, caller: Caller, model_id: int, at: datetime, most: Bounds) -> None:
-        self.account, self.match, self.caller, self.model_id, self.started_at = account, match, caller, model_id, at
-        self.cost_picousd, self.input_tokens, self.output_tokens = most.cost_picousd, most.input_tokens, most.output_tokens
-        self.usd, self.pico = divmod(most.cost_picousd, PICOUSD_PER_USD)
-        self.requests = 1
-        self.lease: Lease | None = None
-        """What it was taken from, where it did not ask Redis itself."""
-        self.renewed: Callable[[], None] | None = None
-        """Called before what it holds is told in a new generation."""
-        self.generation = 0
-        self.answer: Any = None
-        self.asked: Match | None = None
-        """By what it was admitted, and what `answer` is about: `match` follows the rules."""
-        self.passed: Collection[int] = ()
-        """Ids of the limits on trial that would have refused it: it has taken nothing from them."""
-        self.noted: Collection[tuple[str, int]] = ()
-        """Rules on trial that have counted this request, of other models too: each counts it once."""
-        self.rates: msgspec.Raw | None = None
-        """The limits that it has taken requests and tokens from, which get back what it did not use."""
-        self.future: asyncio.Future[Any]
-        self.queue: str | None = None
-        self.turn: asyncio.Future[None] | None = None
-        self.settled = False
+    @classmethod
+    def of(cls, account: Account, match: Match, caller: Caller, model_id: int, at: datetime, *, most: Bounds) -> "Hold":
+        """The most that a request of this caller can use of a model, which begins at an instant."""
+        return cls(account, match, caller, model_id, at, most.cost_picousd, most.input_tokens, most.output_tokens)
 
     def claim(self) -> tuple[Any, ...]:
         """As reservations.lua reads it."""
         match, account = self.match, self.account
         self.generation = account.generation if match.needs_account else 0
         return (
-            1, account.org_id, self.generation, self.usd, self.pico, self.input_tokens, self.output_tokens,
-            match.budgets, match.rates, int(match.needs_account), self.requests, account.teller,
+            1, account.org_id, self.generation, *divmod(self.cost_picousd, PICOUSD_PER_USD), self.input_tokens,
+            self.output_tokens, match.budgets, match.rates, int(match.needs_account), self.requests, account.teller,
         )  # fmt: skip
 
     def settlement(self, cost_picousd: int, input_tokens: int, output_tokens: int, requests_back: int) -> tuple[Any, ...]:
@@ -118,7 +121,8 @@ class Hold:
         if self.rates is not match.rates:
             input_back = output_back = requests_back = 0
         return (
-            0, self.account.org_id, self.generation, self.usd, self.pico, *divmod(cost_picousd, PICOUSD_PER_USD),
+            0, self.account.org_id, self.generation, *divmod(self.cost_picousd, PICOUSD_PER_USD),
+            *divmod(cost_picousd, PICOUSD_PER_USD),
             input_back if input_back > 0 else 0, output_back if output_back > 0 else 0, match.fields,
             match.rates_without(self.passed), 1, requests_back, self.account.teller,
         )  # fmt: skip

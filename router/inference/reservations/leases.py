@@ -221,7 +221,7 @@ class Leases:
         first, account = pace.first, pace.first.account
         if first.match.needs_account and not account.generation:
             return
-        hold = Hold(account, first.match, caller=first.caller, model_id=first.model_id, at=first.started_at, most=most)
+        hold = Hold.of(account, first.match, first.caller, first.model_id, first.started_at, most=most)
         hold.requests = requests
         self._line.send(hold.claim(), partial(self._answered, hold))
 

@@ -67,7 +67,7 @@ class Reservations:
             match = account.rules.match(caller, model_id, at)
         except NoCalendar:
             return None
-        hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        hold = Hold.of(account, match, caller, model_id, at, most=most)
         if not self.leases.take(hold):
             return None
         account.touched_s = time.monotonic()
@@ -86,10 +86,10 @@ class Reservations:
         account = self.accounts.get(caller.org_id)
         if account is None or account.stale or account.rules is None:
             account = await self.accounts.of(caller.org_id)
-        match = await self._match(account, caller, model_id, at, most)
+        match = await self._match(account, caller, model_id, at, most=most)
         if not match:
             return None
-        hold = Hold(account, match, caller=caller, model_id=model_id, at=at, most=most)
+        hold = Hold.of(account, match, caller, model_id, at, most=most)
         if moved is not None:
             hold.noted = moved.noted
         account.touched_s = time.monotonic()
@@ -150,11 +150,11 @@ class Reservations:
                     return
             if await self._had_to_wait(hold, began_s + wait_s_max):
                 continue
-            hold.future = asyncio.get_running_loop().create_future()
+            asking = hold.asking = asyncio.get_running_loop().create_future()
             if not self._line.up:
                 raise RedisAway
             self._line.send(hold.claim(), partial(self._answered, hold))
-            answer = await hold.future
+            answer = await asking
             if isinstance(answer, RedisAway):
                 raise answer
             kind = answer[0]
@@ -187,6 +187,8 @@ class Reservations:
 
     def _answered(self, hold: Hold, answer: Any) -> None:
         """The answer to a claim is there: it counts from this moment on, before the request itself gets to know."""
+        asking = hold.asking
+        assert asking is not None
         if not isinstance(answer, RedisAway) and answer[0] == TAKEN:
             account = hold.account
             hold.asked, hold.passed = hold.match, hold.match.passed(answer[1]) if answer[1] else ()
@@ -198,10 +200,10 @@ class Reservations:
             else:
                 hold.answer = answer
                 account.holds[hold] = None
-                if hold.future.cancelled():
+                if asking.cancelled():
                     self.settle(hold)
-        if not hold.future.done():
-            hold.future.set_result(answer)
+        if not asking.done():
+            asking.set_result(answer)
 
     async def _follow(self, hold: Hold, answer: Any, most: Bounds) -> None:
         """The account is another one now, is not open yet, or lacks a window that is older than itself."""
