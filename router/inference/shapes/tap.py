@@ -20,7 +20,7 @@ EVENT_BYTES_MAX = 4 * 1024 * 1024  # one server-sent event; a longer one is a fa
 _END = re.compile(rb"\n\r?\n")
 _LINE_END, _ARRAY, _ARRAY_END, _BRACE, _D = b"\n[]{d"
 _USAGE = b',"usage":'  # 9 bytes
-_AFTER_CHOICES = b'],"usage":{'  # its last byte is the tenth after the bracket
+_AFTER_CHOICES = b'],"usage":'
 _TOKEN = b'data: {"'
 _BEGINS = {size: line + _TOKEN for size, line in LINES.items()}
 _ERROR = b'"error":'  # of an object, as in a text its quotes are escaped
@@ -169,24 +169,28 @@ class ChoicesTap(Tap):
 
         def take(chunk: bytes) -> bool:
             # Each line of this runs for every token that anybody is sent: one step, instead of five functions for the same.
-            size, at = len(chunk), chunk.rfind(_AFTER_CHOICES)
+            # To find takes half as long as `in`, which tries an integer first; so does what takes one argument.
+            size = len(chunk)
             begin = _BEGINS.get(size)
             if (
                 begin is None
                 or not chunk.startswith(begin)
                 or chunk.find(b"\n", len(begin)) != size - 4  # one event
-                or _FINISH in chunk
-                or _ERROR in chunk
+                or chunk.find(_FINISH) >= 0
+                or chunk.find(_ERROR) >= 0
                 or self._partial is not None
                 or self.done
             ):
                 return False
-            if at > 0:  # as vLLM sends it: the usage ends the event, and is right after the array of choices, which is not empty
-                if chunk.find(b"}", at) != size - 6 or not chunk.endswith(b"}}\n\n\r\n") or chunk[at - 1] == _ARRAY:
+            before, found, after = chunk.rpartition(_AFTER_CHOICES)
+            if found:  # as vLLM sends it: the usage ends the event, and is right after the array of choices, which is not empty
+                usage = after.removesuffix(b"}\n\n\r\n")
+                end = len(usage)
+                if end + 5 != len(after) or usage.find(b"}") != end - 1 or after[0] != _BRACE or before[-1] == _ARRAY:
                     return False
-                self._usage = chunk[at + 10 : -5]
-                event = len(begin) - len(_TOKEN)
-                write(SIZE_LINES[at + 4 - event] + chunk[event : at + 1] + b"}\n\n\r\n")
+                self._usage = usage
+                event = before[len(begin) - len(_TOKEN) :]
+                write(SIZE_LINES[len(event) + 4] + event + b"]}\n\n\r\n")
                 return True
             # Of an engine that has no running counts.
             if b'usage"' in chunk or _UNFINISHED not in chunk or not chunk.endswith(b"}\n\n\r\n"):
