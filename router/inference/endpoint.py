@@ -414,7 +414,7 @@ class MeteredEndpoint:
 
     def _close(self, request: Request, row: UsageEvent) -> None:
         row.duration_us = monotonic_us() - request.started_us
-        row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
+        row.finished_at = row.started_at + timedelta(0, 0, row.duration_us)
         self._shared.sink.close(self._shared.sink.open(row))
 
 

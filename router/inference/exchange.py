@@ -467,7 +467,7 @@ class Exchange(msgspec.Struct, eq=False):
         row = self.row
         row.status, row.http_status, row.error_code = status, http_status, error_code
         row.duration_us = monotonic_us() - self.started_us
-        row.finished_at = row.started_at + timedelta(microseconds=row.duration_us)
+        row.finished_at = row.started_at + timedelta(0, 0, row.duration_us)
         charging.apply(row, self.prices)
         self.shared.reservations.settle_row(self.hold, self.caller, row)
         self.shared.sink.close(attempt)

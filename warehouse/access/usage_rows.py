@@ -106,11 +106,12 @@ _NO_TEXTS = _NULL * 4
 _TIME_US_MAX = 2**31 - 1  # what the columns hold: 35 minutes
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
-_labels: dict[str | None, bytes] = {None: _NULL}
 _Middle = tuple[int | None, int | None, int | None, int | None, int | None, str]
 _middles: dict[_Middle, bytes] = {}
 MIDDLES_MAX = 10_000  # callers x engines whose fields are kept as bytes, about 300 bytes each; above it all are made anew
-LABELS_MAX = 1000  # far above the number of endpoints, statuses and error codes that there are
+_End = tuple[str, str, str, str | None, str | None]
+_ends: dict[_End, bytes] = {}
+ENDS_MAX = 1000  # ways to end, of which there are far fewer; above it all are made anew
 
 
 def new(request_id: UUID, attempt: int, started_at: datetime) -> UsageEvent:
@@ -142,7 +143,7 @@ def beginning(event: UsageEvent) -> bytes:
 
 def ending(event: UsageEvent) -> bytes:
     """The other fields. Raises: struct.error: as `encode`, but for times, of which the longest that there is takes the place."""
-    labels = _labels
+    labels = event.status, event.token_source, event.charge_class, event.error_code, event.finish_reason
     try:
         return b"".join(
             (
@@ -155,11 +156,7 @@ def ending(event: UsageEvent) -> bytes:
                 _int4(event.overhead_us),
                 _int4(event.price_id),
                 _int8(event.cost_picousd),
-                labels.get(event.status) or _label(event.status),
-                labels.get(event.token_source) or _label(event.token_source),
-                labels.get(event.charge_class) or _label(event.charge_class),
-                labels.get(event.error_code) or _label(event.error_code),
-                labels.get(event.finish_reason) or _label(event.finish_reason),
+                _ends.get(labels) or _end(labels),
             )
         )  # fmt: skip
     except struct.error:
@@ -250,10 +247,12 @@ def _int8(value: int | None) -> bytes:
     return _NULL if value is None else _INT8.pack(8, value)
 
 
-def _label(label: str | None) -> bytes:
-    made = _text(label)
-    if len(_labels) < LABELS_MAX:
-        _labels[label] = made
+def _end(key: _End) -> bytes:
+    """status to finish_reason, which most requests have in common."""
+    made = b"".join(map(_text, key))
+    if len(_ends) >= ENDS_MAX:
+        _ends.clear()
+    _ends[key] = made
     return made
 
 
@@ -261,7 +260,7 @@ def _middle(key: _Middle) -> bytes:
     """user_id to endpoint, which requests of one caller have in common."""
     user_id, service_account_id, model_id, engine_id, router_life, endpoint = key
     owners = _int8(user_id) + _int8(service_account_id)
-    made = owners + _int4(model_id) + _int4(engine_id) + _int4(router_life) + _label(endpoint)
+    made = owners + _int4(model_id) + _int4(engine_id) + _int4(router_life) + _text(endpoint)
     if len(_middles) >= MIDDLES_MAX:
         _middles.clear()
     _middles[key] = made

@@ -1,11 +1,14 @@
 """Streams of engines in chunked coding: however they are cut on their way, the same bytes are handed on."""
 
 import asyncio
+import json
 import random
+from itertools import product
 
 import pytest
 
 from router.inference.chunked import begin_of_only
+from router.inference.shapes import SHAPES, Call
 from router.inference.upstream import EngineConnection, EnginePool, Timeouts
 from warehouse.base.errors import EngineFailed, EngineTimedOut
 
@@ -204,3 +207,37 @@ def test_a_chunk_that_is_none_is_a_fault_of_the_engine(broken: bytes) -> None:
 def test_only_a_small_chunk_whole_and_alone_is_one(data: bytes, content: bytes | None) -> None:
     begin = begin_of_only(data)
     assert (data[begin:-2] if begin else None) == content
+
+
+TOKEN = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]%b}\n\n'
+
+
+@pytest.mark.parametrize("usage", [b',"usage":{"prompt_tokens":9,"completion_tokens":1}', b""])
+def test_a_chunk_with_a_wrong_byte_is_no_token_or_is_what_it_would_be_by_the_longer_way(usage: bytes) -> None:
+    whole = _framed(TOKEN % usage)
+    line = whole[: whole.index(b"\n") + 1]
+    for at, byte in product(range(len(whole)), b'}{[]",:\r\n0n '):
+        wrong = whole[:at] + bytes([byte]) + whole[at + 1 :]
+        gone: list[bytes] = []
+        one, other = (SHAPES["/v1/chat/completions"].tap(Call("m", stream=True)) for _ in range(2))
+        assert one is not None
+        assert other is not None
+        take = one.tokens_to(gone.append)
+        assert take is not None
+        if not take(wrong):
+            assert not gone
+            continue
+        assert wrong.startswith(line)
+        assert wrong.endswith(b"\n\n\r\n")
+        event = wrong[len(line) : -2]
+        if _is_json(event.removeprefix(b"data: ")):
+            assert gone == [_framed(other.feed(event))]
+            assert (one.done, one.engine_error, one.reading) == (other.done, other.engine_error, other.reading)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -40,14 +40,6 @@ def passed(tap: Tap, parts: Sequence[bytes]) -> bytes:
     return b"".join(content_of(taken.pop()) if take is not None and take(framed(part)) else tap.feed(part) for part in parts)
 
 
-def is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
 def framed(part: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(part), part)
 
@@ -141,26 +133,6 @@ def test_a_token_goes_straight_to_the_client(token: bytes) -> None:
     assert not take(framed(token) * 2)
     assert tap_of(CHAT, choices=2).tokens_to(gone.append) is None
     assert len(gone) == 1
-
-
-@pytest.mark.parametrize("token", [TOKEN, chunks([chunk("a")], end=b"")])
-def test_a_chunk_with_a_wrong_byte_is_no_token_or_is_what_it_would_be_by_the_longer_way(token: bytes) -> None:
-    whole = framed(token)
-    for at, byte in product(range(len(whole)), b'}{[]",:\r\n0n '):
-        wrong = whole[:at] + bytes([byte]) + whole[at + 1 :]
-        gone: list[bytes] = []
-        one, other = tap_of(CHAT), tap_of(CHAT)
-        take = one.tokens_to(gone.append)
-        assert take is not None
-        if take(wrong):
-            assert wrong.startswith(whole[: whole.index(b"\n") + 1])
-            assert wrong.endswith(b"\n\n\r\n")
-            event = wrong[whole.index(b"\n") + 1 : -2]
-            if is_json(event.removeprefix(b"data: ")):
-                assert gone == [framed(other.feed(event))]
-                assert (one.done, one.engine_error, one.reading) == (other.done, other.engine_error, other.reading)
-        else:
-            assert not gone
 
 
 @given(cuts=CUTS, crlf=st.booleans())
