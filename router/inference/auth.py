@@ -59,10 +59,6 @@ class Caller:
         """Whether its requests may not ask for as much as they like."""
         return self.choices_max is not None or self.output_tokens_max is not None
 
-    def may_use(self, model: str) -> bool:
-        """Whether the key's list of models, and its organization's, have this one; without lists it may use all."""
-        return self.models is None or model in self.models
-
 
 @dataclass(slots=True, eq=False)
 class _Entry:

@@ -95,11 +95,6 @@ class Breaker:
         """A call ended without saying anything about the engine: another one may be the try."""
         self._trying_until_s = 0.0
 
-    def failed_share(self, now_s: float) -> float:
-        """Of the calls of the last seconds, 0 where there was none."""
-        total, failed = self._window.totals(now_s)
-        return failed / total if total else 0.0
-
     def _open(self, now_s: float, pause_s: float) -> None:
         self.is_open, self._pause_s, self._trying_until_s = True, pause_s, 0.0
         self.retry_at_s = now_s + pause_s

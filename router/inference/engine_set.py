@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from weakref import WeakSet
 
-import msgspec
-
 from router.inference.affinity import seed_of
 from router.inference.breaker import Breaker
 from router.inference.canary import Trial
@@ -53,8 +51,6 @@ class EngineState:
     canary_percent: int | None = field(init=False)
     headers: bytes = field(init=False, default=b"", repr=False)
     """Lines that each request to this engine has beside its own, as they go over the wire."""
-    model_json: bytes = field(init=False)
-    """What the engine calls the model, as a JSON string for the body."""
     tokens: int = 0
     requests: int = 0
     busy_until_s: float = 0.0
@@ -74,7 +70,6 @@ class EngineState:
         self.engine, self.id, self.seed = engine, engine.id, seed_of(engine.name)
         self.weight, self.canary_percent = engine.weight, engine.canary_percent
         self.bound = min(engine.requests_at_once or connections_max, connections_max)
-        self.model_json = msgspec.json.encode(engine.served_model or engine.model)
         self.headers = b""
         if engine.sealed_key is not None:
             self._open(engine.sealed_key, sealer)
@@ -181,11 +176,6 @@ class EngineSet:
         if before is not None:
             state.healthy, state.since = before.healthy, before.since
         return state
-
-    def healthy(self, engine: Engine) -> bool:
-        """Whether the engine answers."""
-        state = self.states.get(engine.id)
-        return state is not None and state.healthy and state.weight > 0
 
     async def run(self) -> None:
         """Probe every engine, which costs it no GPU time, and end what takes too long.

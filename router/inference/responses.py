@@ -1,4 +1,4 @@
-"""Answers: of errors, as ASGI messages, as lines of HTTP, and inside a stream."""
+"""Answers: of errors, as ASGI messages and as lines of HTTP."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -48,8 +48,3 @@ async def send_error(send: Send, error: InferhouseError, request_id: str) -> Non
     headers = [_JSON, (b"content-length", b"%d" % len(body)), *error_headers(error, request_id)]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def error_event(error: InferhouseError, request_id: str) -> bytes:
-    """An error inside a stream that has begun; OpenAI's SDKs raise it."""
-    return b"data: %b\n\n" % orjson.dumps(error.envelope(request_id))

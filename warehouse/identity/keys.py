@@ -15,7 +15,6 @@ _ALPHABET = string.digits + string.ascii_letters
 _PUBLIC_CHARACTERS = 16
 _SECRET_CHARACTERS = 40  # 238 bits
 _SHAPE = re.compile(rf"sk-ih-([0-9A-Za-z]{{{_PUBLIC_CHARACTERS}}})-([0-9A-Za-z]{{{_SECRET_CHARACTERS}}})")
-PEPPER_BYTES_MIN = 16
 
 
 @dataclass(frozen=True, slots=True)

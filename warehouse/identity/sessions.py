@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-SECRET_BYTES_MIN = 16
 OVERLAP = timedelta(seconds=60)
 """How long the token before the newest still works: for requests that were under way."""
 

@@ -17,7 +17,7 @@ _SURROGATES = re.compile(
 _OPENERS, _CLOSERS = frozenset(b"{["), frozenset(b"}]")
 _SPACE = b" \t\r\n"
 _NAME = msgspec.json.Decoder(str)
-_COLON, _COMMA, _QUOTE = b':,"'
+_COLON, _COMMA = b":,"
 
 
 def fields(text: bytes) -> Iterator[tuple[str, int, int]]:

@@ -9,10 +9,9 @@ import openai
 import pytest
 
 from tests.factories import Tenant
+from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
-from tests.integration.router.reservations_world import add_budget, add_limit
-
-USD = 10**12
+from tests.integration.router.reservations_world import USD, add_budget, add_limit
 
 
 @pytest.fixture
@@ -27,18 +26,7 @@ APPLIED_S_MAX = 1.0
 @pytest.fixture
 def tenant(stack: Stack) -> Tenant:
     """The demo organization."""
-    row = stack.db.execute(
-        "select k.org_id, k.project_id, k.id, o.public_id from control.api_keys as k "
-        "inner join control.organizations as o on o.id = k.org_id where k.kind = 'inference'"
-    ).fetchone()
-    stack.db.commit()
-    assert row is not None
-    return Tenant(*row)
-
-
-def cost_of(answer: httpx.Response) -> int:
-    """Pico-dollars that an answer says it cost."""
-    return round(float(answer.headers["x-inferhouse-cost-usd"]) * USD)
+    return demo(stack)
 
 
 def test_a_budget_of_nothing_refuses_every_request_and_explains_itself(

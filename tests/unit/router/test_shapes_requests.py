@@ -35,7 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/tokenize": {"prompt": "hello"},
     "/detokenize": {"tokens": [1, 2, 3]},
 }
-CHAT, COMPLETIONS, RESPONSES = (SHAPES[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses"))
+CHAT, RESPONSES = SHAPES["/v1/chat/completions"], SHAPES["/v1/responses"]
 MESSAGES = SHAPES["/v1/messages"]
 ASKED = {"include_usage": True, "continuous_usage_stats": True}
 JSON = st.recursive(
