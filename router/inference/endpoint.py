@@ -261,12 +261,13 @@ class MeteredEndpoint:
         if refused is not None and refused.is_too_long:
             larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
             return larger and not request.client_gone
+        if self._left_s(request) <= 0:
+            return False
         retry = self._shared.dispatcher.retry(
             plan,
             request.tried,
             attempts=request.attempts,
             status=None if isinstance(error, EngineHungUp) else refused.counts_as if refused else error.status,
-            first_byte=self._left_s(request) <= 0,
             retry_after_s=refused.engine_retry_after_s if refused else None,
         )
         if retry is None or retry.pause_s >= self._left_s(request):

@@ -365,15 +365,13 @@ class Dispatcher:
         *,
         attempts: int,
         status: int | None,
-        first_byte: bool,
         retry_after_s: float | None = None,
     ) -> Retry | None:
         """Whether a failed attempt is made again, and when. None: the client is told of the failure.
 
         Args: status: of the engine's answer, or what it comes to; None where the connection broke.
-            first_byte: whether the client has any of it.
         """
-        if first_byte or attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
+        if attempts >= ATTEMPTS_MAX or (status is not None and status not in RETRIABLE):
             return None
         now_s = self._clock()
         left = plan.order[plan.at :]

@@ -197,7 +197,7 @@ class ClientCall:
         """Nothing more, and no good end."""
         self._transport.abort()
 
-    def refuse_pipelining_of(self, version: str) -> None:
+    def speaks(self, version: str) -> None:
         """HTTP/1.0 knows no chunks and keeps no connection."""
         if version == "1.0":
             self._chunked = self.keep_alive = False
@@ -435,7 +435,7 @@ class InferenceProtocol(HttpToolsProtocol):
         if self._ending or not self.parser.should_keep_alive():
             call.keep_alive = False
         version = self.parser.get_http_version()
-        call.refuse_pipelining_of(version)
+        call.speaks(version)
         self._call = call
         self.cycle = call  # type: ignore[assignment]  # it has what uvicorn uses of a cycle
         if self._first is not None:

@@ -50,7 +50,7 @@ class Reservations:
         self.leases = Leases(self._line)
         self.waiting = 0
         self.counts: Counter[str] = Counter()
-        """{admitted, limited, spent, held, unavailable, shared: how many}"""
+        """{admitted, shared, or the code of a refusal: how many}"""
         self._shadows: Counter[tuple[str, int, int]] = Counter()
 
     def is_free(self, org_id: int) -> bool:

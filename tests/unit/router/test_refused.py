@@ -49,5 +49,5 @@ def test_what_a_model_cannot_do_is_no_failure_of_its_engine() -> None:
 def test_what_stands_behind_a_content_network_and_fails_is_asked_elsewhere(status: int) -> None:
     world = World([engine(1), engine(2)])
     plan = world.plan()
-    assert world.dispatcher.retry(plan, (1,), attempts=1, status=status, first_byte=False) is not None
+    assert world.dispatcher.retry(plan, (1,), attempts=1, status=status) is not None
     assert EngineRefused(AnswerHead(status), b"error code: 5xx").row()[0] == "engine_failed"

@@ -326,7 +326,7 @@ def test_an_alias_costs_nobody_an_answer_while_its_first_model_fails(outcome: An
             world.dispatcher.ended(state, 1, outcome=outcome, plan=plan)
             tried.add(state.id)
             status = 503 if outcome == "busy" else 500
-            assert world.dispatcher.retry(plan, tried, attempts=1, status=status, first_byte=False) is not None
+            assert world.dispatcher.retry(plan, tried, attempts=1, status=status) is not None
         world.now_s += 1.2
 
 
@@ -359,17 +359,16 @@ def test_a_retry_needs_another_engine_or_a_short_pause_of_a_busy_one() -> None:
     world = World([engine(1), engine(2)])
     ask = world.dispatcher.retry
     plan = world.plan()
-    assert ask(plan, {1}, attempts=1, status=400, first_byte=False) is None
-    assert ask(plan, {1}, attempts=1, status=500, first_byte=True) is None
-    assert ask(plan, {1}, attempts=3, status=500, first_byte=False) is None
-    retry = ask(plan, {1}, attempts=1, status=500, first_byte=False)
+    assert ask(plan, {1}, attempts=1, status=400) is None
+    assert ask(plan, {1}, attempts=3, status=500) is None
+    retry = ask(plan, {1}, attempts=1, status=500)
     assert retry is not None
     assert (retry.pause_s, retry.same) == (0, False)
-    assert ask(plan, {1, 2}, attempts=1, status=500, first_byte=False) is None
-    busy = ask(plan, {1, 2}, attempts=1, status=429, first_byte=False, retry_after_s=2)
+    assert ask(plan, {1, 2}, attempts=1, status=500) is None
+    busy = ask(plan, {1, 2}, attempts=1, status=429, retry_after_s=2)
     assert busy is not None
     assert (busy.pause_s, busy.same) == (2, True)
-    assert ask(plan, {1, 2}, attempts=1, status=429, first_byte=False, retry_after_s=60) is None
+    assert ask(plan, {1, 2}, attempts=1, status=429, retry_after_s=60) is None
 
 
 @pytest.mark.parametrize("model", ["small", "large"])
@@ -379,8 +378,8 @@ async def test_a_request_whose_engine_dies_waits_for_one_that_is_full(model: str
     world = World([engine(1), engine(2, model, requests_at_once=1)], [TURNED])
     plan = world.plan("turned")
     world.dispatcher.started(world[2], 1)
-    assert world.dispatcher.retry(plan, {1}, attempts=1, status=400, first_byte=False) is None
-    assert world.dispatcher.retry(plan, {1}, attempts=1, status=None, first_byte=False) == Retry(0, same=False)
+    assert world.dispatcher.retry(plan, {1}, attempts=1, status=400) is None
+    assert world.dispatcher.retry(plan, {1}, attempts=1, status=None) == Retry(0, same=False)
     world[1].failed(refused=True)
     waiting = asyncio.create_task(world.dispatcher.engine_for(plan, CALLER, 10, {1}))
     await asyncio.sleep(0.01)
@@ -389,7 +388,7 @@ async def test_a_request_whose_engine_dies_waits_for_one_that_is_full(model: str
     assert (await waiting).id == 2
     world.dispatcher.started(world[2], 1)
     world.now_s += 1  # as long as a request may wait, and more
-    assert world.dispatcher.retry(plan, {1}, attempts=2, status=None, first_byte=False) is None
+    assert world.dispatcher.retry(plan, {1}, attempts=2, status=None) is None
 
 
 def test_retries_are_a_share_of_the_requests() -> None:
@@ -398,11 +397,11 @@ def test_retries_are_a_share_of_the_requests() -> None:
     for _ in range(1000):
         plan = world.plan()
         world.now_s += 0.005
-        allowed += world.dispatcher.retry(plan, {1}, attempts=1, status=None, first_byte=False) is not None
+        allowed += world.dispatcher.retry(plan, {1}, attempts=1, status=None) is not None
     assert 150 <= allowed <= 200
     world.now_s += 60
     quiet = world.plan()
-    answers = [world.dispatcher.retry(quiet, {1}, attempts=1, status=None, first_byte=False) for _ in range(20)]
+    answers = [world.dispatcher.retry(quiet, {1}, attempts=1, status=None) for _ in range(20)]
     assert sum(answer is not None for answer in answers) == 10
 
 

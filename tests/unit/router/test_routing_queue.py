@@ -162,7 +162,7 @@ async def test_who_was_failed_by_an_engine_with_room_waits_for_another_and_keeps
     world = World([engine(1), engine(2, requests_at_once=1)])
     dispatcher, plan = world.dispatcher, world.plan()
     dispatcher.started(world[2], 10)
-    assert dispatcher.retry(plan, {1}, attempts=1, status=status, first_byte=False) == Retry(0, same=False)
+    assert dispatcher.retry(plan, {1}, attempts=1, status=status) == Retry(0, same=False)
     failed = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
     await asyncio.sleep(0.01)
     assert (failed.done(), dispatcher.waiting) == (False, 1)
@@ -182,7 +182,7 @@ async def test_who_was_failed_asks_the_same_again_where_no_other_is_worth_waitin
     world = World([engine(1), engine(2, requests_at_once=1)])
     dispatcher, plan = world.dispatcher, world.plan()
     dispatcher.started(world[2], 10)
-    assert dispatcher.retry(plan, {1}, attempts=1, status=500, first_byte=False) is not None
+    assert dispatcher.retry(plan, {1}, attempts=1, status=500) is not None
     failed = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
     await asyncio.sleep(0.01)
     if is_busy:
@@ -203,7 +203,7 @@ async def test_an_engine_that_is_busy_is_waited_for_with_the_others() -> None:
             dispatcher.started(world[number], 10)
         dispatcher.ended(world[1], 10, outcome="busy", retry_after_s=8)
         world.dispatcher._queue_s_max = 10
-        again = dispatcher.retry(plan, {1}, attempts=1, status=429, first_byte=False, retry_after_s=8)
+        again = dispatcher.retry(plan, {1}, attempts=1, status=429, retry_after_s=8)
         assert again == Retry(0, same=False)
         waiting = asyncio.create_task(dispatcher.engine_for(plan, CALLER, 10, {1}))
         await asyncio.sleep(0.01)
