@@ -178,9 +178,8 @@ class Accounts:
             for window in hold.match.windows:
                 amounts[window.field] = amounts.get(window.field, 0) + hold.cost_picousd
         flat = [value for limit_and_count in account.running().items() for value in limit_and_count]
-        known = {window.field for window in account.rules.windows_at(_lately())}
-        heard = account.shares.heard = {field: picousd for field, picousd in account.shares.heard.items() if field in known}
-        told = (_flat(amounts), flat, account.teller, _flat(heard))
+        account.shares.keep({window.field for window in account.rules.windows_at(_lately())})
+        told = (_flat(amounts), flat, account.teller, _flat(account.shares.heard))
         await self.line.ask("join", account.org_id, generation, *told)
 
     async def _sum_up(self, account: Account, generation: int, rules: Rules, known: Sequence[Any]) -> None:

@@ -48,6 +48,12 @@ class Shares:
         self._used.pop(window.field, None)
         self._known[window.field], self.heard[window.field] = used_picousd, settled_picousd
 
+    def keep(self, fields: Collection[str]) -> None:
+        """Forget the windows that are not among these: each day and month begins one more of every budget."""
+        for amounts in (self._known, self.heard, self._used):
+            for gone in amounts.keys() - fields:
+                del amounts[gone]
+
     def settled(self, match: Match, picousd: int) -> None:
         """This worker has told Redis of that cost."""
         for window in match.windows:
