@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import logging
 import re
-import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 import msgspec
+
+from router.inference.upstream import tls_context
 
 _LOG = logging.getLogger(__name__)
 ANSWER_S_MAX = 0.5  # without an answer for this long the connection is given up, and with it what waits for it
@@ -224,7 +225,7 @@ class Line(asyncio.Protocol):
             if to.path:
                 await loop.create_unix_connection(lambda: self, to.path)
             else:
-                context = ssl.create_default_context() if to.encrypted else None
+                context = tls_context() if to.encrypted else None
                 await loop.create_connection(lambda: self, to.host, to.port, ssl=context)
             if to.password:
                 await self._answer(_packed("AUTH", to.user, to.password))
