@@ -173,10 +173,8 @@ class InferenceState:
             worker_name=socket.gethostname(),
             life=self.life,
         )
-        await self._pool.open(wait=False)
-        async with self.reservations.running(), self._serving():
+        async with self._pool, self.reservations.running(), self._serving():
             yield
-        await self._pool.close()
 
     @contextlib.asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
@@ -232,15 +230,14 @@ class InferenceState:
     @contextlib.asynccontextmanager
     async def _following(self) -> AsyncIterator[None]:
         """Keys and catalogue only: the management API knows callers by them. No journal, and no engine is asked."""
-        await self._pool.open(wait=False)
-        followers = self._followers()
-        for task in followers:
-            task.add_done_callback(_stop_if_failed)
-        try:
-            yield
-        finally:
-            await _cancel(followers)
-            await self._pool.close()
+        async with self._pool:
+            followers = self._followers()
+            for task in followers:
+                task.add_done_callback(_stop_if_failed)
+            try:
+                yield
+            finally:
+                await _cancel(followers)
 
     async def _find_keys(self, public_ids: Sequence[str]) -> Mapping[str, ApiKey]:
         async with self._pool.connection() as conn:
