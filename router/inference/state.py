@@ -25,7 +25,7 @@ from router.inference.routing import Dispatcher
 from router.inference.upstream import Timeouts
 from router.inference.usage_sink import UsageSink
 from router.settings import RouterSettings
-from warehouse.access import api_keys, catalogue, shadow_refusals
+from warehouse.access import api_keys, catalogue, changes, shadow_refusals
 from warehouse.access.api_keys import ApiKey
 from warehouse.access.lines import NOTICED
 from warehouse.access.usage_rows import UsageEvent
@@ -293,7 +293,7 @@ class InferenceState:
         while True:
             try:
                 async with await AsyncConnection.connect(make_conninfo(self._dsn, **KEEPALIVES), autocommit=True) as conn:
-                    await conn.execute("listen control_changed")
+                    await changes.listen(conn)
                     self.keys.forget()
                     self.reservations.accounts.changed(None)
                     self._catalogue_changed.set()

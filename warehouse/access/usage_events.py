@@ -45,7 +45,7 @@ async def replay(conn: AsyncConnection, rows: Sequence[bytes]) -> None:
         for _, group in by_width(rows):
             await _copy(cur, "replay", group)
         await cur.execute(QUERIES["insert_replay"])
-        await cur.execute("drop table replay")
+        await cur.execute(QUERIES["drop_replay"])
 
 
 async def forget_position(conn: AsyncConnection, worker: str) -> None:

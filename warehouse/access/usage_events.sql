@@ -4,6 +4,9 @@ create temporary table replay (like raw.usage_events including defaults) on comm
 -- name: insert_replay
 insert into raw.usage_events select * from replay on conflict do nothing
 
+-- name: drop_replay
+drop table replay
+
 -- name: report_position
 insert into raw.journal_positions (worker, reported_at, complete_to)
 values (%(worker)s, now(), %(complete_to)s)

@@ -32,11 +32,11 @@ def _prepare_all(db: psycopg.Connection, file: Path) -> None:
         text = query.decode()
         if _PART.search(text):
             continue
-        if text.startswith("copy"):  # what COPY and CREATE say cannot be prepared: they are run, with nothing in them
+        if text.startswith("copy"):  # which cannot be prepared, nor can those below: they are run, with nothing in them
             with db.cursor().copy(query, dict.fromkeys(_PARAMETER.findall(text)) or None) as copy:
                 while "to stdout" in text and copy.read():
                     pass
-        elif text.startswith("create"):
+        elif text.startswith(("create", "drop", "listen")):
             db.execute(query)
         else:
             db.execute(f"prepare {name} as {_numbered(text)}".encode())

@@ -1,0 +1,2 @@
+-- name: listen
+listen control_changed
