@@ -321,21 +321,28 @@ def test_the_size_is_that_of_the_records(journal: Journal, tmp_path: Path) -> No
 
 
 def test_what_is_being_synced_is_not_closed_under_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Disk(monkeypatch, seconds=0.05)
+    disk = Disk(monkeypatch, seconds=0.1)
     journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=100)
 
     async def commit_during_sync() -> None:
+        journal.open(_key(0), b"x" * 200)
+        await journal.durable()  # the disk is slow: from now on a thread waits for it
         ticket = journal.open(_key(1), b"x" * 200)
         journal.close(ticket, b"done")
         waiting = asyncio.ensure_future(journal.durable())
-        await asyncio.sleep(0.01)
-        journal.open(_key(2), b"the first file is full")
+        deadline = time.monotonic() + 10
+        while len(disk.by) == 1:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.001)
+        journal.open(_key(2), b"x" * 200)
+        assert len(_files(tmp_path)) == 3, "the file that is being synced is full"
         journal.committed([ticket])
+        assert len(_files(tmp_path)) == 2
+        assert not waiting.done()
         await waiting
         await journal.durable()
 
     asyncio.run(commit_during_sync())
-    assert len(_files(tmp_path)) == 1
     journal.shut()
 
 
