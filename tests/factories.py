@@ -27,9 +27,9 @@ class Tenant:
     organization: str
 
 
-def midday_zone() -> str:
-    """A zone where it is midday: no day, week or month of an organization there ends while a test runs."""
-    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"  # the sign says what is west of Greenwich
+def midday_zone(*, west: int = 0) -> str:
+    """A zone where it is midday, or so many hours west of it: no day, week or month there ends while a test runs."""
+    return f"Etc/GMT{datetime.now(UTC).hour - 12 + west:+d}"  # the sign says what is west of Greenwich
 
 
 def add_tenant(db: psycopg.Connection, time_zone: str = "UTC", name: str = "Tenant") -> Tenant:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,6 +65,7 @@ def _insert(db: psycopg.Connection, table: str, values: dict[str, Any]) -> int:
 
 
 USD = 10**12
+KNOWN_S_MAX = 10
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +129,14 @@ async def worker(
         )
         async with reservations.running(), running(sink):
             yield Worker(reservations, sink, pool, *model)
+
+
+async def until_they_know_each_other(workers: Sequence[Worker]) -> None:
+    """Each has heard of all: that many share what is left while Redis is away."""
+    deadline = time.monotonic() + KNOWN_S_MAX
+    while any(one.reservations.accounts.lives != len(workers) for one in workers):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 def spread(chance: random.Random, most: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 import redis
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from router.inference.reservations import accounts
 from tests.factories import Tenant
@@ -62,26 +62,24 @@ async def test_windows_of_the_past_go(
 
 @in_loop
 async def test_an_old_account_serves_while_the_database_is_away(
-    db: psycopg.Connection, tenant: Tenant, workers: Workers, role_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, role_url: Callable[..., str], database_line: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     add_budget(db, tenant, 10 * USD)
-    to = conninfo_to_dict(role_url("inferhouse_router"))
-    line = TcpProxy(str(to["host"]), int(str(to["port"])))
-    async with workers(database_url=make_conninfo(role_url("inferhouse_router"), port=line.port)) as (one,):
+    async with workers(database_url=make_conninfo(role_url("inferhouse_router"), port=database_line.port)) as (one,):
         await one.call(tenant, most(USD), cost=USD)
         account = one.reservations.accounts.get(tenant.org_id)
         assert account is not None
         generation = account.generation
-        line.cut()
+        database_line.cut()
         monkeypatch.setattr(accounts, "RENEWED_S", OLD_S)
         await asyncio.sleep(3 * OLD_S)
         await one.call(tenant, most(USD), cost=USD)
         assert account.generation == generation
-        line.mend()
+        database_line.mend()
         await until_renewed(one, tenant, generation)
         monkeypatch.undo()
         assert await left_and_held(one, tenant, 10 * USD) == (8 * USD, 0)
-    line.close()
 
 
 def past_name(client: redis.Redis, tenant: Tenant) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -10,14 +10,14 @@ import httpx
 import psycopg
 import pytest
 import redis
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from router.inference.reservations.accounts import LIFE_S
 from router.inference.reservations.leases import ROOM_MIN
 from router.inference.reservations.refusals import BudgetExceeded
 from tests.bench.faults.money import BODY, Money
 from tests.bench.faults.world import World
-from tests.factories import Tenant, add_tenant
+from tests.factories import Tenant
 from tests.integration.router.reservations_world import (
     USD,
     Worker,
@@ -82,23 +82,6 @@ def test_a_router_that_stays_away_with_its_journal_gives_nobody_more_than_the_bu
     faulty.routers[0].start()
     assert money.disagreements() == []
     assert Decimal(money.spent()).scaleb(-12) == spent
-
-
-@pytest.fixture
-def tenant(db: psycopg.Connection) -> Tenant:
-    """An organization."""
-    made = add_tenant(db)
-    db.commit()
-    return made
-
-
-@pytest.fixture
-def database_line(role_url: Callable[..., str]) -> Iterator[TcpProxy]:
-    """The line to the database of those that will die, which can be cut."""
-    to = conninfo_to_dict(role_url("inferhouse_router"))
-    proxy = TcpProxy(str(to["host"]), int(str(to["port"])))
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tests.integration.router.reservations_world import (
     left_and_held,
     most,
     through,
+    until_they_know_each_other,
 )
 from tests.integration.router.test_budgets_changed import change
 from tests.proxy import TcpProxy
@@ -127,7 +128,7 @@ async def test_routers_that_have_not_come_back_after_a_flush_have_their_share_al
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 100 * USD)
     async with workers(2, url=through(redis_line, redis_url)) as pair:
-        await asyncio.sleep(0.5)
+        await until_they_know_each_other(pair)
         for one in pair:
             await one.call(tenant, most(USD), cost=USD)
         await asyncio.sleep(0.2)
@@ -180,7 +181,7 @@ async def test_a_window_that_begins_without_redis_begins_with_a_share_of_all(
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 10 * USD, period="day")
     async with workers(2, url=through(redis_line, redis_url)) as pair:
-        await asyncio.sleep(0.5)
+        await until_they_know_each_other(pair)
         for one in pair:
             await one.call(tenant, most(USD), cost=USD)
         await asyncio.sleep(0.3)
@@ -199,8 +200,9 @@ async def test_a_window_that_began_without_redis_and_was_not_asked_for_since_adm
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 10 * USD, period="day")
-    async with workers(2, url=through(redis_line, redis_url)) as (one, two):
-        await asyncio.sleep(0.5)
+    async with workers(2, url=through(redis_line, redis_url)) as pair:
+        await until_they_know_each_other(pair)
+        one, two = pair
         for each in (one, two):
             await each.call(tenant, most(USD), cost=USD)
         await cut_after_a_rest(one, tenant, redis_line)
@@ -224,8 +226,9 @@ async def test_a_share_is_of_what_was_left_when_redis_last_refused(
 ) -> None:  # fmt: skip
     """What others have used up, a worker hears of by being refused alone."""
     add_budget(db, tenant, 10 * USD)
-    async with workers(2, url=through(redis_line, redis_url), wait_s=0.1) as (one, two):
-        await asyncio.sleep(0.5)
+    async with workers(2, url=through(redis_line, redis_url), wait_s=0.1) as pair:
+        await until_they_know_each_other(pair)
+        one, two = pair
         await one.call(tenant, most(USD), cost=USD)
         for _ in range(9):
             if settles:
@@ -263,8 +266,9 @@ async def test_who_is_refused_by_a_share_is_not_told_that_the_budget_is_spent(
     db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
 ) -> None:  # fmt: skip
     add_budget(db, tenant, 3 * USD)
-    async with workers(2, url=through(redis_line, redis_url)) as (one, _):
-        await asyncio.sleep(0.5)
+    async with workers(2, url=through(redis_line, redis_url)) as pair:
+        await until_they_know_each_other(pair)
+        one = pair[0]
         await one.call(tenant, most(USD), cost=USD)
         redis_line.cut()
         await asyncio.sleep(0.3)
@@ -335,8 +339,9 @@ async def test_who_fits_into_a_limit_and_into_no_share_is_not_told_that_the_limi
 ) -> None:  # fmt: skip
     add_limit(db, tenant, **rates)
     add_limit(db, tenant, requests_per_minute=1000)
-    async with workers(2, url=through(redis_line, redis_url)) as (one, _):
-        await asyncio.sleep(0.5)
+    async with workers(2, url=through(redis_line, redis_url)) as pair:
+        await until_they_know_each_other(pair)
+        one = pair[0]
         one.reservations.settle(await hold_of(one, tenant, tokens=0))
         redis_line.cut()
         await asyncio.sleep(0.3)
