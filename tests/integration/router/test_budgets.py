@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from router.management.budgets import ALIKE_MAX
 from tests.factories import Tenant, add_tenant
 from tests.integration.router.callers import add_key, add_project, add_user, demo, error, events, owner, signed_in, with_key
 from tests.integration.router.conftest import Stack
@@ -111,6 +112,16 @@ def test_budgets_are_of_anybody_and_anything_and_are_filtered(client: httpx.Clie
     headers = {"idempotency-key": "one"}
     again = [client.post("/organization/budgets", json=BODY, headers=headers).json()["id"] for _ in range(2)]
     assert again[0] == again[1]
+
+
+def test_budgets_about_the_same_are_bounded(client: httpx.Client, stack: Stack) -> None:
+    mine = BODY | {"api_key_id": _people(stack, demo(stack))["api_key_id"]}
+    made = [client.post("/organization/budgets", json=mine).json()["id"] for _ in range(ALIKE_MAX)]
+    assert error(client.post("/organization/budgets", json=mine))[:2] == (409, "conflict")
+    assert client.post("/organization/budgets", json=BODY).status_code == 200
+    assert client.post("/organization/budgets", json=mine | {"model": "simulated"}).status_code == 200
+    client.delete(f"/organization/budgets/{made[0]}")
+    assert client.post("/organization/budgets", json=mine).status_code == 200
 
 
 def test_who_has_a_role_in_one_project_sees_the_budgets_about_it(client: httpx.Client, stack: Stack) -> None:
