@@ -124,12 +124,15 @@ class Pace:
 
 def wanted(match: Match, pace: Pace) -> tuple[int, Bounds] | None:
     """How much to take in advance: (requests, all that they may use). None: too few requests, or too little room."""
-    if pace.requests < REQUESTS_MIN or pace.first.answer is None or match.on_trial:
+    first = pace.first
+    if pace.requests < REQUESTS_MIN or first.answer is None or match.on_trial:
+        return None
+    if first.match is not match or first.asked not in (None, match):  # the rules have changed: its answer is about others
         return None
     more, of = MORE
     requests, cost = pace.requests * more // of, pace.cost * more // of
     most = Bounds(pace.input * more // of, pace.output * more // of, cost)
-    answer = pace.first.answer
+    answer = first.answer
     for number, window in enumerate(match.windows):
         used = answer[4][2 * number] * PICOUSD_PER_USD + answer[4][2 * number + 1]
         if (window.limit_picousd - used) < cost * ROOM_MIN:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from router.inference.reservations.leases import REQUESTS_MIN
 from tests.factories import Tenant
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.routing_world import in_loop
@@ -30,6 +31,30 @@ async def test_a_lease_is_renewed_while_who_came_last_waits_for_redis(
         tick()
         assert leases._leases, "and who comes next must ask as well"
         await asyncio.gather(*calling)
+
+
+@in_loop
+async def test_rules_that_change_before_the_answer_to_a_request_are_no_reason_for_a_lease(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10**9 * USD)
+    async with workers() as (one,):
+        leases, call = one.reservations.leases, partial(one.call, tenant, most(USD), cost=USD)
+        await call()
+        tick, leases.tick = leases.tick, lambda: None  # type: ignore[method-assign]
+        account = one.reservations.accounts.get(tenant.org_id)
+        assert account is not None
+        one.reservations.accounts.doubt([account])  # as after a connection that was lost: the rules are read anew, too
+        calling = [asyncio.create_task(call()) for _ in range(2 * REQUESTS_MIN)]
+        await asyncio.sleep(0)
+        add_limit(db, tenant, requests_per_minute=10**6)
+        await asyncio.gather(*calling)
+        tick()
+        assert not leases._leases
+        await asyncio.gather(*(call() for _ in range(2 * REQUESTS_MIN)))
+        tick()
+        await call()
+        assert leases._leases, "and the next one goes by the new rules"
 
 
 @in_loop
