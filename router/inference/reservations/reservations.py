@@ -345,11 +345,16 @@ class Reservations:
             cost_picousd = 0 if hold is None else hold.cost_picousd
         if hold is not None:
             self.settle(hold, cost_picousd=cost_picousd, input_tokens=row.input_tokens, output_tokens=row.output_tokens)
-        elif account.generation and cost_picousd and row.model_id is not None:
+            if hold.generation or hold.lease is not None:
+                return
+        if account.generation and cost_picousd and row.model_id is not None:
             self._add_unheld(account, caller, row, row.model_id, cost_picousd)
 
     def _add_unheld(self, account: Account, caller: Caller, row: UsageEvent, model_id: int, cost_picousd: int) -> None:
-        """A request that nothing bounded when it was admitted: it counts for a budget that was made meanwhile."""
+        """A request that no budget bounded when it was admitted: it counts for one that was made meanwhile.
+
+        So does one that took from limits alone, and had its answer when the account had been opened.
+        """
         assert account.rules is not None
         match = account.rules.match(caller, model_id, row.started_at)
         if match.windows and not self._line.up:

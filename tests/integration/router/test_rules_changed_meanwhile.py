@@ -16,7 +16,7 @@ from router.inference.reservations.rules import Rules
 from tests.factories import Tenant
 from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
-from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
+from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, left, most
 from tests.integration.router.test_budgets_changed import change
 from tests.routing_world import in_loop
 from warehouse.access import spend_rules
@@ -188,3 +188,30 @@ async def test_a_budget_that_is_made_while_a_request_waits_for_its_account_binds
         with pytest.raises(refusal):
             await one.reservations.reserve(caller_of(tenant), one.model_id, now(), asked)
         assert opened.is_set()
+
+
+@in_loop
+async def test_who_was_admitted_by_a_limit_while_a_budget_was_opened_counts_for_it(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    add_limit(db, tenant, requests_per_minute=1000)
+    async with workers() as (one,):
+        await one.call(tenant, most(USD), cost=0)
+        line, late = one.reservations.accounts.line, list[tuple[Any, Any]]()
+        send = line.send
+
+        def send_late(operation: tuple[Any, ...], done: Any = None) -> None:
+            send(operation, None if done is None else lambda answer: late.append((done, answer)))
+
+        line.send = send_late  # type: ignore[method-assign]
+        asking = asyncio.create_task(one.call(tenant, most(USD), cost=USD))
+        while not late:
+            await asyncio.sleep(0.001)
+        line.send = send  # type: ignore[method-assign]
+        add_budget(db, tenant, 10 * USD)
+        await change(db, tenant, [one], "select 1")
+        await one.call(tenant, most(USD), cost=0)
+        ((done, answer),) = late
+        done(answer)
+        await asking
+        assert await left(one, tenant, 10 * USD) == 9 * USD
