@@ -35,7 +35,7 @@ class Lease:
         self.open = True
         self.headers = rate_headers(hold.match.meters, hold.answer[2])
         """What its requests are told of their limits: as they were when it was taken."""
-        hold.renewed = self.forget_ended
+        hold.renewed, hold.rates = self.forget_ended, hold.match.rates
         self.free = hold.requests
         """Requests that may still be taken; `cost`, `input` and `output` are what they may hold together."""
         self.cost, self.input, self.output = hold.cost_picousd, hold.input_tokens, hold.output_tokens
@@ -93,15 +93,20 @@ class Lease:
             if line.up:
                 hold.account.touched_s = time.monotonic()  # what is sent last may be lost
                 hold.account.shares.settled(hold.match, spent)
-                back = max(held_input - used_input, 0), max(held_output - used_output, 0)
-                match = hold.match
-                line.send(
-                    (
-                        0, hold.account.org_id, hold.generation, *divmod(held, PICOUSD_PER_USD), *divmod(spent, PICOUSD_PER_USD),
-                        *back, match.fields, match.rates, requests, unused + moved, hold.account.teller,
-                    )
-                )  # fmt: skip
+                back = max(held_input - used_input, 0), max(held_output - used_output, 0), unused + moved
+                self._settle(line, held, spent, requests, back)
         return not self.open and not hold.requests
+
+    def _settle(self, line: Line, held: int, spent: int, requests: int, back: tuple[int, int, int]) -> None:
+        """Args: held, spent: pico-dollars.  requests: that are over.  back: input, output and requests that were not used."""
+        hold, account = self.hold, self.hold.account
+        match, of = hold.match, (0, account.org_id, hold.generation)
+        money = *divmod(held, PICOUSD_PER_USD), *divmod(spent, PICOUSD_PER_USD)
+        taken_from, back_here = hold.rates, back
+        if taken_from is not match.rates:  # told in a new generation: the limits of now are not those that it has taken from
+            line.send((*of, 0, 0, 0, 0, *back[:2], (), taken_from, 0, back[2], account.teller))
+            back_here = 0, 0, 0
+        line.send((*of, *money, *back_here[:2], match.fields, match.rates, requests, back_here[2], account.teller))
 
 
 class Pace:

@@ -5,10 +5,13 @@ from functools import partial
 from typing import Any
 
 import psycopg
+import pytest
 
 from router.inference.reservations.leases import REQUESTS_MIN
+from router.inference.reservations.refusals import RateLimited
 from tests.factories import Tenant
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
+from tests.integration.router.test_budgets_changed import change
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
 
@@ -55,6 +58,30 @@ async def test_rules_that_change_before_the_answer_to_a_request_are_no_reason_fo
         tick()
         await call()
         assert leases._leases, "and the next one goes by the new rules"
+
+
+@in_loop
+async def test_a_lease_gives_back_nothing_to_limits_that_are_newer(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    add_budget(db, tenant, 10**9 * USD)
+    add_limit(db, tenant, requests_per_minute=60_000)
+    async with workers() as (one,):
+        reservations, call = one.reservations, partial(one.call, tenant, most(USD), cost=USD)
+        while not reservations.leases._leases:
+            await asyncio.gather(*(call() for _ in range(20)))
+            await asyncio.sleep(0.01)
+        reservations.leases.tick = lambda: None  # type: ignore[method-assign]
+        add_limit(db, tenant, requests_per_minute=2)
+        await change(db, tenant, [one], "select 1")
+        account = reservations.accounts.get(tenant.org_id)
+        assert account is not None
+        reservations.accounts.doubt([account])  # as after a connection that was lost
+        await call()
+        await call()
+        reservations.leases.end()
+        with pytest.raises(RateLimited):
+            await call()
 
 
 @in_loop

@@ -197,21 +197,19 @@ async def test_who_was_admitted_by_a_limit_while_a_budget_was_opened_counts_for_
     add_limit(db, tenant, requests_per_minute=1000)
     async with workers() as (one,):
         await one.call(tenant, most(USD), cost=0)
-        line, late = one.reservations.accounts.line, list[tuple[Any, Any]]()
+        line, late = one.reservations.accounts.line, asyncio.Queue[tuple[Any, Any]]()
         send = line.send
 
         def send_late(operation: tuple[Any, ...], done: Any = None) -> None:
-            send(operation, None if done is None else lambda answer: late.append((done, answer)))
+            send(operation, None if done is None else lambda answer: late.put_nowait((done, answer)))
 
         line.send = send_late  # type: ignore[method-assign]
         asking = asyncio.create_task(one.call(tenant, most(USD), cost=USD))
-        while not late:
-            await asyncio.sleep(0.001)
+        done, answer = await late.get()
         line.send = send  # type: ignore[method-assign]
         add_budget(db, tenant, 10 * USD)
         await change(db, tenant, [one], "select 1")
         await one.call(tenant, most(USD), cost=0)
-        ((done, answer),) = late
         done(answer)
         await asking
         assert await left(one, tenant, 10 * USD) == 9 * USD
