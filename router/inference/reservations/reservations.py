@@ -321,10 +321,12 @@ class Reservations:
             input_back, output_back = hold.input_tokens - input_tokens, hold.output_tokens - output_tokens
             account.shares.add(hold.match, cost_picousd - hold.cost_picousd)
             account.shares.give_back(hold.match, requests_back, max(input_back, 0), max(output_back, 0))
-        if self._line.up and (hold.generation or hold.answer is not None):
+        is_told = self._line.up and (hold.generation or hold.answer is not None)
+        if is_told:
             self._line.send(hold.settlement(cost_picousd, input_tokens, output_tokens, requests_back))
             if hold.rates is not None and hold.rates is not hold.match.rates:
                 self._line.send(hold.give_back(input_tokens, output_tokens, requests_back))
+        if is_told or hold.answer is None:
             account.shares.settled(hold.match, cost_picousd)
         if account.queues:
             for window in hold.match.windows:

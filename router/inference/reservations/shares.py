@@ -55,7 +55,7 @@ class Shares:
                 del amounts[gone]
 
     def settled(self, match: Match, picousd: int) -> None:
-        """This worker has told Redis of that cost."""
+        """This worker has told Redis of that cost, or it is of a share."""
         for window in match.windows:
             if window.field in self.heard:
                 self.heard[window.field] += picousd
@@ -109,8 +109,10 @@ class Shares:
             if self._lost_at is None or window.starts_at < self._lost_at or window.budget not in self._budgets:
                 raise LimitsUnavailable("Redis cannot be reached, and this router does not know what the budget has left")
             known = 0  # nobody has asked Redis for it, and each router knows what it has admitted itself
-        if known + used + cost_picousd > window.limit_picousd:
-            raise BudgetExceeded.of(window, spent=known + used, used=known + used, hold=cost_picousd, at=now())
+            self.heard.setdefault(window.field, 0)
+        spent = self.heard.get(window.field, 0)
+        if spent + cost_picousd > window.limit_picousd:
+            raise BudgetExceeded.of(window, spent=spent, used=max(known + used, spent), hold=cost_picousd, at=now())
         if used + cost_picousd > max(window.limit_picousd - known, 0) // workers:
             raise LimitsUnavailable(_SHARE.format("budget"))
 

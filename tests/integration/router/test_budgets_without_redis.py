@@ -275,8 +275,10 @@ async def test_who_is_refused_by_a_share_is_not_told_that_the_budget_is_spent(
         await hold_of(one, tenant)
         with pytest.raises(LimitsUnavailable, match="share"):
             await hold_of(one, tenant)
-        with pytest.raises(BudgetExceeded):
+        with pytest.raises(LimitsUnavailable, match="share"):
             await one.call(tenant, most(2 * USD), cost=0)
+        with pytest.raises(BudgetExceeded):
+            await one.call(tenant, most(3 * USD), cost=0)
 
 
 @in_loop
@@ -361,3 +363,25 @@ async def test_a_worker_that_starts_without_redis_leaves_their_shares_to_the_oth
             await hold_of(one, tenant)
         with pytest.raises(RateLimited):
             await hold_of(one, tenant)
+
+
+@in_loop
+async def test_what_others_only_held_is_not_spent_without_redis_either(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, redis_line: TcpProxy, redis_url: str
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10 * USD)
+    async with workers(1, url=through(redis_line, redis_url)) as (one,):
+        await one.call(tenant, most(USD), cost=USD)
+        held = await one.reservations.reserve(caller_of(tenant), one.model_id, now(), most(6 * USD))
+        assert held is not None
+        await cut_after_a_rest(one, tenant, redis_line)
+        with pytest.raises(LimitsUnavailable):
+            await one.call(tenant, most(4 * USD), cost=0)
+        with pytest.raises(BudgetExceeded) as refused:
+            await one.call(tenant, most(10 * USD), cost=0)
+        assert [refused.value.details[name] for name in ("spent_usd", "held_usd")] == ["1.00", "6.00"]
+        await one.call(tenant, most(3 * USD), cost=2 * USD)
+        with pytest.raises(BudgetExceeded) as refused:
+            await one.call(tenant, most(8 * USD), cost=0)
+        assert [refused.value.details[name] for name in ("spent_usd", "held_usd")] == ["3.00", "6.00"]
+        one.reservations.settle(held)
