@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from router.inference.auth import Caller
@@ -23,7 +24,7 @@ from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
 
 WAITING_MAX = 1000  # requests of one worker that wait for others' holds; above it they are refused at once
-CALLED_MAX = 8  # of those who wait for one window are asked for at a time, in their order
+CALLED_MAX = 8  # of those who wait for one window are asked for at a time, in their order; and as many of those behind them
 CALL_S = 0.02  # between two looks at whether other workers have settled
 _AGAIN_MAX = 5  # generations that one request follows
 
@@ -260,8 +261,8 @@ class Reservations:
         hold.queue = None
 
     @staticmethod
-    def _call_next(queue: dict[Hold, None]) -> None:
-        for _, hold in zip(range(CALLED_MAX), queue, strict=False):
+    def _call_next(queue: dict[Hold, None], first: int = 0) -> None:
+        for hold in islice(queue, first, first + CALLED_MAX):
             _call(hold)
 
     def _note(self, hold: Hold, answer: Any) -> None:
@@ -413,14 +414,18 @@ class Reservations:
             self.leases.tick()
 
     async def _call_waiting(self) -> None:
-        """What other workers settle nobody tells this one."""
+        """What other workers settle nobody tells this one. Those behind the first may need less: they are looked at by turns."""
+        looked = 0
         while True:
             await asyncio.sleep(CALL_S)
             if not self.waiting:
                 continue
+            looked += CALLED_MAX
             for account in self.accounts.all():
                 for queue in account.queues.values():
                     self._call_next(queue)
+                    if len(queue) > CALLED_MAX:
+                        self._call_next(queue, CALLED_MAX + looked % (len(queue) - CALLED_MAX))
 
 
 def _call(hold: Hold) -> None:

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import RateLimited
+from router.inference.reservations.reservations import CALLED_MAX
 from router.inference.state import InferenceState
 from router.settings import RouterSettings
 from tests.factories import Tenant, add_model
@@ -164,3 +165,22 @@ async def test_what_was_on_trial_while_the_database_was_away_is_written_when_it_
             (database_line.cut if is_away else database_line.mend)()
             await state._write_trials()
     assert db.execute("select sum(requests) from control.shadow_refusals where org_id = %s", [tenant.org_id]).fetchone() == (2,)
+
+
+@in_loop
+async def test_who_needs_little_goes_on_behind_many_who_wait_for_more(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10 * USD)
+    async with workers() as (one,):
+        held = await one.reservations.reserve(caller_of(tenant), one.model_id, now(), most(5 * USD))
+        assert held is not None
+        large = [asyncio.create_task(one.call(tenant, most(6 * USD), cost=0)) for _ in range(3 * CALLED_MAX)]
+        await asyncio.sleep(0.5)
+        small = asyncio.create_task(one.call(tenant, most(USD), cost=USD))
+        await asyncio.wait([small, *large], return_when=asyncio.FIRST_COMPLETED)
+        assert small.done()
+        assert not any(task.done() for task in large)
+        await small
+        one.reservations.settle(held)
+        await asyncio.gather(*large)
