@@ -98,6 +98,8 @@ class Hold(msgspec.Struct, eq=False):
     asking: asyncio.Future[Any] | None = None
     queue: str | None = None
     turn: asyncio.Future[None] | None = None
+    waited_s: float = 0.0
+    """For others' holds, of other models too."""
     settled: bool = False
 
     @classmethod

@@ -92,7 +92,7 @@ class Reservations:
             return None
         hold = Hold.of(account, match, caller, model_id, at, most=most)
         if moved is not None:
-            hold.noted = moved.noted
+            hold.noted, hold.waited_s = moved.noted, moved.waited_s
         account.touched_s = time.monotonic()
         if not account.queues:
             if self.leases.take(hold):
@@ -100,7 +100,7 @@ class Reservations:
                 return hold
             self.leases.note(hold)
         try:
-            await self._take(hold, most, min(self._budget_wait_s_max, left_s))
+            await self._take(hold, most, min(self._budget_wait_s_max - hold.waited_s, left_s))
         except RedisAway:
             return self._share(hold)
         except (RateLimited, BudgetExceeded, BudgetHeld, LimitsUnavailable) as error:
@@ -162,6 +162,8 @@ class Reservations:
             if kind in (SPENT, HELD):
                 account.shares.refused(hold.match.windows[answer[1] - 1], *_amounts(answer))
             if kind == TAKEN:
+                if hold.queue is not None:
+                    hold.waited_s += time.monotonic() - began_s
                 self._note(hold, answer)
                 return
             if kind == HELD:
@@ -228,6 +230,7 @@ class Reservations:
         left_s = wait_s_max - waited_s
         if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
             used, spent = _amounts(answer)
+            waited_s += hold.waited_s
             refusal = BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
             refusal.lines = rate_headers(hold.match.meters, answer[-1])
             raise refusal

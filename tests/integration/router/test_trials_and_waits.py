@@ -12,7 +12,8 @@ from psycopg.conninfo import make_conninfo
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import RateLimited
-from router.inference.reservations.reservations import CALLED_MAX
+from router.inference.reservations.reservations import CALLED_MAX, Reservations
+from router.inference.reservations.rules import Window
 from router.inference.state import InferenceState
 from router.settings import RouterSettings
 from tests.factories import Tenant, add_model
@@ -184,3 +185,38 @@ async def test_who_needs_little_goes_on_behind_many_who_wait_for_more(
         await small
         one.reservations.settle(held)
         await asyncio.gather(*large)
+
+
+@in_loop
+async def test_a_request_that_goes_on_to_another_model_waits_for_budgets_no_longer_than_any(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    add_budget(db, tenant, 10 * USD)
+    turns = asyncio.Queue[float]()
+    turn = Reservations._turn
+
+    async def noting(self: Reservations, hold: Hold, window: Window, left_s: float) -> None:
+        turns.put_nowait(left_s)
+        await turn(self, hold, window, left_s)
+
+    monkeypatch.setattr(Reservations, "_turn", noting)
+    async with workers(wait_s=5) as (one,):
+        reservations = one.reservations
+
+        async def reserve(moved: Hold | None = None) -> Hold:
+            hold = await reservations.reserve(caller_of(tenant), one.model_id, now(), most(10 * USD), moved=moved)
+            assert hold is not None
+            return hold
+
+        first, moved = await reserve(), None
+        for left_s in (5.0, 4.5):
+            asking = asyncio.create_task(reserve(moved))
+            assert await turns.get() <= left_s
+            await asyncio.sleep(0.5)
+            reservations.settle(first)
+            moved = await asking
+            while not turns.empty():
+                turns.get_nowait()
+            reservations.move(moved)
+            first = await reserve()
+        reservations.settle(first)
