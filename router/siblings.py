@@ -5,6 +5,7 @@ Each listens on a socket of Linux's abstract namespace (unix(7)) that its proces
 
 import asyncio
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import socket
@@ -67,4 +68,7 @@ def _text_of(pid: int) -> str | None:
 
 
 def _name(pid: int) -> str:
-    return f"\0inferhouse-router-{pid}"
+    """Two containers with the host's network have the same process ids and one space of names: what a parent has given to its
+    workers and to nobody else tells them apart."""
+    router = hashlib.blake2s(multiprocessing.current_process().authkey, digest_size=8).hexdigest()
+    return f"\0inferhouse-router-{router}-{pid}"

@@ -1,5 +1,6 @@
 """Metrics are taken from this router's own workers only: any process on the machine can have the name of a socket."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from router.siblings import _text_of
+from router.siblings import _name, _text_of, answering
 
-NAME, NOBODY = "inferhouse-router-PID", 65534
+NAME, NOBODY = _name(0).strip("\0").removesuffix("0") + "PID", 65534
 # The kernel notes who listens as the listening begins.
 SERVER = """
 import os, socket, sys
@@ -56,3 +57,16 @@ def test_another_users_process_is_not_believed(monkeypatch: pytest.MonkeyPatch) 
 def test_a_process_that_has_taken_a_workers_name_is_not_believed() -> None:
     with serving(NAME.replace("PID", str(os.getpid())), os.getuid()):
         assert _text_of(os.getpid()) is None
+
+
+def test_a_router_with_the_same_process_ids_takes_no_workers_name() -> None:
+    """As of two containers with the host's network, each with process ids of its own."""
+    name = "import sys; from router.siblings import _name; print(_name(int(sys.argv[1])).strip(chr(0)))"
+    elsewhere = subprocess.check_output([sys.executable, "-c", name, str(os.getpid())], text=True).strip()
+
+    async def answer() -> str | None:
+        async with answering(lambda: b"of this router"):
+            return await asyncio.to_thread(_text_of, os.getpid())
+
+    with serving(elsewhere, os.getuid()):
+        assert asyncio.run(answer()) == "of this router"
