@@ -350,9 +350,19 @@ class _Syncer:
             self.busy = False
         return written, None
 
+    def _write_again(self) -> None:
+        """Linux takes a page that the disk has refused for written: the next sync would pass it over, and succeed."""
+        for segment in self._segments:
+            if segment.written > segment.synced:
+                whole = slice(segment.end + END_BYTES)
+                segment.pages[whole] = segment.pages[whole]
+
     def _tell(self, loop: asyncio.AbstractEventLoop, written: int, error: OSError | None) -> None:
         waiting = self._waiting
-        failure = None if error is None else JournalFailed(f"the usage journal cannot be synced: {error.strerror}")
+        failure = None
+        if error is not None:
+            failure = JournalFailed(f"the usage journal cannot be synced: {error.strerror}")
+            self._write_again()
         while waiting and waiting[0][0] <= written:
             try:
                 waiting.popleft()[1](failure)

@@ -1,6 +1,8 @@
 """The journal promises what is on the disk, shares an fsync among those who wait, and keeps what the database lacks."""
 
 import asyncio
+import errno
+import mmap
 import os
 import resource
 import signal
@@ -231,6 +233,44 @@ def test_an_error_of_the_disk_is_told_and_the_same_bytes_are_synced_again(
 
     asyncio.run(fail_then_succeed())
     assert disk.records_safe == 1
+    journal.shut()
+
+
+def test_what_the_disk_has_refused_is_written_again_before_anybody_is_told_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux takes a page for written whether or not the disk took it: only who writes to it again has it written again."""
+    dirty: set[int] = set()
+    there: set[int] = set()
+    errors = [OSError(errno.EIO, "Input/output error")]
+
+    class Pages(mmap.mmap):
+        def __setitem__(self, at: int | slice, value: int | bytes) -> None:  # type: ignore[override]
+            super().__setitem__(at, value)  # type: ignore[index, assignment]
+            dirty.update(range(*at.indices(len(self))) if isinstance(at, slice) else [at])
+
+    def fdatasync(_: int) -> None:
+        written = set(dirty)
+        dirty.clear()
+        if errors:
+            raise errors[0]
+        there.update(written)
+
+    monkeypatch.setattr(mmap, "mmap", Pages)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal = _made(tmp_path)
+
+    async def run() -> None:
+        for number in range(2):
+            journal.open(_key(number), b"x")
+            with pytest.raises(JournalFailed):
+                await journal.durable()
+        errors.clear()
+        journal.open(_key(3), b"z")
+        await journal.durable()
+
+    asyncio.run(run())
+    assert set(range(journal.bytes)) <= there
     journal.shut()
 
 
