@@ -1,6 +1,7 @@
 """What a worker that died had promised: read from its files, handed over, and the files removed when the rows are safe."""
 
 import contextlib
+import errno
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from warehouse.journal.frames import END, Kind, decode, frame_bytes
 
 _LOG = logging.getLogger(__name__)
 DAMAGED = ".damaged"
+_UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})  # what a disk says of data that it has lost
+_PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Recovered:
     lost: list[bytes]
     files: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
-    """Those of `files` in which something that is no record stands behind the last whole one."""
+    """Those of `files` that the disk could not read to the end, or in which something that is no record stands behind the last
+    whole one."""
 
     def discard(self) -> None:
         """Remove the files, only after every row is committed. A damaged one is kept under a name that nobody reads again:
@@ -34,7 +38,7 @@ class Recovered:
 
 
 def recover(directory: Path) -> Recovered:
-    """Everything in the journal files of a folder. Nothing is changed on disk.
+    """Everything in the journal files of a folder. Nothing is changed on disk. Raises: OSError: of what may be read later.
 
     A file whose end was cut short (the process or the machine died during a write) is read up to there: what was not
     written whole was not promised to anybody.
@@ -44,7 +48,8 @@ def recover(directory: Path) -> Recovered:
     damaged: list[Path] = []
     files = sorted(directory.glob("*.journal"))
     for path in files:
-        data, read = path.read_bytes(), 0
+        data, is_readable = _read(path)
+        read = 0
         for frame in decode(data):
             read += frame_bytes(frame)
             if frame.kind is Kind.CLOSE:
@@ -52,7 +57,21 @@ def recover(directory: Path) -> Recovered:
                 opened.pop(frame.key, None)  # a long outage leaves millions of them, and memory is needed for one of the two
             elif frame.key not in closed:
                 opened[frame.key] = frame.payload
-        if data[read : read + len(END)].strip(b"\0"):
+        if not is_readable or data[read : read + len(END)].strip(b"\0"):
             damaged.append(path)
             _LOG.error("journal file is damaged", extra={"file": path.name, "read_bytes": read})
     return Recovered(list(closed.values()), list(opened.values()), files, damaged)
+
+
+def _read(path: Path) -> tuple[bytes, bool]:
+    """What is in a file up to where the disk cannot read it, and whether that is the end. Raises: OSError: it may be read later."""
+    data = bytearray()
+    with path.open("rb", buffering=0) as file:
+        try:
+            while piece := file.read(_PIECE_BYTES):
+                data += piece
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            return bytes(data), False
+    return bytes(data), True

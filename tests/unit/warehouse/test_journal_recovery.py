@@ -66,6 +66,22 @@ def test_a_torn_file_is_read_to_the_tear_and_told(tmp_path: Path, caplog: pytest
     assert "damaged" in caplog.text
 
 
+def test_a_file_that_the_disk_cannot_read_is_told_and_keeps_no_other_from_being_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "000000000001.journal").symlink_to("/proc/self/mem")  # whose first page is an error of input and output
+    _write(tmp_path, 2, encode(Kind.CLOSE, KEYS[2], b"of the next file"))
+    found = recover(tmp_path)
+    assert (found.closed, [path.stem for path in found.damaged]) == ([b"of the next file"], ["000000000001"])
+    assert "damaged" in caplog.text
+
+
+def test_a_file_that_may_be_read_later_is_not_given_up(tmp_path: Path) -> None:
+    (tmp_path / "000000000001.journal").mkdir()
+    with pytest.raises(IsADirectoryError):
+        recover(tmp_path)
+
+
 def test_a_file_that_is_longer_than_its_records_is_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _write(tmp_path, 1, encode(Kind.OPEN, KEYS[0], b"opened"), END, encode(Kind.OPEN, KEYS[1], b"of another time"))
     with caplog.at_level(logging.WARNING):
