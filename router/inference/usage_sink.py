@@ -280,11 +280,20 @@ class UsageSink:
             return
         self._adopt_at_s = time.monotonic() + ADOPT_S
         try:
-            slot = next(claim_orphans(self._root), None)
-            if slot is not None:
-                await self._take_over(slot)
-        except OSError as error:  # a folder of another owner, or a full disk; the rows of this worker are written all the same
-            _LOG.exception("rows of a worker that has ended cannot be read", extra={"error": type(error).__name__})
+            for slot in claim_orphans(self._root):
+                if await self._is_taken_over(slot):
+                    return
+        except OSError as error:  # a folder of another owner; the rows of this worker are written all the same
+            _cannot_be_read(error)
+
+    async def _is_taken_over(self, slot: Slot) -> bool:
+        """A folder that cannot be read keeps nobody from the next one."""
+        try:
+            await self._take_over(slot)
+        except OSError as error:
+            _cannot_be_read(error)
+            return False
+        return True
 
     async def _take_over(self, slot: Slot) -> None:
         try:
@@ -328,14 +337,28 @@ class UsageSink:
         name = self._position_names.get(slot)
         if name is None:
             path = slot.directory / "position"
-            if not path.is_file():
-                made = f"{self._worker_name}/{zlib.crc32(str(self._root.resolve()).encode()):08x}/{slot.number}"
+            name = _name_in(path)
+            if name is None:
+                name = f"{self._worker_name}/{zlib.crc32(str(self._root.resolve()).encode()):08x}/{slot.number}"
                 try:
-                    write_whole(path, made)
+                    write_whole(path, name)
                 except OSError:  # a full disk: rows do not wait for it, and the next batch tries again
-                    return made
-            name = self._position_names[slot] = path.read_text()
+                    return name
+            self._position_names[slot] = name
         return name
+
+
+def _cannot_be_read(error: OSError) -> None:
+    _LOG.exception("rows of a worker that has ended cannot be read", extra={"error": type(error).__name__})
+
+
+def _name_in(path: Path) -> str | None:
+    """None where there is none yet, or where the disk has lost it: rows do not wait for their worker's name."""
+    try:
+        name = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name if name and name.isprintable() else None
 
 
 def _read_lives(slot: Slot) -> list[int]:

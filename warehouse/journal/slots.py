@@ -72,7 +72,9 @@ def _try(root: Path, number: int) -> Slot | None:
     lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(lock_fd)
-        return None
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
     return Slot(number, directory, lock_fd)

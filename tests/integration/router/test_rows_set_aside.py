@@ -272,6 +272,46 @@ def test_rows_of_a_worker_that_ended_without_the_database_are_taken_over_by_one_
     assert not list(tmp_path.rglob("*.journal"))
 
 
+def test_a_folder_that_cannot_be_read_keeps_no_worker_from_taking_over_the_next_one(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sinks, "ADOPT_S", 0.1)
+    monkeypatch.setattr(sinks, "HEARTBEAT_S", 0.1)
+
+    async def run() -> None:
+        async with _sink(url, tmp_path):
+            for number in (1, 2):
+                (tmp_path / str(number)).mkdir()
+            (tmp_path / "1" / "000000000001.journal").mkdir()
+            row = form.encode(form.Kind.CLOSE, bytes(18), encode(_event(1)))
+            (tmp_path / "2" / "000000000001.journal").write_bytes(row)
+            async with asyncio.timeout(10):
+                while not _count(db):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    assert "rows of a worker that has ended cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [b"", bytes(20), b"\xff\xfe"], ids=["empty", "zeros", "other bytes"])
+def test_rows_do_not_wait_for_the_name_of_their_worker_that_the_disk_has_lost(
+    url: str, db: psycopg.Connection, tmp_path: Path, lost: bytes
+) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "position").write_bytes(lost)
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _), asyncio.timeout(10):
+            sink.close(sink.open(_event(1)))
+            await sink.recorded()
+            (name,) = _positions(db)
+            assert name.startswith("test/")
+            assert name == (tmp_path / "0" / "position").read_text()
+
+    asyncio.run(run())
+    assert _count(db) == 1
+
+
 def test_rows_are_written_from_a_disk_that_has_no_room_for_anything_else(
     url: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
