@@ -64,7 +64,7 @@ def recover(directory: Path) -> Recovered:
 
 
 def _read(path: Path) -> tuple[bytes, bool]:
-    """What is in a file up to where the disk cannot read it, and whether that is the end. Raises: OSError: it may be read later."""
+    """What is in a file up to where the disk cannot read it, and whether that is its end. Raises: OSError: of another kind."""
     data = bytearray()
     with path.open("rb", buffering=0) as file:
         try:
