@@ -38,10 +38,10 @@ KEEP_ALIVE_S = 75  # clients of the OpenAI SDKs pool their connections; closing 
 
 def application() -> App:
     """The application of one worker, from its environment."""
-    end_with_parent()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent's to hear; its default would cut whatever this worker has under way
     logging.configure("router")
     settings = RouterSettings.from_env(os.environ)
+    end_with_parent(settings.shutdown_s_max)
     # The second name is the one that OpenTelemetry's own documents give.
     endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     tracing.configure("router", endpoint, settings.trace_share)
@@ -50,16 +50,25 @@ def application() -> App:
     return app
 
 
-def end_with_parent() -> None:
+def end_with_parent(shutdown_s_max: float) -> None:
     """A worker whose parent is killed finishes what it has and goes: it would keep the port from the router that comes next."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+        threading.Thread(target=_follow, args=(parent, shutdown_s_max), daemon=True).start()
 
 
-def _follow(parent: BaseProcess) -> None:
+def _follow(parent: BaseProcess, shutdown_s_max: float) -> None:
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+    _end_in(shutdown_s_max + ENDING_S_MAX)
+
+
+def _end_in(seconds: float) -> None:
+    """As a parent does with a worker that hangs, for one that has none: a query that a database never answers has no other end.
+    Its rows are in the journal."""
+    time.sleep(seconds)
+    _LOG.warning("this worker has not ended in time, and ends itself", extra={"worker": os.getpid()})
+    os._exit(1)
 
 
 def calm_collector() -> None:
@@ -177,9 +186,11 @@ class Workers(Multiprocess):
 
 
 class OnlyWorker(uvicorn.Server):
-    """uvicorn's, which accepts who has connected before it stops listening."""
+    """uvicorn's, which accepts who has connected before it stops listening, and ends as soon as a stop must have."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        seconds = (self.config.timeout_graceful_shutdown or 0) + ENDING_S_MAX
+        threading.Thread(target=_end_in, args=(seconds,), daemon=True).start()
         for pause_s in give_up([listening for server in self.servers for listening in server.sockets]):
             await asyncio.sleep(pause_s)
         await super().shutdown(sockets)

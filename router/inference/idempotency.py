@@ -8,10 +8,11 @@ a first. One that was not charged gives the key back. Source of the semantics: S
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from psycopg import AsyncConnection, Error
@@ -19,6 +20,7 @@ from psycopg_pool import PoolTimeout
 
 from router.inference.auth import Caller
 from warehouse.access import idempotent_answers
+from warehouse.access.idempotent_answers import IdempotentAnswer
 from warehouse.base.errors import InferhouseError, InvalidRequest, NotReady
 
 _LOG = logging.getLogger(__name__)
@@ -28,9 +30,11 @@ KEPT_S_MIN = 86_400  # for which a charged request keeps its key, however long i
 LEASE_SLACK_S = 60.0  # beyond the longest call, before a key whose router has died is free again
 SWEEP_S = 60.0
 SWEPT_ROWS_MAX = 1000
+DATABASE_S_MAX = 3.0  # a request waits no longer for it: one that hangs, or whose table is locked, breaks no connection
 _AWAY = (Error, PoolTimeout, OSError)
 
 Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+Result = TypeVar("Result")
 
 
 class IdempotencyConflict(InferhouseError):
@@ -66,6 +70,8 @@ class Idempotency:
     def __init__(self, connect: Connect, *, request_s_max: float) -> None:
         """Args: request_s_max: how long a request can take, with all that it may have to wait for."""
         self._connect, self._lease_s = connect, request_s_max + LEASE_SLACK_S
+        self._given_up: set[asyncio.Task[Any]] = set()
+        """Queries that nobody waits for any more: to cancel one may take psycopg ten seconds."""
 
     async def claim(
         self, caller: Caller, idempotency_key: bytes, request: bytes, request_id: UUID, started_at: datetime
@@ -80,12 +86,12 @@ class Idempotency:
             raise InvalidRequest(f"an Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} characters", param="Idempotency-Key")
         key_hash, request_hash = hashlib.sha256(idempotency_key).digest(), hashlib.sha256(request).digest()
         try:
-            async with self._connect() as conn:
-                claimed = await idempotent_answers.claim(
-                    conn, caller.api_key_id, key_hash,
+            claimed, held = await self._in_time(
+                self._claimed(
+                    caller.api_key_id, key_hash,
                     request_hash=request_hash, request_id=request_id, started_at=started_at, lease_s=self._lease_s,
-                )  # fmt: skip
-                held = None if claimed else await idempotent_answers.find(conn, caller.api_key_id, key_hash)
+                )
+            )  # fmt: skip
         except _AWAY as error:
             raise NotReady("the database that knows Idempotency-Keys cannot be reached", retry_after_s=1) from error
         if claimed or held is None:
@@ -106,11 +112,11 @@ class Idempotency:
         claim.done = True
         kept = answer if claim.kept_s and answer is not None and len(answer) <= ANSWER_BYTES_MAX else None
         try:
-            async with self._connect() as conn:
-                await idempotent_answers.finish(
-                    conn, claim.api_key_id, claim.key_hash, claim.request_id,
-                    model_id=model_id, answer=kept, answer_s=claim.kept_s, key_s=KEPT_S_MIN,
-                )  # fmt: skip
+            await self._in_time(
+                self._done(
+                    idempotent_answers.finish, claim, model_id=model_id, answer=kept, answer_s=claim.kept_s, key_s=KEPT_S_MIN
+                )
+            )
         except _AWAY as error:  # the key stays held until its lease ends, and then the row says that it was charged
             _LOG.warning("an Idempotency-Key could not be finished", extra={"error": type(error).__name__})
 
@@ -118,10 +124,37 @@ class Idempotency:
         """The request was not charged."""
         claim.done = True
         try:
-            async with self._connect() as conn:
-                await idempotent_answers.release(conn, claim.api_key_id, claim.key_hash, claim.request_id)
+            await self._in_time(self._done(idempotent_answers.release, claim))
         except _AWAY as error:  # it is free when its lease ends
             _LOG.warning("an Idempotency-Key could not be given back", extra={"error": type(error).__name__})
+
+    async def _claimed(self, api_key_id: int, key_hash: bytes, **request: Any) -> tuple[bool, IdempotentAnswer | None]:
+        async with self._connect() as conn:
+            claimed = await idempotent_answers.claim(conn, api_key_id, key_hash, **request)
+            return claimed, None if claimed else await idempotent_answers.find(conn, api_key_id, key_hash)
+
+    async def _done(self, query: Callable[..., Coroutine[Any, Any, None]], claim: Claim, **values: Any) -> None:
+        async with self._connect() as conn:
+            await query(conn, claim.api_key_id, claim.key_hash, claim.request_id, **values)
+
+    async def _in_time(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What a query has found. Raises: TimeoutError: it is cancelled, and what it had done is undone."""
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task}, timeout=DATABASE_S_MAX)
+        finally:
+            if not task.done():
+                task.cancel()
+                self._given_up.add(task)
+                task.add_done_callback(self._forget)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._given_up.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio says that nobody has asked for it
 
     async def run(self) -> None:
         """Remove what has expired, now and then."""

@@ -99,7 +99,7 @@ class Accounts:
         if known and account.reading is None and time.monotonic() - account.failed_s < READ_S:
             return  # the database is away: the rules are used as they were
         try:
-            async with asyncio.timeout(READ_S if known else None):
+            async with asyncio.timeout(READ_S if known else OPEN_S_MAX):
                 while account.stale or account.rules is None:
                     await asyncio.shield(self._once(account, "reading", self._read, account))
         except _AWAY as error:
