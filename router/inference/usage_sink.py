@@ -29,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0  # how often a worker without rows says that it has none
 ADOPT_S = 10.0  # between two looks for folders that nobody holds and that have rows
 RETRY_S_MAX = 5.0  # between two tries while the database is away
+RETRY_S_MIN = 0.5  # the same, whoever waits: one that is read-only, or full, refuses a batch within a millisecond
 REPLAY_ROWS = 10_000
 LIFE_FILE = "life"
 REFUSED = ".refused"
@@ -166,7 +167,8 @@ class UsageSink:
                 self.database_error = type(error).__name__
                 if self._stopping:
                     break
-                retry_s = min(max(retry_s * 2, 0.5), RETRY_S_MAX)
+                await asyncio.sleep(RETRY_S_MIN)
+                retry_s = min(max(retry_s * 2, RETRY_S_MIN), RETRY_S_MAX)
             else:
                 self.database_error = None
                 retry_s, heartbeat_at = self._flush_interval_s, time.monotonic() + HEARTBEAT_S

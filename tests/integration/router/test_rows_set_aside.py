@@ -29,14 +29,15 @@ TENANT = Tenant(1, 1, 1, "")
 
 
 class Counting:
-    """The pool's connections, and how many were asked for; at one of them the database is away."""
+    """The pool's connections, and how many were asked for; at one of them, or while `refuses`, the database is away."""
 
     def __init__(self, pool: AsyncConnectionPool, away_at: int = 0) -> None:
         self._pool, self.asked, self._away_at = pool, 0, away_at
+        self.refuses = False
 
     def __call__(self) -> Any:
         self.asked += 1
-        if self.asked == self._away_at:
+        if self.refuses or self.asked == self._away_at:
             raise psycopg.OperationalError
         return self._pool.connection()
 
@@ -270,6 +271,33 @@ def test_rows_of_a_worker_that_ended_without_the_database_are_taken_over_by_one_
 
     asyncio.run(run())
     assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_a_database_that_refuses_at_once_is_asked_seldom_however_many_rows_and_callers_wait(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    """As one that is read-only after a failover: a batch for each row would be the event loop's whole work."""
+
+    async def run() -> None:
+        async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+            connect = Counting(pool)
+            async with running(usage_sink(tmp_path, connect, flush_rows_max=10)) as sink:
+                await sink.replayed.wait()
+                connect.refuses = True
+                asked = connect.asked
+                waiting = asyncio.create_task(sink.recorded())
+                for number in range(200):
+                    sink.close(sink.open(_event(number)))
+                    await asyncio.sleep(0.005)
+                waiting.cancel()
+                assert connect.asked - asked < 10
+                assert sink.database_error is not None
+                connect.refuses = False
+                async with asyncio.timeout(10):
+                    await sink.recorded()
+
+    asyncio.run(run())
+    assert _count(db) == 200
 
 
 def test_a_folder_that_cannot_be_read_keeps_no_worker_from_taking_over_the_next_one(
