@@ -14,7 +14,7 @@ import time
 from logging import getLogger
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -91,6 +91,8 @@ class Workers(Multiprocess):
         """Old workers that finish what they have."""
         self._asked_s: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
         """When a worker was asked whether it lives, until it has answered."""
+        self._serving: WeakSet[Process] = WeakSet()
+        """Workers that have said that they serve."""
         self.status = 0
         """That this process ends with."""
 
@@ -136,7 +138,8 @@ class Workers(Multiprocess):
                 continue
             process.kill()
             process.join()
-            if process.exitcode == STARTUP_FAILURE:  # the next one would fail the same way
+            # The next one would fail the same way; where others serve, they do not end over what a worker later finds broken.
+            if process.exitcode == STARTUP_FAILURE and not any(other.process.is_alive() for other in self._serving):
                 _LOG.error("a worker failed to start", extra={"worker": process.pid})
                 self.status = STARTUP_FAILURE
                 self.should_exit.set()
@@ -151,7 +154,8 @@ class Workers(Multiprocess):
             return False
         with contextlib.suppress(OSError, EOFError):  # it ends just now
             if process in self._asked_s and process.parent_conn.poll():
-                process.parent_conn.recv()
+                if process.parent_conn.recv():
+                    self._serving.add(process)
                 del self._asked_s[process]
             if process not in self._asked_s:
                 self._asked_s[process] = time.monotonic()

@@ -137,6 +137,29 @@ def test_a_worker_that_dies_while_it_is_asked_whether_it_lives_is_replaced_at_on
         time.sleep(0.1)
 
 
+def test_a_worker_that_cannot_be_replaced_takes_no_other_with_it(stack: Stack, hello: dict[str, Any]) -> None:
+    """As where the journal's disk has filled up, or lost a folder, since the start."""
+    dies, stays = sorted(workers_of(stack))
+    time.sleep(2)  # the parent has asked both whether they serve
+    files = (Path(os.readlink(fd)) for fd in Path(f"/proc/{dies}/fd").iterdir())
+    lock = next(path for path in files if path.is_relative_to(stack.journal) and path.name == "lock")
+    os.kill(dies, signal.SIGKILL)
+    lock.unlink()
+    lock.mkdir()
+    deadline = time.monotonic() + ENDED_S_MAX
+    while "a worker has died" not in (said := stack.router.log.read_text()) or said.count("Is a directory") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert stack.router.process is not None
+    assert stack.router.process.poll() is None
+    assert stays in workers_of(stack)
+    assert stack.post(hello).status_code == 200
+    lock.rmdir()
+    while "Application startup complete" not in stack.router.log.read_text()[len(said) :]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("router_env", [{"ROUTER_WORKERS": "2", "ROUTER_SHUTDOWN_S_MAX": "1"}], ids=["who waits a second"])
 @pytest.mark.parametrize("starting", [False, True], ids=["one that serves", "one that starts"])
 def test_a_stop_is_heard_while_a_worker_hangs(stack: Stack, starting: bool) -> None:
