@@ -322,8 +322,13 @@ class _Syncer:
 
     def _ask_thread(self, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=[loop], name="journal-fsync", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=[loop], name="journal-fsync", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # this process may have no more of them; nobody else would ask again
+                loop.call_soon(self._sync_here, loop)
+                return
+            self._thread = thread
         self._asked.put(pause_s)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -141,6 +141,28 @@ def test_a_slow_disk_holds_up_the_event_loop_once_only(tmp_path: Path, monkeypat
     journal.shut()
 
 
+def test_where_no_thread_can_be_started_the_event_loop_waits_for_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the limit of processes of a container: else nobody would ever be answered again."""
+    disk = Disk(monkeypatch, seconds=0.05)
+    journal = _made(tmp_path)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        for number in range(3):
+            journal.open(_key(number), b"x")
+            await asyncio.wait_for(journal.durable(), 10)
+            monkeypatch.setattr(threading.Thread, "start", start)
+        monkeypatch.undo()
+
+    asyncio.run(run())
+    assert disk.by == ["MainThread"] * 3
+    journal.shut()
+
+
 class SteppedDisk:
     """A disk whose syncs take time on a clock that nothing else moves; the loop calls `meanwhile` during each."""
 
