@@ -85,6 +85,7 @@ class MeteredEndpoint:
         except InferhouseError as error:
             if not request.attempts:
                 error = await self._record_refusal(request, error)
+            await self._settle_claim(request)  # who is told may send the request again at once
             answer_error(client, self._shape, error, str(id_))
         except asyncio.CancelledError:
             if not request.attempts:
@@ -161,7 +162,7 @@ class MeteredEndpoint:
                 return
             if not await self._may_retry(request, plan, refusal):
                 break
-        self._give_up(exchange, refusal)
+        await self._give_up(request, exchange, refusal)
 
     def _ended(self, request: Request, plan: Plan, exchange: Exchange, tokens: int, refusal: InferhouseError | None) -> None:
         """What an attempt says of its engine, and leaves for the next one."""
@@ -281,8 +282,7 @@ class MeteredEndpoint:
             raise ClientGone
         return True
 
-    @staticmethod
-    def _give_up(exchange: Exchange, error: InferhouseError) -> None:
+    async def _give_up(self, request: Request, exchange: Exchange, error: InferhouseError) -> None:
         """Tell the client of the last failure. Raises: EngineUnavailable, EngineFailed, or the failure itself."""
         if not isinstance(error, EngineRefused):
             raise error
@@ -290,6 +290,7 @@ class MeteredEndpoint:
         if error.engine_status == 503:
             raise EngineUnavailable("the engine is not taking requests now", retry_after_s=wait_s or 1) from error
         if error.is_word:
+            await self._settle_claim(request)
             exchange.pass_on_refusal(error.engine_status, error.body, None if wait_s is None else b"%d" % wait_s)
             return
         raise EngineFailed(str(error), retry_after_s=wait_s) from error
@@ -356,6 +357,10 @@ class MeteredEndpoint:
         """Nothing is held for the request any more, and its idempotency key is used up or free."""
         if request.hold is not None:
             self._shared.reservations.settle(request.hold)
+        await self._settle_claim(request)
+
+    async def _settle_claim(self, request: Request) -> None:
+        """The idempotency key, where there is one, is used up, or free; once."""
         claim = request.claim
         if claim is None or claim.done:
             return

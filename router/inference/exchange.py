@@ -256,7 +256,7 @@ class Exchange(msgspec.Struct, eq=False):
             return
         await self._durable()
         if self.claim is not None:
-            await self._finish_claim(self.claim, body)
+            await self._settle_claim(self.claim, body)
         self._answer(body, others_us, None)
 
     def _answer(self, body: bytes, others_us: int, failure: JournalFailed | None) -> None:
@@ -370,12 +370,15 @@ class Exchange(msgspec.Struct, eq=False):
     async def _end_stream(self, last: bytes) -> None:
         await self._durable()
         if self.claim is not None:
-            await self._finish_claim(self.claim, None)
+            await self._settle_claim(self.claim, None)
         self.client.end(last)
 
-    async def _finish_claim(self, claim: Claim, answer: bytes | None) -> None:
+    async def _settle_claim(self, claim: Claim, answer: bytes | None) -> None:
+        """The idempotency key is used up, or free, before the client has all: it may send the request again at once."""
         if self.row.charge_class == "charged":
             await self.shared.idempotency.finish(claim, model_id=self.row.model_id, answer=answer)
+        else:
+            await self.shared.idempotency.release(claim)
 
     async def _no_answer(self, head: AnswerHead, body: bytes, failure: EngineFailed) -> None:
         """The status is good, and what came with it is none: an error, of which some providers say the status in the body only.
@@ -400,6 +403,8 @@ class Exchange(msgspec.Struct, eq=False):
             body = self.shape.error_body(unknown, str(self.row.request_id))
         self._close_row("refused", head.status, f"engine_{head.status}")
         await self.shared.sink.journal.durable()
+        if self.claim is not None:
+            await self._settle_claim(self.claim, None)
         self.pass_on_refusal(head.status, body, head.get(b"retry-after"))
 
     def pass_on_refusal(self, status: int, body: bytes, retry_after: bytes | None) -> None:

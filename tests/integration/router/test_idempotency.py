@@ -12,6 +12,11 @@ from tests.integration.router.conftest import Stack
 from warehouse.access import idempotent_answers
 from warehouse.identity.keys import ApiKeySecret
 
+LATE: LiteralString = """
+create function raw.late() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return null; end $$;
+create trigger late before delete on raw.idempotent_answers execute function raw.late();
+"""
+
 
 @pytest.fixture
 def engine_flags() -> list[str]:
@@ -88,6 +93,22 @@ def test_a_request_that_was_not_charged_gives_its_key_back(stack: Stack, hello: 
     assert stack.post(hello, headers=key | {"x-simulated-fault": "500"}).status_code == 502
     assert stack.post(hello | {"model": "none"}, headers=key).status_code == 404
     assert stack.post(hello, headers=key).status_code == 200
+
+
+def test_who_is_told_of_a_failure_may_send_the_request_again_at_once(stack: Stack, hello: dict[str, Any]) -> None:
+    """However late the database gives the key back. The last one's engine is asked no more until it has said so."""
+    stack.db.execute(LATE)
+    stack.db.commit()
+    for changes, fault, said in (
+        ({"model": "none"}, "", [404, 404]),
+        ({}, "no fault that there is", [400, 400]),
+        ({}, "500", [502, 502]),
+        ({"stream": True}, "die=2", [200, 200]),
+        ({}, "429=60", [429, 503]),
+    ):
+        headers = {"idempotency-key": str(uuid4())} | ({"x-simulated-fault": fault} if fault else {})
+        assert [stack.post(hello | changes, headers=headers).status_code for _ in said] == said
+    assert {"charged"}.isdisjoint(_charged(stack.rows(10)))
 
 
 def test_a_key_is_for_one_request_only(stack: Stack, hello: dict[str, Any]) -> None:
