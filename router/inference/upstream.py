@@ -164,12 +164,19 @@ class EngineConnection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> bool:
         """Have the parser read it. False: it is none of an answer, and the request has failed."""
+        if self.ended:  # nobody has asked for it; the next answer must not begin with what is left of it
+            self.abandon()
+            return False
         self._bare_bytes += len(data)
         try:
             self._parsing().feed_data(data)
-        except httptools.HttpParserError as error:
-            self.fail(EngineFailed(f"the engine's answer is no HTTP: {error}"))
-            return False
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.ended:
+                why = "it goes over to another protocol" if isinstance(error, httptools.HttpParserUpgrade) else error
+                self.fail(EngineFailed(f"the engine's answer is no HTTP: {why}"))
+                return False
+            # The parser has found the end, and behind it what is nobody's.
+            self._reusable = False  # type: ignore[unreachable]  # mypy does not know of its calls
         if self._bare_bytes > HEAD_BYTES_MAX:
             self.fail(EngineFailed(f"the engine has sent more than {HEAD_BYTES_MAX} bytes without one of a body"))
             return False
@@ -195,6 +202,8 @@ class EngineConnection(asyncio.Protocol):
         self.head.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self.ended:
+            raise httptools.HttpParserError("a second answer")
         self.head.status = self._parsing().get_status_code()
         self._head_done = True
 

@@ -176,6 +176,46 @@ async def _silences(piece: list[bytes]) -> None:
         await task
 
 
+WELL = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+OTHER = b"HTTP/1.1 500 No\r\nx: y\r\ncontent-length: 5\r\n\r\nother"
+
+
+@pytest.mark.parametrize("behind", [OTHER, OTHER[:20], OTHER[:-2], b"garbage", WELL])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_stands_behind_an_answer_is_no_part_of_it_or_of_the_next(behind: bytes, is_late: bool) -> None:
+    asyncio.run(_followed(behind, is_late=is_late))
+
+
+async def _followed(behind: bytes, *, is_late: bool) -> None:
+    connection, transport = EngineConnection(EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=TIMEOUTS)), Transport()
+    connection.connection_made(transport)
+    for at_once in (WELL, WELL if is_late else WELL + behind):  # the second one's head is known
+        connection.send(b"POST / HTTP/1.1\r\n\r\n", TIMEOUTS)
+        connection.data_received(at_once)
+        assert (await connection.answer_head()).status == 200
+        assert await connection.read(1) == b"{}"
+        assert await connection.read(1) == b""
+        connection.close()
+    if is_late or behind == OTHER[:20]:
+        connection.data_received(behind)
+    assert not connection.open
+    passed, stream = await _relayed([HEAD, _framed(b"token") + b"0\r\n\r\n" + behind])
+    assert passed == b"token"
+    stream.close()
+
+
+def test_an_engine_that_goes_over_to_another_protocol_has_failed() -> None:
+    async def run() -> None:
+        connection = EngineConnection(EnginePool("http://127.0.0.1:1", connections_max=1, timeouts=TIMEOUTS))
+        connection.connection_made(Transport())
+        connection.send(b"POST / HTTP/1.1\r\n\r\n", TIMEOUTS)
+        connection.data_received(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nabc")
+        with pytest.raises(EngineFailed, match="another protocol"):
+            await connection.answer_head()
+
+    asyncio.run(run())
+
+
 BROKEN = [b"6\r\ntoken\r\n", b"4\r\ntoken\r\n", b"0x5\r\ntoken\r\n", b"+5\r\ntoken\r\n", b"zz\r\n{}\r\n"]
 
 
