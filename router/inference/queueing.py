@@ -2,17 +2,15 @@
 
 Start-time fair queueing: an organization's requests stand one behind the other on a line of virtual time, each as long as
 its tokens; whoever begins first on that line is next. Thus an organization that sends a thousand requests waits for its own.
+Where one begins is known when it is called: whoever stood before it may have left.
 """
 
 import asyncio
-import heapq
 from collections.abc import Callable
-from itertools import count
 
 from warehouse.base.errors import InferhouseError
 
 WAITING_MAX = 1000  # requests per model and worker, unless said otherwise
-HEAP_SLACK = 64
 RETRY_AFTER_S = 1
 NONE: frozenset[int] = frozenset()
 
@@ -46,11 +44,11 @@ class FairQueue:
 
     def __init__(self, waiting_max: int = WAITING_MAX) -> None:
         self._waiting_max = waiting_max
-        self._heap: list[tuple[float, int, Waiter]] = []
-        self._finish: dict[int, float] = {}
-        self._of: dict[int, list[Waiter]] = {}
+        self._lines: dict[int, list[Waiter]] = {}
+        """{organization: who waits of it, in the order they came}"""
+        self._begins: dict[int, float] = {}
+        """{organization: where its next request begins}; kept without a line while others have not come so far."""
         self._virtual = 0.0
-        self._numbers = count()
         self.waiting = 0
         self.willing = 0
         """Of those, who would take any place."""
@@ -62,13 +60,13 @@ class FairQueue:
         """
         if self.waiting >= self._waiting_max:
             self._make_room(org_id)
-        if len(self._finish) > 2 * self._waiting_max:
-            self._finish = {org: at for org, at in self._finish.items() if at > self._virtual or org in self._of}
+        if len(self._begins) > 2 * self._waiting_max:
+            self._begins = {org: at for org, at in self._begins.items() if at > self._virtual or org in self._lines}
         waiter = Waiter(org_id, max(tokens, 1) / weight, avoids)
-        start = max(self._virtual, self._finish.get(org_id, 0.0))
-        self._finish[org_id] = start + waiter.cost
-        heapq.heappush(self._heap, (start, next(self._numbers), waiter))
-        self._of.setdefault(org_id, []).append(waiter)
+        if org_id not in self._lines:
+            self._lines[org_id] = []
+            self._begins[org_id] = max(self._virtual, self._begins.get(org_id, 0.0))
+        self._lines[org_id].append(waiter)
         self.waiting += 1
         self.willing += not avoids
         return waiter
@@ -78,57 +76,44 @@ class FairQueue:
 
         Args: suits: whether one of the places that are free is not at an engine of these; asked only of who avoids any.
         """
-        passed_over = []
-        try:
-            while self._heap:
-                entry = heapq.heappop(self._heap)
-                start, _, waiter = entry
-                if waiter.future.done():
+        for org_id in sorted(self._lines, key=self._begins.__getitem__):
+            for waiter in self._lines[org_id]:
+                if waiter.future.done() or (waiter.avoids and not suits(waiter.avoids)):
                     continue
-                if waiter.avoids and not suits(waiter.avoids):
-                    passed_over.append(entry)
-                    continue
-                self._virtual = max(self._virtual, start)
+                begin = self._begins[org_id]
+                self._virtual = max(self._virtual, begin)
+                self._begins[org_id] = begin + waiter.cost
                 self._remove(waiter)
                 waiter.future.set_result(None)
                 return True
-            return False
-        finally:
-            for entry in passed_over:
-                heapq.heappush(self._heap, entry)
+        return False
 
     def leave(self, waiter: Waiter) -> bool:
-        """It waits no longer; what it would have cost its organization is given back. False: it was called already."""
-        if waiter not in self._of.get(waiter.org_id, ()):
+        """It waits no longer, and whoever stood behind it moves up. False: it was called already."""
+        if waiter not in self._lines.get(waiter.org_id, ()):
             return False
-        self._finish[waiter.org_id] -= waiter.cost
         waiter.future.cancel()
         self._remove(waiter)
-        if len(self._heap) > 2 * self.waiting + HEAP_SLACK:
-            self._heap = [entry for entry in self._heap if not entry[2].future.done()]
-            heapq.heapify(self._heap)
         return True
 
     def _remove(self, waiter: Waiter) -> None:
-        mine = self._of[waiter.org_id]
+        mine = self._lines[waiter.org_id]
         mine.remove(waiter)
         self.waiting -= 1
         self.willing -= not waiter.avoids
         if not mine:
-            del self._of[waiter.org_id]
-            if self._finish[waiter.org_id] <= self._virtual:
-                del self._finish[waiter.org_id]
+            del self._lines[waiter.org_id]
+            if self._begins[waiter.org_id] <= self._virtual:
+                del self._begins[waiter.org_id]
         if not self.waiting:
-            self._heap.clear()
-            self._finish.clear()
+            self._begins.clear()
             self._virtual = 0.0
 
     def _make_room(self, org_id: int) -> None:
-        most = max(self._of, key=lambda org: len(self._of[org]))
-        if len(self._of[most]) <= len(self._of.get(org_id, ())) + 1:
+        most = max(self._lines, key=lambda org: len(self._lines[org]))
+        if len(self._lines[most]) <= len(self._lines.get(org_id, ())) + 1:
             raise QueueFull("too many requests wait for this model; try again in a moment", retry_after_s=RETRY_AFTER_S)
-        newest = self._of[most][-1]
+        newest = self._lines[most][-1]
         error = QueueFull("too many of your requests wait for this model; try again in a moment", retry_after_s=RETRY_AFTER_S)
-        self._finish[most] -= newest.cost
         newest.future.set_exception(error)
         self._remove(newest)

@@ -58,6 +58,19 @@ async def test_a_weight_counts() -> None:
 
 
 @in_loop
+async def test_whoever_stood_behind_those_that_leave_moves_up() -> None:
+    queue = FairQueue()
+    one, other = ([queue.join(org_id, 100) for _ in range(10)] for org_id in (1, 2))
+    for waiter in one[:9]:
+        assert queue.leave(waiter)
+    later = queue.join(1, 100)
+    queue.call()
+    queue.call()
+    assert (one[9].future.done(), other[0].future.done()) == (True, True), "each organization has one turn of the first two"
+    assert not later.future.done()
+
+
+@in_loop
 async def test_a_full_queue_makes_room_for_who_has_fewer_waiting() -> None:
     queue = FairQueue(10)
     greedy = [queue.join(1, 10) for _ in range(10)]
