@@ -52,12 +52,14 @@ class Breaker:
     Times are seconds of a monotonic clock.
     """
 
-    __slots__ = ("_closed_at_s", "_pause_s", "_trying_until_s", "_window", "is_open", "retry_at_s")
+    __slots__ = ("_closed_at_s", "_pause_s", "_tried", "_trying_until_s", "_window", "is_open", "retry_at_s")
 
     def __init__(self) -> None:
         self._window = Window(WINDOW_S)
         self._pause_s = PAUSE_S
         self._trying_until_s = 0.0
+        self._tried = False
+        """A try has begun since the breaker opened."""
         self._closed_at_s = float("-inf")
         self.is_open = False
         self.retry_at_s = 0.0
@@ -68,12 +70,12 @@ class Breaker:
 
     def began(self, now_s: float) -> None:
         """A request begins while the breaker is open: it is the try, and the others wait for what becomes of it."""
-        self._trying_until_s = now_s + TRY_S
+        self._trying_until_s, self._tried = now_s + TRY_S, True
 
     def succeeded(self, now_s: float) -> None:
         """A call was answered."""
         if self.is_open:
-            if not self._trying_until_s:
+            if not self._tried:
                 return  # it began before the breaker opened, and says nothing about now
             self.is_open, self._closed_at_s, self._trying_until_s = False, now_s, 0.0
             self._window.clear()
@@ -82,7 +84,7 @@ class Breaker:
     def failed(self, now_s: float) -> None:
         """A call failed for a reason that is the engine's."""
         if self.is_open:
-            if self._trying_until_s:
+            if self._tried:
                 self._open(now_s, min(self._pause_s * 2, PAUSE_S_MAX))
             return
         self._window.add(now_s, failed=True)
@@ -92,11 +94,11 @@ class Breaker:
             self._open(now_s, min(self._pause_s * 2, PAUSE_S_MAX) if again else PAUSE_S)
 
     def abandoned(self) -> None:
-        """A call ended without saying anything about the engine: another one may be the try."""
+        """A call ended without saying anything about the engine: it may have been the try, so another one may be it as well."""
         self._trying_until_s = 0.0
 
     def _open(self, now_s: float, pause_s: float) -> None:
-        self.is_open, self._pause_s, self._trying_until_s = True, pause_s, 0.0
+        self.is_open, self._pause_s, self._trying_until_s, self._tried = True, pause_s, 0.0, False
         self.retry_at_s = now_s + pause_s
 
 

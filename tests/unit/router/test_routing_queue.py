@@ -372,6 +372,20 @@ def test_a_try_that_never_ends_keeps_nobody_out_for_good() -> None:
     assert breaker.able(11.0)
 
 
+def test_a_try_counts_although_another_call_ends_meanwhile_that_says_nothing() -> None:
+    """A client that leaves an older stream, or a pause that an older request is told."""
+    for outcome in ("gone", "busy"):
+        world = World([engine(1)])
+        state = world[1]
+        world.dispatcher.started(state, 1)
+        world.fail(state)
+        world.now_s += 1.1
+        world.dispatcher.started(state, 1)
+        world.dispatcher.ended(state, 1, outcome=outcome)  # type: ignore[arg-type]
+        world.dispatcher.ended(state, 1, outcome="ok")
+        assert not state.breaker.is_open
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
