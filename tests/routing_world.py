@@ -26,8 +26,15 @@ def engine(number: int, model: str = "small", **fields: Any) -> Engine:
 class World:
     """A dispatcher with a clock and chance of its own, in front of engines that are well."""
 
-    def __init__(self, engines: Sequence[Engine], aliases: Sequence[Alias] = (), seed: int = 0, queue_s_max: float = 0.2) -> None:
-        self.now_s = 100.0
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        aliases: Sequence[Alias] = (),
+        seed: int = 0,
+        queue_s_max: float = 0.2,
+        models: Sequence[Model] = MODELS,
+    ) -> None:
+        self.now_s, self.models = 100.0, models
         self.set = EngineSet(Timeouts(1, 1, 1, 1), connections_max=1_000_000, health_interval_s=1)
         self.dispatcher = Dispatcher(self.set, clock=lambda: self.now_s, chance=random.Random(seed), queue_s_max=queue_s_max)
         self.follow(engines, aliases)
@@ -36,7 +43,7 @@ class World:
         self.set.replace(engines)
         for state in self.set.states.values():
             state.answered()
-        self.dispatcher.replace(Catalogue.of(MODELS, engines, [], aliases))
+        self.dispatcher.replace(Catalogue.of(self.models, engines, [], aliases))
 
     def __getitem__(self, number: int) -> EngineState:
         return self.set.states[number]

@@ -60,12 +60,13 @@ class Plan:
         return self.order[self.at].model
 
     def next_model(self, context_tokens_min: int = 0) -> bool:
-        """Go on to the next model that has so much context. False: there is none, and nothing is changed."""
-        for at in range(self.at + 1, len(self.order)):
-            if self.order[at].model.context_tokens_max >= context_tokens_min:
-                self.at = at
-                return True
-        return False
+        """Go on to the next model that has so much context, and to none with less any more. False: there is none."""
+        further = self.order[self.at + 1 :]
+        if context_tokens_min:
+            further = tuple(served for served in further if served.model.context_tokens_max >= context_tokens_min)
+            self.order = (*self.order[: self.at + 1], *further)
+        self.at += bool(further)
+        return bool(further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Dispatcher:
         for name in self._catalogue.names_of(caller.org_id):
             route = route_of(self._catalogue, self._served.get, name, caller.org_id, caller.models)
             behind = [served for stage in route.stages for served in stage.served] if route else []
-            alive = next((served for served in behind if any(state.healthy for state in served.engines)), None)
+            alive = next((served for served in behind if any(state.worth_asking(math.inf) for state in served.engines)), None)
             if alive is not None:
                 found[name] = alive.model
         return found

@@ -16,7 +16,7 @@ from router.inference.canary import REQUESTS_MIN, Took
 from router.inference.engine_set import EngineSet, EngineState
 from router.inference.routing import Dispatcher, Retry
 from router.inference.upstream import Timeouts
-from tests.routing_world import CALLER, World, engine, in_loop
+from tests.routing_world import CALLER, MODELS, World, engine, in_loop
 from warehouse.access import usage_rows
 from warehouse.access.catalogue import Alias
 from warehouse.base.errors import EngineUnavailable, ModelNotFound, NotReady
@@ -309,6 +309,32 @@ async def test_a_model_whose_breakers_are_all_open_is_asked_only_where_no_furthe
     world.dispatcher.ended(tried, 1, outcome="failed")
     world[1].failed(refused=True)
     assert (await world.dispatcher.engine_for(world.plan("best"), CALLER, 10)).id == 2
+
+
+@in_loop
+async def test_a_prompt_that_is_too_long_goes_to_no_model_with_less_context() -> None:
+    """Nor after the one with more has failed: the client would be told of a bound that is not the alias's."""
+    models = [replace(MODELS[0], id=at, name=f"{at}k", context_tokens_max=1024 * at) for at in (8, 32, 4)]
+    stages = [[{"model": model.name, "weight": 1}] for model in models]
+    engines = [engine(number, model.name) for number, model in enumerate(models, 1)]
+    world = World(engines, [Alias(None, "long", stages, 1)], models=models)
+    plan = world.plan("long")
+    assert (await world.dispatcher.engine_for(plan, CALLER, 10)).id == 1
+    assert plan.next_model(plan.model.context_tokens_max + 1)
+    assert (await world.dispatcher.engine_for(plan, CALLER, 10, {1})).id == 2
+    assert world.dispatcher.retry(plan, {1, 2}, attempts=2, status=500, first_byte=False) is None
+    assert not plan.next_model()
+
+
+def test_what_only_a_drained_engine_has_is_not_listed() -> None:
+    world = World([engine(1), engine(2, "large")], [FALLBACK])
+    assert list(world.dispatcher.usable(CALLER)) == ["small", "large", "best"]
+    for taken_out in (engine(2, "large", weight=0), engine(2, "large", canary_percent=0)):
+        world.follow([engine(1), taken_out], [FALLBACK])
+        assert {name: model.name for name, model in world.dispatcher.usable(CALLER).items()} == {
+            "small": "small",
+            "best": "small",
+        }
 
 
 @pytest.mark.parametrize("outcome", ["failed", "busy"])
