@@ -316,14 +316,16 @@ class MeteredEndpoint:
                 engine.failed(refused=True)
                 dispatcher.ended(engine, tokens, outcome="failed")
                 self._check_time(request)
+                request.tried.add(engine.id)
             except BaseException:
                 if connection is not None:  # its time was up with that
                     connection.close()
                 dispatcher.ended(engine, tokens, outcome="gone")
                 raise
             else:
-                return engine, connection
-            request.tried.add(engine.id)
+                if engine.weight and engine in plan.order[plan.at].engines:
+                    return engine, connection
+                self._give_back(engine, connection, tokens)  # meanwhile it was drained, taken out, moved, or has another model
             picked = dispatcher.pick(plan, request.tried)
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:

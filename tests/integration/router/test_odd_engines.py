@@ -353,3 +353,30 @@ def test_a_client_that_leaves_while_its_engine_is_connected_to_has_a_row(
     assert odd.calls == []
     for client in filling:
         client.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["weight = 0", "enabled = false", "model_id = (select id from control.models where name = 'simulated')"]
+)
+def test_an_engine_that_is_changed_while_it_is_connected_to_is_not_asked_for_its_old_model(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], change: Any
+) -> None:
+    odd.answer = 200, JSON, json.dumps(WHOLE).encode()
+    filling, found = odd.stop_accepting(), list[httpx.Response]()
+    asking = threading.Thread(target=lambda: found.append(stack.post(hello | {"model": "either"})))
+    asking.start()
+    until_s = time.monotonic() + SEEN_S
+    while 'engine_in_flight{engine="engine-odd"} 1.0' not in httpx.get(stack.router.url + "/metrics").text:
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+    stack.db.execute(f"update control.engines set {change} where name = 'engine-odd'")
+    stack.db.commit()
+    time.sleep(1)  # in which the router knows
+    for client in filling:
+        client.close()
+    threading.Thread(target=odd.serve_forever, args=(0.02,), daemon=True).start()
+    asking.join()
+    assert (found[0].status_code, found[0].headers["x-inferhouse-model"]) == (200, "simulated"), found[0].text
+    row = stack.row()
+    query = "select name from control.models where id = %s"
+    assert (row["attempt"], stack.db.execute(query, [row["model_id"]]).fetchone()) == (1, ("simulated",))
