@@ -437,8 +437,8 @@ class EnginePool:
         self._host, self._port = url.hostname or "127.0.0.1", url.port or (443 if url.scheme == "https" else 80)
         self._tls = tls_context() if url.scheme == "https" else None
         self._is_name = not is_address(self._host)
-        self._answered = ""
-        """Of several addresses the one that was connected to last."""
+        self._first = ""
+        """Of several addresses the one to try first: the last that was connected to, or the next one where its TLS failed."""
         self.authority = url.netloc.encode()
         self.prefix = url.path.rstrip("/").encode()
         """Of every path, where a provider has its API below one of its own."""
@@ -482,12 +482,14 @@ class EnginePool:
         if len(addresses) == 1:
             await create(lambda: connection, addresses[0], self._port, ssl=self._tls, server_hostname=name)
             return
-        addresses.sort(key=lambda address: address != self._answered)  # the one that answered last is tried first
-        self._answered, made = await first_to_answer(addresses, self._port)
+        in_order = sorted(addresses, key=lambda address: address != self._first)
+        address, made = await first_to_answer(in_order, self._port)
+        self._first = address
         try:
             await create(lambda: connection, sock=made, ssl=self._tls, server_hostname=name)
         except BaseException:
             made.close()
+            self._first = addresses[(addresses.index(address) + 1) % len(addresses)]
             raise
 
     def kept(self) -> EngineConnection | None:

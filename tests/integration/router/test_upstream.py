@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -150,6 +151,33 @@ def test_a_name_is_reached_by_whichever_address_answers(
         runner.run(run())
     for each in silent:
         each.close()
+
+
+def test_a_name_one_of_whose_addresses_fails_in_tls_is_reached_by_the_others(
+    line: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def three(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+
+    async def run() -> None:
+        monkeypatch.setattr("router.inference.upstream.addresses_of", three)
+        pool = EnginePool(f"https://name.test:{line.port}", connections_max=10, timeouts=TIMEOUTS)
+        for tries in range(1, 7):
+            with pytest.raises(EngineUnreachable):  # none of them speaks TLS
+                await pool.acquire()
+            assert line.accepted == tries // 3, "one after the other"
+
+    with contextlib.ExitStack() as others:
+        for address in ("127.0.0.2", "127.0.0.3"):
+            other = others.enter_context(socket.create_server((address, line.port)))
+            threading.Thread(target=_hang_up, args=(other,), daemon=True).start()
+        asyncio.run(run())
+
+
+def _hang_up(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            listener.accept()[0].close()
 
 
 def test_a_connection_to_a_hosted_provider_reads_no_certificates_anew(line: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
