@@ -5,6 +5,7 @@ the close record is on the disk before the client has the last byte of the answe
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -65,7 +66,7 @@ class EngineRefused(InferhouseError):
             self.engine_status = 402
         self.is_ours = self.engine_status in OURS or lacks_model(self.engine_status, body)
         self.engine_retry_after_s = retry_after_s(head.get(b"retry-after"), now())
-        wait_s = None if self.engine_retry_after_s is None else max(int(self.engine_retry_after_s), 1)
+        wait_s = None if self.engine_retry_after_s is None else max(math.ceil(self.engine_retry_after_s), 1)
         super().__init__(said or f"the engine answered with status {head.status}", retry_after_s=wait_s)
 
     @property
