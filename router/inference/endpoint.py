@@ -338,7 +338,7 @@ class MeteredEndpoint:
             engine = await dispatcher.engine_for(
                 plan, request.caller, turn_tokens, request.tried, request.caller.queue_weight, left_s=self._left_s(request)
             )
-        request.queue_us = monotonic_us() - began_us
+        request.queue_us = (request.queue_us or 0) + monotonic_us() - began_us
         return engine
 
     async def _is_replayed(self, request: Request, idempotency_key: bytes, body: bytes) -> bool:

@@ -40,6 +40,7 @@ class Request(msgspec.Struct, eq=False):
     queued: "asyncio.Task[None] | None" = None
     """The request's task, while it waits for a budget, an engine, a connection or the pause before another attempt."""
     queue_us: int | None = None
+    """What it has waited for engines with room until now: a request whose attempt has failed may wait a second time."""
     waited_us: int = 0
     """Of its time, what was not the router's own: for a place at an engine, a connection, a pause, an engine that failed it."""
     claim: Claim | None = None

@@ -100,3 +100,26 @@ def test_who_asks_for_long_answers_waits_for_those_who_ask_for_short_ones(stack:
     for one in asking:
         one.join()
     assert served == ["long", "short", "short", "long"]
+
+
+@pytest.mark.parametrize("engine_flags", [[]])
+@pytest.mark.parametrize("router_env", [{"ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "60"}])
+def test_what_a_request_has_waited_for_an_engine_adds_up(stack: Stack, hello: dict[str, Any]) -> None:
+    """It waits for the first, is told by the engine to come back, and then finds the third there."""
+
+    def ask(fault: str) -> None:
+        stack.post(hello, headers={"x-simulated-fault": fault})
+
+    asking = [threading.Thread(target=ask, args=(fault,)) for fault in ("stall-first=3", "429=1", "stall-first=2")]
+    seen = 'engine_in_flight{engine="engine-simulated"} 1.0', "queue_waiting 1.0", "queue_waiting 2.0"
+    for one, line in zip(asking, seen, strict=True):
+        one.start()
+        until_s = time.monotonic() + 10
+        while f"inferhouse_{line}" not in httpx.get(stack.router.url + "/metrics").text:
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+    for one in asking:
+        one.join()
+    waited_us = [row["queue_us"] for row in stack.rows(5) if row["error_code"] == "engine_429"]
+    assert waited_us == sorted(waited_us)
+    assert len(waited_us) == 3
