@@ -165,6 +165,7 @@ class EngineConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> bool:
         """Have the parser read it. False: it is none of an answer, and the request has failed."""
         if self.ended:  # nobody has asked for it; the next answer must not begin with what is left of it
+            self._reusable = False
             self.abandon()
             return False
         self._bare_bytes += len(data)

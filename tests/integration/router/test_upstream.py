@@ -208,6 +208,35 @@ def test_nobody_at_the_port_is_unreachable() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "unasked", [b"HTTP/1.1 408 Request Timeout\r\ncontent-len", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
+)
+def test_a_connection_on_which_more_came_than_was_asked_for_is_not_used_again(unasked: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            pool = _pool(int(server.sockets[0].getsockname()[1]))
+            assert [await _get(pool) for _ in range(2)] == [200, 200]
+            assert len(accepted) == 1
+            accepted[0].write(unasked)
+            async with asyncio.timeout(5):
+                while pool.connections:  # noqa: ASYNC110  # the loop closes it in its next rounds
+                    await asyncio.sleep(0)
+            assert await _get(pool) == 200
+            assert len(accepted) == 2
+            await _close(pool)
+            await asyncio.gather(*(writer.wait_closed() for writer in accepted), return_exceptions=True)
+
+    accepted: list[asyncio.StreamWriter] = []
+    asyncio.run(run())
+
+
 @asynccontextmanager
 async def _swept(pool: EnginePool) -> AsyncIterator[None]:
     """Meanwhile its time limits are watched."""
