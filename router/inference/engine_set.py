@@ -97,6 +97,12 @@ class EngineState:
             and (not self.breaker.is_open or self.breaker.able(now_s))
         )
 
+    def places(self, now_s: float) -> int:
+        """How many more requests may begin: where its breaker is open, the one that is the try."""
+        if not self.able(now_s):
+            return 0
+        return 1 if self.breaker.is_open else self.bound - self.requests
+
     def leave_alone(self, now_s: float, said_s: float | None) -> None:
         """It is busy. Args: said_s: for how long, as it says itself; less than half a second says nothing of use.
 

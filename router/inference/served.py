@@ -39,8 +39,7 @@ class Served:
 
     def free(self, now_s: float) -> int:
         """How many more requests may begin, beside those that were called."""
-        usable = [state for state in self.engines if state.canary_percent != 0 and state.able(now_s)]
-        return sum(state.bound - state.requests for state in usable) - self.granted
+        return sum(state.places(now_s) for state in self.engines if state.canary_percent != 0) - self.granted
 
     def let_in(self, now_s: float, until_s: float) -> None:
         """Call those who wait to the places that there are for them."""
@@ -55,9 +54,8 @@ class Served:
     def _has_place_beside(self, now_s: float, until_s: float, avoided: frozenset[int]) -> bool:
         """Whether another engine than these has a place; or none of the others is worth waiting for until then."""
         others = [state for state in self.engines if state.id not in avoided and state.canary_percent != 0]
-        able = [state for state in others if state.able(now_s)]
-        if able:
-            return sum(state.bound - state.requests for state in able) > self.granted
+        if places := sum(state.places(now_s) for state in others):
+            return places > self.granted
         return not any(state.only_full(now_s, until_s) for state in others)
 
     def last_places(self, now_s: float, until_s: float) -> int:

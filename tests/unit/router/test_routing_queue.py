@@ -247,6 +247,27 @@ async def test_who_waits_gets_an_engine_that_only_its_breaker_keeps_out() -> Non
 
 
 @in_loop
+async def test_to_an_engine_whose_breaker_tries_again_one_of_those_that_wait_is_called() -> None:
+    """More would find no place there, and would have lost their own in the queue."""
+    world = World([engine(1, requests_at_once=6), engine(2, requests_at_once=1)])
+    dispatcher = world.dispatcher
+    world.fail(world[1])
+    dispatcher.started(world[2], 1)
+    asked = [asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue = world.plan().order[0].queue
+    assert queue.waiting == 3
+    world.now_s += 1.1
+    dispatcher._let_in(world.plan().order[0], world.now_s)
+    assert queue.waiting == 2
+    assert await asked[0] is world[1]
+    dispatcher.started(world[1], 1)
+    dispatcher.answered(world[1])
+    dispatcher.ended(world[1], 1, outcome="ok")
+    assert [await each for each in asked[1:]] == [world[1], world[1]], "it is well again, and has room"
+
+
+@in_loop
 async def test_a_full_engine_is_waited_for_although_its_breaker_is_open() -> None:
     world = World([engine(1, requests_at_once=1)])
     dispatcher, state = world.dispatcher, world[1]
@@ -321,7 +342,8 @@ async def test_a_client_that_leaves_gives_its_place_to_the_next() -> None:
 
 @in_loop
 async def test_never_more_requests_than_an_engine_may_have() -> None:
-    world, most, done = World([engine(1, requests_at_once=3), engine(2, requests_at_once=2)]), 0, 0
+    world = World([engine(1, requests_at_once=3), engine(2, requests_at_once=2)], queue_s_max=60)
+    most = done = 0
 
     async def request(number: int) -> None:
         nonlocal most, done
