@@ -9,7 +9,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -392,22 +392,23 @@ class Dispatcher:
             return None
         return Retry(pause_s, not another)
 
-    async def run(self, stop_canary: Callable[[EngineState, str], Awaitable[None]]) -> None:
+    async def run(self, stop_canary: Callable[[EngineState, str], Coroutine[None, None, None]]) -> None:
         """Call who waits when a place is free for another reason than an end, and watch canaries.
 
-        Args: stop_canary: writes it down for every router; what it raises ends this task.
+        Args: stop_canary: writes it down for every router, and nobody waits for it; what it raises ends this task.
         """
         compare_s = 0.0
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_s = self._clock()
-            if self.waiting:
-                for served in self._served.values():
-                    self._let_in(served, now_s)
-            if now_s >= compare_s:
-                compare_s = now_s + COMPARE_S
-                for state, why in self.compare():
-                    await stop_canary(state, why)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(TICK_S)
+                now_s = self._clock()
+                if self.waiting:
+                    for served in self._served.values():
+                        self._let_in(served, now_s)
+                if now_s >= compare_s:
+                    compare_s = now_s + COMPARE_S
+                    for state, why in self.compare():
+                        group.create_task(stop_canary(state, why))
 
     def compare(self) -> list[tuple[EngineState, str]]:
         """Stop the canaries that are worse than the others, and say which and why."""

@@ -473,6 +473,30 @@ async def test_a_stopped_canary_is_written_down_once() -> None:
     assert world.dispatcher.compare() == [], "a new version is a new trial"
 
 
+@in_loop
+async def test_a_database_that_hangs_while_a_canary_is_stopped_keeps_nobody_waiting() -> None:
+    world, writes = World([engine(1), engine(2, canary_percent=20)], queue_s_max=60), asyncio.Event()
+
+    async def hang(_state: EngineState, _why: str) -> None:
+        writes.set()
+        await asyncio.Event().wait()
+
+    for _ in range(60):
+        for number, outcome in ((1, "ok"), (2, "failed")):
+            world.dispatcher.started(world[number], 1)
+            world.dispatcher.ended(world[number], 1, outcome=outcome)  # type: ignore[arg-type]
+    task = asyncio.create_task(world.dispatcher.run(hang))
+    await asyncio.wait_for(writes.wait(), 5)
+    world.dispatcher.started(world[1], 1)
+    world.dispatcher.ended(world[1], 1, outcome="busy", retry_after_s=1)
+    asked = asyncio.create_task(world.dispatcher.engine_for(world.plan(), CALLER, 1))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    world.now_s += 1.1
+    assert (await asyncio.wait_for(asked, 5)).id == 1
+    task.cancel()
+
+
 def test_queues_and_health_outlive_a_change_of_the_catalogue() -> None:
     world = World([engine(1), engine(2)])
     world.fail(world[1])
