@@ -62,11 +62,11 @@ def _key(field: Field) -> str:
 
 def _run(operation: Operation, fields: Iterable[Field], context: Context, said: Mapping[str, Any]) -> None:
     form = said.get("output") or context.output
-    ids = {name: said[name] for name in operation.ids}
+    ids = {name: _id(name, said[name]) for name in operation.ids}
     sent = {}
     for field in fields:
         try:
-            sent[field.name] = values.of(field, said[_key(field)] or None)
+            sent[field.name] = values.of(field, said[_key(field)])
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint=field.flag) from error
     if operation.destroys and not (context.yes or said["yes"]):
@@ -84,6 +84,13 @@ def _run(operation: Operation, fields: Iterable[Field], context: Context, said: 
             output.rows(answer["data"], operation.columns, form)
         else:
             output.one(answer, form)
+
+
+def _id(name: str, said: str) -> str:
+    """An id of a path. Raises: BadParameter: with it the path would be another one."""
+    if said in {"", ".", ".."}:
+        raise typer.BadParameter(f"{said!r} is no id", param_hint=name.upper())
+    return said
 
 
 def _flat(buckets: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:

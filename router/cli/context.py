@@ -50,9 +50,13 @@ class Context:
         return known.base_url if known else BASE_URL
 
     def client(self) -> Client:
-        """A client of who is signed in. Raises: NotSignedIn, ConfigError, ApiError, Unreachable."""
+        """A client of who is signed in. Raises: NotSignedIn, Refused, ConfigError, ApiError, Unreachable."""
         organization = self.organization or os.environ.get("INFERHOUSE_ORGANIZATION")
         key = self.api_key or os.environ.get("INFERHOUSE_ADMIN_KEY")
+        if key and not _fits_a_header(key):
+            raise NotSignedIn("this is no key: keys are ASCII without spaces, and begin with sk-ih-")
+        if organization and not _fits_a_header(organization):
+            raise Refused(f"{organization!r} is no id of an organization: they begin with org_")
         profile = None if self.api_key else config.load(self.file, self.profile)
         if profile is not None and (not key or self.profile != "default"):
             if not _same(profile.base_url, self.address):
@@ -96,6 +100,10 @@ class Context:
             fresh = replace(latest, token=session["token"], rotated_at=int(time.time()))
             config.save(self.file, self.profile, fresh)
             return fresh
+
+
+def _fits_a_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
 
 
 def _same(first: str, second: str) -> bool:

@@ -1,16 +1,18 @@
 """`apply -f` and `diff -f`: make an organization what a file says, or say what that would change."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from router.cli import output
 from router.cli.client import ApiError, Client, Unreachable
 from router.cli.context import Context
-from router.cli.declaration import read
+from router.cli.declaration import Invalid, read
 from router.cli.output import SECRETS, Format
 from router.cli.plan import Planner, Step, is_gone
 
@@ -52,7 +54,8 @@ def apply(  # noqa: PLR0917 - typer calls it by its names
             return
         if not yes:
             asked.confirm(f"This will make {len(steps)} changes.")
-        _make(client, steps, secrets)
+        with _opened(secrets) as kept:
+            _make(client, steps, kept)
 
 
 def _show(steps: list[Step], form: Format) -> None:
@@ -73,7 +76,25 @@ def _show(steps: list[Step], form: Format) -> None:
     output.rows(rows, ("action", "kind", "name", "changes"), form)
 
 
-def _make(client: Client, steps: list[Step], secrets: Path | None) -> None:
+@contextlib.contextmanager
+def _opened(secrets: Path | None) -> Iterator[TextIO | None]:
+    """The file for secrets, for its owner's eyes only, before the first of them is made: none may be lost.
+
+    Raises: Invalid: it cannot be written, or is somebody else's.
+    """
+    if secrets is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(open(secrets, "a", opener=lambda path, flags: os.open(path, flags, 0o600)))
+            os.fchmod(opened.fileno(), 0o600)  # it may have been there
+        except OSError as error:
+            raise Invalid(f"{secrets} cannot be written: {error.strerror}. Nothing was changed.") from error
+        yield opened
+
+
+def _make(client: Client, steps: list[Step], secrets: TextIO | None) -> None:
     """Every step in order. One that fails ends it: the steps before are done, and a second `apply` goes on."""
     from rich.progress import Progress  # noqa: PLC0415 - loaded only where it is shown
 
@@ -104,7 +125,7 @@ def _run(step: Step, made: list[dict[str, Any]]) -> None:
         made.append({"kind": step.kind, "name": step.name, "id": answer.get("id"), **found})
 
 
-def _keep(made: list[dict[str, Any]], secrets: Path | None) -> None:
+def _keep(made: list[dict[str, Any]], secrets: TextIO | None) -> None:
     """Secrets never go to the terminal: a log of CI would keep them."""
     if not made:
         return
@@ -112,9 +133,8 @@ def _keep(made: list[dict[str, Any]], secrets: Path | None) -> None:
         names = ", ".join(f"{entry['kind']} {entry['name']}" for entry in made)
         output.note(f"Secrets were made and not shown ({names}): say --secrets FILE, or rotate them to see new ones.")
         return
-    with os.fdopen(os.open(secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as opened:
-        opened.writelines(json.dumps(entry) + "\n" for entry in made)
-    output.note(f"Secrets are in {secrets}.")
+    secrets.writelines(json.dumps(entry) + "\n" for entry in made)
+    output.note(f"Secrets are in {secrets.name}.")
 
 
 def _console() -> Any:

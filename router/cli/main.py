@@ -28,6 +28,8 @@ _BY_ERROR: Mapping[type[Exception], int] = {
     Refused: USAGE,
     Invalid: USAGE,
 }
+_OPTIONS = {"OpenAI-Organization": "--organization, or INFERHOUSE_ORGANIZATION", "If-Match": "--if-version"}
+"""How a header of the API is said here."""
 _NOUNS = {
     "account": "Your own account.",
     "admin-key": "Keys for this API.",
@@ -135,7 +137,8 @@ def main() -> int:
 def _explain(error: Exception) -> int:
     """Say what is wrong; the exit code of it."""
     if isinstance(error, ApiError):
-        output.note(f"{error.message} ({error.param})" if error.param else error.message)
+        param = _OPTIONS.get(error.param or "", error.param)
+        output.note(f"{error.message} ({param})" if param else error.message)
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.request_id:
             output.note(f"request id {error.request_id}")
         return _BY_STATUS.get(error.status, FAILED)

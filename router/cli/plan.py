@@ -222,17 +222,26 @@ class Planner:
             )  # fmt: skip
 
     def _scoped(self, kind: str, wanted: Sequence[Mapping[str, Any]] | None, project: str | None, *, new: bool = False) -> None:
-        """Budgets or limits of the whole organization (`project` is None) or of a project; known by period and model."""
+        """Budgets or limits of the whole organization (`project` is None) or of a project; known by period and model.
+
+        Of several alike the oldest is the file's; the others are what it does not name.
+        """
         if wanted is None:
             return
         noun = getattr(self._client, kind)
         project_id = self._ids.get(project or "")
         rows = [] if new else [row for row in noun.list() if _is_scope(row, project_id)]
-        left = {(row.get("period"), row["model"]): row for row in rows}
+        left: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            left.setdefault((row.get("period"), row["model"]), []).append(row)
+        seen = set()
         for declared in wanted:
             key = (declared.get("period"), declared.get("model"))
             title = " ".join([*(part for part in key if part), f"of {project or 'the organization'}"])
-            known = left.pop(key, None)
+            if key in seen:
+                raise Invalid(f"the file has two {kind}s {title}: write one")
+            seen.add(key)
+            known = left[key].pop(0) if left.get(key) else None
             values = {name: value for name, value in declared.items() if name not in {"period", "model"}}
             if known is None:
                 self._create(
@@ -241,9 +250,10 @@ class Planner:
                 )  # fmt: skip
             else:
                 self._change(kind, title, known, values, _sending(noun.update, known["id"]))
-        for key, row in left.items():
+        for key, others in left.items():
             title = " ".join([*(part for part in key if part), f"of {project or 'the organization'}"])
-            self._remove(kind, title, partial(noun.delete, row["id"]))
+            for row in others:
+                self._remove(kind, title, partial(noun.delete, row["id"]))
 
     def _sql_access(self) -> None:
         if "sql_access" not in self._declared:

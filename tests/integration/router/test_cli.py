@@ -73,6 +73,27 @@ def test_wrong_usage_is_exit_code_two(owner: Command) -> None:
     assert "no such" in owner("project", "get", "proj_000000000000", expects=4).stderr
 
 
+def test_what_a_script_left_empty_is_not_taken_for_everything(owner: Command) -> None:
+    """With a variable that is not set, a project's budget would be the organization's, and an id would be of another thing."""
+    for arguments in (
+        ("budget", "create", "--period", "day", "--usd", "1", "--project", ""),
+        ("limit", "create", "--requests-at-once", "1", "--key", ""),
+        ("budget", "get", ""),
+        ("budget", "get", ".."),
+        ("project", "archive", "", "--yes"),
+    ):
+        assert "Traceback" not in owner(*arguments, expects=2).stderr
+    assert owner.json("budget", "list") == owner.json("limit", "list") == []
+
+
+def test_what_no_header_can_hold_is_said_before_anything_is_sent(command: Command) -> None:
+    assert "this is no key" in command("--api-key", "ключ", "budget", "list", expects=3).stderr
+    assert "this is no key" in command("budget", "list", expects=3, INFERHOUSE_ADMIN_KEY="sk-ih-a\nb").stderr
+    key = command.stack.admin_key
+    assert "no id" in command("--api-key", key, "--organization", "ж", "budget", "list", expects=2).stderr
+    assert "--organization" in command("--api-key", key, "budget", "list", expects=1).stderr
+
+
 def test_credentials_that_others_can_read_are_not_used(owner: Command) -> None:
     assert stat.S_IMODE(owner.credentials.stat().st_mode) == 0o600
     assert stat.S_IMODE(owner.credentials.parent.stat().st_mode) == 0o700

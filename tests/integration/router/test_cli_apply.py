@@ -72,10 +72,33 @@ def test_a_wrong_file_says_where_and_changes_nothing(owner: Command, file: Path)
     for text, says in (
         ("projects:\n  - name: A\n    budget: []\n", f"{file}, line 3: an entry of projects has no 'budget'"),
         ("projects: [{name: A}, {name: a}]\n", "'a' twice"),
+        ("limits: [{requests_at_once: 1}, {requests_per_minute: 1}]\n", "two limits of the organization"),
         ("members: [{email: nobody@demo.example, role: member}]\n", "inferhouse invite create"),
     ):
         file.write_text(text)
         assert says in owner("apply", "-y", "-f", str(file), expects=2).stderr
+
+
+def test_prune_takes_away_what_is_there_twice(owner: Command, file: Path) -> None:
+    for usd in ("3", "2", "1"):
+        owner("budget", "create", "--period", "day", "--usd", usd)
+    file.write_text("budgets: [{period: day, limit_usd: 3}]\n")
+    assert "Nothing to do" in owner("apply", "-f", str(file)).stderr
+    assert owner("diff", "--prune", "-f", str(file), expects=7).stdout == "- budget day of the organization\n" * 2
+    owner("apply", "-y", "--prune", "-f", str(file))
+    assert [budget["limit_usd"] for budget in owner.json("budget", "list")] == ["3.00"]
+
+
+def test_secrets_are_made_only_where_they_can_be_kept(owner: Command, file: Path, tmp_path: Path) -> None:
+    file.write_text("sql_access: [{name: finance}]\n")
+    nowhere, before = str(tmp_path / "missing" / "secrets"), owner.json("sql-access", "list")
+    assert "Nothing was changed" in owner("apply", "-y", "-f", str(file), "--secrets", nowhere, expects=2).stderr
+    assert owner.json("sql-access", "list") == before
+    secrets = tmp_path / "secrets"
+    secrets.touch(mode=0o644)
+    assert str(secrets) in owner("apply", "-y", "-f", str(file), "--secrets", str(secrets)).stderr
+    assert json.loads(secrets.read_text())["name"] == "finance"
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
 
 
 def test_a_missing_file_and_no_terminal(owner: Command, file: Path) -> None:

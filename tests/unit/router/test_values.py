@@ -57,3 +57,34 @@ def test_values(field: Field, said: object, means: object) -> None:
 def test_what_is_no_value_says_what_is_wanted(kind: str, said: object) -> None:
     with pytest.raises(ValueError, match="wanted"):
         of(Field("x", type=kind), said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", ["+999999w", "-999999w", "²", "1_0"])
+def test_an_instant_that_no_clock_shows_is_refused_in_the_same_words(said: str) -> None:
+    with pytest.raises(ValueError, match="2027-01-31"):
+        instant(said, NOW)
+
+
+@pytest.mark.parametrize(("said", "means"), [("1,000", 1000), ("12,345,678", 12_345_678), ("0", 0)])
+def test_commas_are_those_of_thousands(said: str, means: int) -> None:
+    assert of(Field("x", type="number"), said) == means
+
+
+@pytest.mark.parametrize("said", ["2,5", "0,50", "1,0000", ",1", "1,", "٣"])
+def test_a_comma_before_decimals_is_not_left_out(said: str) -> None:
+    with pytest.raises(ValueError, match="a whole number is wanted"):
+        of(Field("x", type="number"), said)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (Field("project_id"), ""),
+        (Field("expires_at", type="instant", can_clear=True), ""),
+        (Field("name", required=True), ""),
+        (Field("models", type="texts", can_clear=True), ["m", ""]),
+    ],
+)
+def test_an_empty_value_is_not_taken_for_none(field: Field, said: object) -> None:
+    with pytest.raises(ValueError, match="it is empty"):
+        of(field, said)
