@@ -175,10 +175,15 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     """A body or query that does not fit, naming the first field. What was sent is not repeated: it may be a password."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:])
-    message = first["msg"]
+    param, message = ".".join(str(part) for part in first["loc"][1:]), first["msg"]
     if first["type"] == "string_pattern_mismatch":
         message = forms.WORDS.get(first["ctx"]["pattern"], "this is not written as it has to be; the API's document says how")
+    elif first["type"] == "value_error":
+        message = str(first["ctx"]["error"])  # a check of ours, in its own words
+    elif first["type"] == "json_invalid":
+        param, message = "", f"the body is no JSON: at character {first['loc'][-1]}, {first['ctx']['error']}"
+    elif not param and first["loc"][:1] == ("body",):
+        message = "the body is no JSON object: send one, with content-type application/json"
     return _envelope(InvalidRequest(_plain(message), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import hmac
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from psycopg import AsyncConnection
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from router.management.access import Access
 from warehouse.access import audit_log, management
@@ -127,11 +128,20 @@ class Creation:
 @contextlib.asynccontextmanager
 async def creating(access: Access, request: Request, body: BaseModel, key: str | None) -> AsyncIterator[Creation]:
     """One transaction for a create, its audit entry and its answer."""
-    said = json.dumps([request.url.path, body.model_dump(mode="json", exclude_unset=True)], sort_keys=True)
+    said = json.dumps([request.url.path, _whole(body)], sort_keys=True)
     async with changing(access) as under_way:
-        creation = Creation(under_way, key, hashlib.sha256(said.encode()).digest())
+        creation = Creation(under_way, key, hmac.digest(access.state.key_pepper, b"creates\0" + said.encode(), hashlib.sha256))
         await creation.find()
         yield creation
+
+
+def _whole(body: BaseModel) -> dict[str, Any]:
+    """A body with its secrets, without which a request with another one would be taken for the first again.
+
+    It is hashed with a key, so that nobody who reads the hashes can try secrets on them.
+    """
+    secrets = {name: value.get_secret_value() for name, value in body if isinstance(value, SecretStr)}
+    return body.model_dump(mode="json", exclude_unset=True) | secrets
 
 
 def check_version(if_match: str | None, version: int) -> None:

@@ -14,14 +14,19 @@ EMAIL_CHARACTERS_MAX = 320
 NAME_CHARACTERS_MAX = 200
 # PostgreSQL takes these for abbreviations, without summer time, and Python for zones that have it: days would begin twice.
 OFFSETS_TO_POSTGRES = frozenset({"CET", "EET", "MET", "WET"})
+_NOT_MAILABLE = "no mail can be addressed to this; write it like name@example.org"
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 def _mailable(address: str) -> str:
+    message = EmailMessage()
     try:
-        EmailMessage()["To"] = address
+        message["To"] = address
+        read = [found.addr_spec for found in message["To"].addresses]
     except Exception as error:  # its parser of addresses fails in many ways
-        raise ValueError("no mail can be addressed to this; write it like name@example.org") from error
+        raise ValueError(_NOT_MAILABLE) from error
+    if read != [address]:  # <a@b.org> or a(b)@c.org: mail would go to another address than the one that is shown
+        raise ValueError(_NOT_MAILABLE)
     return address
 
 

@@ -19,8 +19,20 @@ from warehouse.identity.webhooks import check_url, secret_of, webhook_key
 router = APIRouter(prefix="/organization/webhooks", tags=["webhooks"])
 WEBHOOKS_MAX = 20
 EVENT_TYPES_MAX = 20
+EVENT_TYPES = (
+    "budget.exhausted", "budget.threshold_reached", "invoice.blocked", "invoice.finalized", "invoice.voided", "marts.late",
+    "reconciliation.drift", "usage.anomaly", "webhook.test",
+)  # fmt: skip
 URL_CHARACTERS_MAX = 2000
 GRACE_S_MAX = 7 * 24 * 3600
+
+
+def _known_type(name: str) -> str:
+    if name not in EVENT_TYPES:  # a slip would only be noticed by what nobody is told
+        raise ValueError(f"there is no such type of event: {', '.join(EVENT_TYPES)}")
+    return name
+
+
 Url = Annotated[
     str,
     Field(
@@ -32,7 +44,13 @@ Url = Annotated[
     AfterValidator(check_url),
 ]
 EventTypes = Annotated[
-    list[Annotated[str, Field(max_length=64, pattern=r"^[a-z_]+(\.[a-z_]+)+$", examples=["budget.exhausted"])]],
+    list[
+        Annotated[
+            str,
+            Field(max_length=64, pattern=r"^[a-z_]+(\.[a-z_]+)+$", examples=["budget.exhausted"]),
+            AfterValidator(_known_type),
+        ]
+    ],
     Field(min_length=1, max_length=EVENT_TYPES_MAX, description="Types that it is told of; null is all, later ones too."),
 ]
 

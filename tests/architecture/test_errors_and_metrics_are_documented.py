@@ -2,6 +2,7 @@
 
 import ast
 
+from router.management.webhooks import EVENT_TYPES
 from tests.architecture.documents import listed
 from tests.architecture.tree import files, modules
 
@@ -68,3 +69,7 @@ def test_every_metric_is_explained_with_its_labels() -> None:
     assert sorted(written) == sorted(metrics)
     for name, labels in metrics.items():
         assert [label for label in labels if f"`{label}`" not in written[name]] == [], name
+
+
+def test_webhooks_know_the_events_that_are_documented() -> None:
+    assert tuple(sorted(listed("alerts.md", below="Events"))) == EVENT_TYPES

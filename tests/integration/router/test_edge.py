@@ -46,6 +46,32 @@ def test_a_body_that_cannot_be_read_is_refused_in_the_envelope(stack: Stack, pat
             assert "surrogate" in name or answer.status_code == 400 or path == "/sessions", (name, answer.text)
 
 
+def test_what_is_wrong_with_a_body_is_said_in_words_for_people(stack: Stack) -> None:
+    said = {}
+    with httpx.Client(base_url=stack.base_url, headers={"authorization": f"Bearer {stack.admin_key}"}) as client:
+        for name, body in (
+            ("cut", b'{"email": "a@b.org", '),
+            ("list", b"[]"),
+            ("none", b""),
+            ("word", b'{"name": "x", "time_zone": "Moon"}'),
+        ):
+            path = "/organizations" if name == "word" else "/sessions"
+            said[name] = client.post(path, content=body, headers={"content-type": "application/json"}).json()["error"]
+    assert {name: error["param"] for name, error in said.items()} == {
+        "cut": None,
+        "list": None,
+        "none": None,
+        "word": "time_zone",
+    }
+    assert "no JSON: at character 21" in said["cut"]["message"]
+    assert (
+        said["list"]["message"]
+        == said["none"]["message"]
+        == ("the body is no JSON object: send one, with content-type application/json")
+    )
+    assert said["word"]["message"].startswith("no time zone of the IANA database")
+
+
 def test_paths_queries_and_headers_that_nobody_sends_are_refused_in_the_envelope(stack: Stack) -> None:
     with httpx.Client(base_url=stack.base_url, headers={"authorization": f"Bearer {stack.admin_key}"}) as client:
         _is_ours(client.get("/nothing"), 404)

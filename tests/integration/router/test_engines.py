@@ -115,6 +115,15 @@ def test_a_create_that_is_repeated_makes_one_engine(client: httpx.Client) -> Non
     assert client.post("/platform/engines", json=NEW, headers=headers).json() == first.json()
 
 
+def test_a_create_with_another_secret_is_no_repetition(client: httpx.Client, stack: Stack) -> None:
+    headers, body = {"idempotency-key": "one"}, NEW | {"kind": "openai", "api_key": "secret-1"}
+    first = client.post("/platform/engines", json=body, headers=headers)
+    assert client.post("/platform/engines", json=body, headers=headers).json() == first.json()
+    other = client.post("/platform/engines", json=body | {"api_key": "secret-2"}, headers=headers)
+    assert error(other) == (400, "invalid_request", "Idempotency-Key")
+    assert "secret-1" not in str(stack.db.execute("select * from control.idempotent_answers").fetchall())
+
+
 def test_a_host_that_does_not_exist_does_not_stop_the_router(client: httpx.Client, stack: Stack, hello: dict[str, Any]) -> None:
     for number, base_url in enumerate(["http://nowhere.invalid:80", "https://127.0.0.1:9", "http://[::1]:9", "http://1.2.3.999"]):
         assert client.post("/platform/engines", json=NEW | {"id": f"e-{number}", "base_url": base_url}).status_code == 200

@@ -27,7 +27,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"url": "ftp://hooks.example/"}, "url"), ({"url": "https://"}, "url"), ({"url": "https://me:pw@hooks.example/"}, "url"),
     ({"url": "https://hooks.example/" + "x" * 2000}, "url"), ({"url": 5}, "url"), ({"name": ""}, "name"),
     ({"event_types": []}, "event_types"), ({"event_types": ["Budget!"]}, "event_types.0"),
-    ({"event_types": ["a.b"] * 21}, "event_types"), ({"enabled": "perhaps"}, "enabled"), ({"secret": "whsec_mine"}, "secret"),
+    ({"event_types": ["budget.exhausted", "budget.exceeded"]}, "event_types.1"),
+    ({"event_types": ["budget.exhausted"] * 21}, "event_types"), ({"enabled": "perhaps"}, "enabled"),
+    ({"secret": "whsec_mine"}, "secret"),
 ]  # fmt: skip
 
 
@@ -180,6 +182,8 @@ def test_recipients_are_owners_and_billing_until_somebody_says_otherwise(client:
         ({"roles": ["king"]}, "roles.0"),
         ({"emails": ["nobody"]}, "emails.0"),
         ({"emails": ["a@["]}, "emails.0"),
+        ({"emails": ["ops@demo.example", "<ops@demo.example>"]}, "emails.1"),
+        ({"emails": ["ops(x)@demo.example"]}, "emails.0"),
         ({"x": 1}, "x"),
     ):
         assert error(client.post(path, json=wrong)) == (400, "invalid_request", param)
