@@ -54,6 +54,7 @@ def new_env(engine: str, profile: str) -> dict[str, str]:
         # As warehouse.identity.webhooks.webhook_key makes it; a test compares.
         "STACK_WEBHOOK_KEY": hmac.digest(pepper.encode(), b"webhooks\0", hashlib.sha256).hex(),
         "STACK_SESSION_SECRET": text(),
+        "STACK_SEALING_KEY": text(),
         "STACK_ORGANIZATION": f"org_{text(20, PUBLIC_ID_LETTERS)}",
         "STACK_PROJECT": f"proj_{text(20, PUBLIC_ID_LETTERS)}",
         "STACK_USER": f"user_{text(20, PUBLIC_ID_LETTERS)}",

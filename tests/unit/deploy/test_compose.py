@@ -14,6 +14,7 @@ import pytest
 from deploy.images.new_env import gpu_profiles, new_env
 from deploy.images.seed_input import SeedInputSettings, seed_input
 from engines import catalog
+from router.settings import RouterSettings
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings
 from warehouse.identity.keys import ApiKeySecret
@@ -86,6 +87,24 @@ def test_only_the_front_is_published_and_only_locally(stack: dict[str, Any]) -> 
     assert set(published) == {"router", "portal", "dagster-webserver"}
     assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
     assert stack["networks"]["data"]["internal"] is stack["networks"]["engines"]["internal"] is True
+
+
+def test_what_asks_nobody_who_they_are_stays_on_this_machine(tmp_path: Path) -> None:
+    done = compose(new_env("simulated", "h200") | {"STACK_BIND": "0.0.0.0"}, tmp_path)
+    services = json.loads(done.stdout)["services"]
+    bound = {name: {port["host_ip"] for port in service["ports"]} for name, service in services.items() if service.get("ports")}
+    assert bound == {"router": {"0.0.0.0"}, "portal": {"0.0.0.0"}, "dagster-webserver": {"127.0.0.1"}}
+
+
+def test_the_routers_keep_providers_keys_and_know_from_where_people_come(tmp_path: Path) -> None:
+    done = compose(new_env("simulated", "h200") | {"STACK_TRUSTED_PROXIES": "203.0.113.0/24"}, tmp_path)
+    services = json.loads(done.stdout)["services"]
+    router, management = (RouterSettings.from_env(services[name]["environment"]) for name in ("router", "management"))
+    assert router.sealer is not None
+    assert router.sealing_key == management.sealing_key
+    assert [str(network) for network in router.proxies] == ["203.0.113.0/24"]
+    assert all(network.is_private for network in management.proxies)
+    assert set(services["management"]["networks"]) >= set(services["router"]["networks"])
 
 
 def test_every_variable_is_a_setting_of_the_process_that_gets_it(stack: dict[str, Any]) -> None:
