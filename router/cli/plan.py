@@ -1,5 +1,6 @@
 """What has to be done so that an organization is as a file declares it: steps, in an order in which each can be done."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -107,14 +108,13 @@ class Planner:
                 self._remove(kind, name, partial(getattr(noun, ends), name))
 
     def _prices(self, prices: Sequence[Mapping[str, Any]]) -> None:
+        """Against what is in force now; a version that is to come stays, and says nothing of today."""
+        # By the server's clock, which is said in whole seconds: one more, or what began in this one would not be seen.
+        now = int(self._client.server_time_s or time.time()) + 1 if prices else 0
         for wanted in prices:
             organization = wanted.get("organization")
-            rows = [
-                row
-                for row in self._client.price.list(model=wanted["model"], organization=organization or "list")
-                if row["effective_until"] is None and not row["priority"]
-            ]
-            known = rows[-1] if rows else {}
+            rows = self._client.price.list(model=wanted["model"], organization=organization or "list", at=now)
+            known = next((row for row in rows if not row["priority"]), {})
             amounts = {name: value for name, value in wanted.items() if name.endswith("_usd_per_million")}
             if all(_same(known.get(name), value) for name, value in amounts.items()):
                 continue

@@ -89,6 +89,23 @@ def test_prune_takes_away_what_is_there_twice(owner: Command, file: Path) -> Non
     assert [budget["limit_usd"] for budget in owner.json("budget", "list")] == ["3.00"]
 
 
+def test_a_price_that_is_to_come_is_not_taken_for_the_one_in_force(owner: Command, file: Path) -> None:
+    """The file says what it costs today: neither is each run another version, nor is tomorrow's price today's."""
+    declared = "platform: {{prices: [{{model: simulated, input_usd_per_million: {}, cached_input_usd_per_million: 0.05, "
+    declared += "output_usd_per_million: 0.40}}]}}\n"
+    owner(
+        "price", "create", "--model", "simulated", "--input-usd", "0.20", "--cached-input-usd", "0.05", "--output-usd", "0.40",
+        "--from", "+7d", "--reason", "next week",
+    )  # fmt: skip
+    file.write_text(declared.format("0.10"))
+    assert "Nothing to do" in owner("apply", "-f", str(file)).stderr
+    file.write_text(declared.format("0.20"))
+    owner("apply", "-y", "-f", str(file))
+    assert "Nothing to do" in owner("apply", "-f", str(file)).stderr
+    assert len(owner.json("price", "list", "--model", "simulated", "--at", "+1m")) == 1
+    assert len(owner.json("price", "list", "--model", "simulated")) == 3
+
+
 def test_secrets_are_made_only_where_they_can_be_kept(owner: Command, file: Path, tmp_path: Path) -> None:
     file.write_text("sql_access: [{name: finance}]\n")
     nowhere, before = str(tmp_path / "missing" / "secrets"), owner.json("sql-access", "list")
