@@ -114,7 +114,7 @@ class Planner:
         for wanted in prices:
             organization = wanted.get("organization")
             rows = self._client.price.list(model=wanted["model"], organization=organization or "list", at=now)
-            known = next((row for row in rows if not row["priority"]), {})
+            known: Mapping[str, Any] = next((row for row in rows if not row["priority"]), {})
             amounts = {name: value for name, value in wanted.items() if name.endswith("_usd_per_million")}
             if all(_same(known.get(name), value) for name, value in amounts.items()):
                 continue

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
-from router.management.changes import Conflict, IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
+from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
 from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from router.management.reach import NeedsSomewhere, Reach
-from router.management.scopes import NOTE, OfAnybody, bare_key, resolve, shown_key
+from router.management.scopes import NOTE, OfAnybody, bare_key, check_room, resolve, shown_key
 from warehouse.access import budgets, usage_marts
 from warehouse.access.budgets import Budget
 from warehouse.access.usage_marts import BudgetSpend
@@ -22,7 +22,6 @@ from warehouse.base.ids import public_id
 from warehouse.base.money import picousd, usd
 
 router = APIRouter(prefix="/organization/budgets", tags=["budgets"])
-ALIKE_MAX = 20  # each request asks Redis, which serves one at a time, for all that it falls under
 ALERTS_MAX = 10
 RAISED_DAYS_MAX = 366
 Period = Literal["day", "week", "month", "lifetime"]
@@ -178,13 +177,12 @@ async def create_budget(
     access: Annotated[Access, Depends(Needs("budgets.write"))],
     idempotency_key: IdempotencyKey = None,
 ) -> BudgetShape | dict[str, Any]:
-    """A new budget. Raises: InvalidRequest, NotFound: what it is about; `param` names the field.  Conflict: ALIKE_MAX are."""
+    """A new budget. Raises: InvalidRequest, NotFound: what it is about; `param` names the field.  Conflict: too many alike."""
     async with creating(access, request, body, idempotency_key) as creation:
         if creation.known is not None:
             return creation.known
         scope = await resolve(creation.conn, access.org.id, body)
-        if await budgets.alike(creation.conn, access.org.id, scope) >= ALIKE_MAX:
-            raise Conflict(f"there are at most {ALIKE_MAX} budgets about the same: change or delete one of them")
+        await check_room(creation.conn, access.org.id, "budgets", scope)
         row = await budgets.add(
             creation.conn,
             access.org.id,

@@ -6,17 +6,16 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
-from router.management.changes import Conflict, IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
+from router.management.changes import IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
 from router.management.pages import Listed, Paged
 from router.management.reach import NeedsSomewhere, Reach
-from router.management.scopes import NOTE, OfKey, bare_key, resolve, shown_key
+from router.management.scopes import NOTE, OfKey, bare_key, check_room, resolve, shown_key
 from warehouse.access import limits
 from warehouse.access.limits import Limit
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
 router = APIRouter(prefix="/organization/limits", tags=["limits"])
-ALIKE_MAX = 20  # each request asks Redis, which serves one at a time, for all that it falls under
 RATE_MAX = 10**15  # a number that JSON readers keep exactly
 Rate = Annotated[int, Field(ge=0, le=RATE_MAX, strict=True)] | None
 Mode = Literal["hard", "shadow"]
@@ -111,14 +110,13 @@ async def create_limit(
     access: Annotated[Access, Depends(Needs("limits.write"))],
     idempotency_key: IdempotencyKey = None,
 ) -> LimitShape | dict[str, Any]:
-    """A new limit. Raises: InvalidRequest, NotFound: what it is about; `param` names the field.  Conflict: ALIKE_MAX are."""
+    """A new limit. Raises: InvalidRequest, NotFound: what it is about; `param` names the field.  Conflict: too many alike."""
     rates = _some({rate: getattr(body, rate) for rate in RATES})
     async with creating(access, request, body, idempotency_key) as creation:
         if creation.known is not None:
             return creation.known
         scope = await resolve(creation.conn, access.org.id, body)
-        if await limits.alike(creation.conn, access.org.id, scope) >= ALIKE_MAX:
-            raise Conflict(f"there are at most {ALIKE_MAX} limits about the same: change or delete one of them")
+        await check_room(creation.conn, access.org.id, "limits", scope)
         row = await limits.add(creation.conn, access.org.id, public_id("limit"), scope, mode=body.mode, **rates)
         shape = LimitShape.of(row)
         await creation.changing.record("limit.created", row.public_id, after=shape, project_id=row.home_project_id)

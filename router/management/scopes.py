@@ -1,14 +1,16 @@
 """What a budget or a limit is about: the whole organization, or one of its parts, and perhaps one model."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from psycopg import AsyncConnection
 from pydantic import BaseModel, Field
 
+from router.management.changes import Conflict
 from warehouse.access import scopes
 from warehouse.access.scopes import ScopeIds
 from warehouse.base.errors import InvalidRequest, NotFound
 
+ALIKE_MAX = 20
 KEY = "key_"
 NOTE = "It holds in every router within a second, for requests that wait, too."
 Id = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
@@ -59,6 +61,12 @@ async def resolve(conn: AsyncConnection, org_id: int, body: OfKey) -> ScopeIds:
         if value is not None and getattr(ids, "model_id" if name == "model" else name) is None:
             raise NotFound(f"this organization has no {_NOUNS[name]} {value!r}", param=name)
     return ids
+
+
+async def check_room(conn: AsyncConnection, org_id: int, kind: Literal["budgets", "limits"], scope: ScopeIds) -> None:
+    """Raises: Conflict: there are ALIKE_MAX of this kind about the same already. Each request is held against all of them."""
+    if await scopes.count_alike(conn, org_id, kind, scope) >= ALIKE_MAX:
+        raise Conflict(f"there are {ALIKE_MAX} {kind} about the same already, which is the most: change or delete one of them")
 
 
 def bare_key(key_id: str | None) -> str | None:

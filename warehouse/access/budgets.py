@@ -1,6 +1,6 @@
 """Budgets of an organization."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -59,17 +59,16 @@ async def lock(conn: AsyncConnection, org_id: int, public_id: str) -> Budget | N
     return await find(conn, org_id, public_id)
 
 
-async def alike(conn: AsyncConnection, org_id: int, scope: ScopeIds) -> int:
-    """How many there are of exactly this; nobody makes another one until this transaction ends."""
-    await conn.execute(QUERIES["lock_organization"], {"org_id": org_id})
-    row = await (await conn.execute(QUERIES["alike"], {"org_id": org_id} | asdict(scope))).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 async def add(conn: AsyncConnection, org_id: int, public_id: str, scope: ScopeIds, **budget: Any) -> Budget:
     """A new budget: period, limit_picousd, mode, alert_percents."""
-    await conn.execute(QUERIES["add"], {"org_id": org_id, "public_id": public_id} | asdict(scope) | budget)
+    about = {
+        "project_id": scope.project_id,
+        "user_id": scope.user_id,
+        "service_account_id": scope.service_account_id,
+        "api_key_id": scope.api_key_id,
+        "model_id": scope.model_id,
+    }
+    await conn.execute(QUERIES["add"], {"org_id": org_id, "public_id": public_id} | about | budget)
     return await _there(conn, org_id, public_id)
 
 

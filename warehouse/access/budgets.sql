@@ -40,16 +40,6 @@ where b.org_id = %(org_id)s and b.public_id = %(public_id)s and b.deleted_at is 
 -- name: lock
 select from control.budgets where org_id = %(org_id)s and public_id = %(public_id)s and deleted_at is null for update
 
--- name: lock_organization
-select from control.organizations where id = %(org_id)s for no key update
-
--- name: alike
-select count(*) from control.budgets
-where org_id = %(org_id)s and deleted_at is null
-    and project_id is not distinct from %(project_id)s and user_id is not distinct from %(user_id)s
-    and service_account_id is not distinct from %(service_account_id)s
-    and api_key_id is not distinct from %(api_key_id)s and model_id is not distinct from %(model_id)s
-
 -- name: add
 insert into control.budgets (
     public_id, org_id, project_id, user_id, service_account_id, api_key_id, model_id, period, limit_picousd, mode, alert_percents

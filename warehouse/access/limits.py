@@ -1,6 +1,6 @@
 """Rate limits of an organization."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -54,17 +54,10 @@ async def lock(conn: AsyncConnection, org_id: int, public_id: str) -> Limit | No
     return await find(conn, org_id, public_id)
 
 
-async def alike(conn: AsyncConnection, org_id: int, scope: ScopeIds) -> int:
-    """How many there are of exactly this; nobody makes another one until this transaction ends."""
-    await conn.execute(QUERIES["lock_organization"], {"org_id": org_id})
-    row = await (await conn.execute(QUERIES["alike"], {"org_id": org_id} | asdict(scope))).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 async def add(conn: AsyncConnection, org_id: int, public_id: str, scope: ScopeIds, **limit: Any) -> Limit:
     """A new limit: mode, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, requests_at_once."""
-    await conn.execute(QUERIES["add"], {"org_id": org_id, "public_id": public_id} | asdict(scope) | limit)
+    about = {"project_id": scope.project_id, "api_key_id": scope.api_key_id, "model_id": scope.model_id}
+    await conn.execute(QUERIES["add"], {"org_id": org_id, "public_id": public_id} | about | limit)
     return await _there(conn, org_id, public_id)
 
 

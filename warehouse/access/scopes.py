@@ -1,9 +1,10 @@
 """What a budget or a limit is about: public ids of one organization, and the internal ones."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from warehouse.access.queries import load_queries
 
@@ -44,3 +45,13 @@ async def resolve(
         row = await (await cur.execute(QUERIES["resolve"], values)).fetchone()
         assert row is not None
         return row
+
+
+async def count_alike(conn: AsyncConnection, org_id: int, kind: Literal["budgets", "limits"], scope: ScopeIds) -> int:
+    """How many are about exactly this; nobody makes another one in this organization until this transaction ends."""
+    await conn.execute(QUERIES["lock_organization"], {"org_id": org_id})
+    query = QUERIES["budgets_alike"] if kind == "budgets" else QUERIES["limits_alike"]
+    async with conn.cursor(row_factory=scalar_row) as cur:
+        found: int | None = await (await cur.execute(query, {"org_id": org_id} | asdict(scope))).fetchone()
+    assert found is not None
+    return found

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from router.management.budgets import ALIKE_MAX
+from router.management.scopes import ALIKE_MAX
 from tests.factories import Tenant, add_tenant
 from tests.integration.router.callers import add_key, add_project, add_user, demo, error, events, owner, signed_in, with_key
 from tests.integration.router.conftest import Stack
@@ -114,16 +115,6 @@ def test_budgets_are_of_anybody_and_anything_and_are_filtered(client: httpx.Clie
     assert again[0] == again[1]
 
 
-def test_budgets_about_the_same_are_bounded(client: httpx.Client, stack: Stack) -> None:
-    mine = BODY | {"api_key_id": _people(stack, demo(stack))["api_key_id"]}
-    made = [client.post("/organization/budgets", json=mine).json()["id"] for _ in range(ALIKE_MAX)]
-    assert error(client.post("/organization/budgets", json=mine))[:2] == (409, "conflict")
-    assert client.post("/organization/budgets", json=BODY).status_code == 200
-    assert client.post("/organization/budgets", json=mine | {"model": "simulated"}).status_code == 200
-    client.delete(f"/organization/budgets/{made[0]}")
-    assert client.post("/organization/budgets", json=mine).status_code == 200
-
-
 def test_who_has_a_role_in_one_project_sees_the_budgets_about_it(client: httpx.Client, stack: Stack) -> None:
     mine = demo(stack)
     ids = _people(stack, mine)
@@ -159,3 +150,25 @@ def test_a_raise_holds_for_a_while_and_is_taken_away(client: httpx.Client) -> No
         assert error(client.post(path, json=wrong)) == (400, "invalid_request", param)
     gone = client.post(path, json={"raised_limit_usd": None, "raised_until": None}).json()
     assert (gone["raised_limit_usd"], gone["raised_until"]) == (None, None)
+
+
+def test_what_each_request_is_held_against_is_bounded(client: httpx.Client, stack: Stack) -> None:
+    """As many as there may be about the same, of each kind, and however many write at once."""
+    bodies = {"budgets": {"period": "month", "limit_usd": "100"}, "limits": {"requests_per_minute": 1000}}
+    for kind, body in bodies.items():
+        path = f"/organization/{kind}"
+        about = [body | {"model": "simulated"}] * (ALIKE_MAX + 3)
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda one, path=path: client.post(path, json=one), about))  # type: ignore[misc]
+        assert sorted(answer.status_code for answer in made) == [200] * ALIKE_MAX + [409] * 3
+        assert error(client.post(path, json=about[0])) == (409, "conflict", None)
+        assert client.post(path, json=body | {"project_id": _project(stack)}).status_code == 200
+        gone = next(answer.json()["id"] for answer in made if answer.status_code == 200)
+        assert client.delete(f"{path}/{gone}").status_code == 200
+        assert client.post(path, json=about[0]).status_code == 200
+
+
+def _project(stack: Stack) -> str:
+    row = stack.db.execute("select public_id from control.projects order by id limit 1").fetchone()
+    assert row is not None
+    return str(row[0])

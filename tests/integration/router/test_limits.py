@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from router.management.limits import ALIKE_MAX
 from tests.factories import add_tenant
 from tests.integration.router.callers import add_project, add_user, demo, error, events, owner, signed_in
 from tests.integration.router.conftest import Stack
@@ -72,14 +71,6 @@ def test_who_has_a_role_in_one_project_sees_the_limits_about_it(client: httpx.Cl
     with signed_in(stack, add_user(stack, mine.org_id, "billing")) as billing:
         assert len(billing.get("/organization/limits").json()["data"]) == 2
         assert error(billing.delete(f"/organization/limits/{shown}"))[:2] == (403, "not_allowed")
-
-
-def test_limits_about_the_same_are_bounded(client: httpx.Client) -> None:
-    made = [client.post("/organization/limits", json=BODY).json()["id"] for _ in range(ALIKE_MAX)]
-    assert error(client.post("/organization/limits", json=BODY))[:2] == (409, "conflict")
-    assert client.post("/organization/limits", json=BODY | {"model": "simulated"}).status_code == 200
-    client.delete(f"/organization/limits/{made[0]}")
-    assert client.post("/organization/limits", json=BODY).status_code == 200
 
 
 def test_a_limit_may_be_on_trial(client: httpx.Client) -> None:
