@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from warehouse.identity.networks import Address, Network, within
 
 SECRET_PREFIX = "whsec_"
-_TRANSLATED = IPv6Network("64:ff9b::/96")  # IPv4 behind a translator (RFC 6052)
+_UNICAST = IPv6Network("2000::/3")  # all of IPv6 that is routed; beside it are old site networks and ways to write IPv4
 
 
 def webhook_key(key_pepper: bytes) -> bytes:
@@ -43,10 +43,10 @@ def is_public(address: Address) -> bool:
     """Whether an address is one of the internet: not this machine, no private or link-local network, no multicast."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in _TRANSLATED:
-            return False
         if inner is not None:
             return is_public(inner)
+        if address not in _UNICAST:
+            return False
     return address.is_global and not address.is_multicast
 
 
