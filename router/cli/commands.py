@@ -12,6 +12,7 @@ from router.cli.operation import Field, Operation
 from router.cli.output import Format
 
 _TYPES: Mapping[str, Any] = {"flag": bool} | dict.fromkeys(("texts", "numbers", "roles", "stages", "pairs"), list[str])
+_ROTATIONS = frozenset({("key", "rotate"), ("webhook", "rotate")})  # a second one ends the grace of the first
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="table, json or csv.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="At most so many; without it, all.")]
@@ -31,7 +32,7 @@ def command(operation: Operation) -> Callable[..., None]:
         parameters.append(_parameter("rows_max", Rows, None))
     if operation.destroys:
         parameters.append(_parameter("yes", Yes, default=False))
-    if operation.verb in {"update", "set"}:
+    if operation.verb in {"update", "set"} or (operation.noun, operation.verb) in _ROTATIONS:
         version = Annotated[int | None, typer.Option("--if-version", help="Only if it is still this version.")]
         parameters.append(_parameter("if_version", version, None))
     parameters.append(_parameter("output", Output, None))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ _INSTANTS = ("_at", "_from", "_until", "_time")
 _UNTOLD = frozenset({"object"})
 _FIRST_INSTANT = 86_400 * 365  # a smaller number that is called so is a count, not an instant
 WIDTH_OF_PIPES = 2000
+_C1 = re.compile("[\x7f-\x9f]")
+_COMMANDS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all of them but the tab and the ends of lines
 _ONCE = "Shown once: keep it now."
 
 
@@ -104,7 +107,9 @@ def _columns(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_exact) + "\n")
+    said = json.dumps(value, indent=2, ensure_ascii=False, default=_exact)
+    # Below a space JSON has none; of those behind the letters (C1) terminals take some for commands.
+    sys.stdout.write(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", said) + "\n")
 
 
 def _exact(value: Any) -> str:
@@ -115,6 +120,8 @@ def _exact(value: Any) -> str:
 
 
 def _csv(names: Sequence[str], found: Iterable[Mapping[str, Any]]) -> None:
+    if not names:  # a report of nothing does not know its columns
+        return
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(names)
@@ -123,7 +130,8 @@ def _csv(names: Sequence[str], found: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _safe(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula. Source: OWASP, CSV Injection."""
+    """A cell that no spreadsheet takes for a formula, and no terminal for commands. Source: OWASP, CSV Injection."""
+    cell = _COMMANDS.sub(" ", cell)
     return f"'{cell}" if cell.startswith(("=", "@", "\t", "\r")) or (cell[:1] in "+-" and not _is_number(cell)) else cell
 
 

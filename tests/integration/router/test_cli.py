@@ -172,7 +172,8 @@ def test_projects_accounts_and_keys(owner: Command) -> None:
     assert abs(made["expires_at"] - time.time() - 30 * 86_400) < 60
     assert _chat(owner.stack, made["value"]) == 200
     assert owner.json("key", "update", project["id"], made["id"], "--model", "none", "--name", "CI")["models"] is None
-    rotated = owner.json("key", "rotate", project["id"], made["id"], "--grace-seconds", "60", "--yes")
+    owner("key", "rotate", project["id"], made["id"], "--if-version", "1", "--yes", expects=5)
+    rotated = owner.json("key", "rotate", project["id"], made["id"], "--grace-seconds", "60", "--if-version", "2", "--yes")
     assert (rotated["id"], _chat(owner.stack, rotated["value"]), _chat(owner.stack, made["value"])) == (made["id"], 200, 200)
     assert {key["name"] for key in owner.json("key", "list", project["id"])} == {"CI", account["api_key"]["name"]}
     owner("key", "revoke", project["id"], made["id"], "-y")

@@ -38,6 +38,21 @@ def test_a_name_is_a_name_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]
         assert "gone and more" in said
 
 
+@pytest.mark.parametrize("form", [Format.JSON, Format.CSV])
+def test_what_goes_to_programs_gives_a_terminal_no_commands_either(form: Format, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[2Jb\x9b31mc\x7f\u00e9\nd\te"
+    output.rows([{"name": name}], ("name",), form)
+    said = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\x7f"} & set(said)
+    read = json.loads(said) if form is Format.JSON else list(csv.DictReader(io.StringIO(said)))
+    assert read == [{"name": name if form is Format.JSON else "a [2Jb 31mc \u00e9\nd\te"}]
+
+
+def test_a_report_of_nothing_is_an_empty_file(capsys: pytest.CaptureFixture[str]) -> None:
+    output.rows([], (), Format.CSV)
+    assert not capsys.readouterr().out
+
+
 def test_instants_are_told_and_counts_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     output.rows([ROW | {"keys_above_days_at": 3}], ("created_at", "keys_above_days_at", "missing"), Format.CSV)
     assert capsys.readouterr().out == "created_at,keys_above_days_at,missing\n2026-11-23 10:58:22Z,3,\n"
