@@ -43,5 +43,6 @@ def check_caps(call: Call, shape: Shape, caller: Caller) -> None:
     asked = call.output_tokens_max
     if caller.output_tokens_max is not None and asked is not None and asked > caller.output_tokens_max:
         raise CapExceeded(
-            f"this key may ask for at most {caller.output_tokens_max} output tokens, and {asked} are asked for", param=shape.cap
+            f"this key may ask for at most {caller.output_tokens_max} output tokens, and {asked} are asked for",
+            param=shape.cap if call.names_cap else "max_tokens",  # the older name of chat's, which most clients still send
         )

@@ -75,7 +75,8 @@ SignedIn = Annotated[OpenSession, Depends(signed_in)]
 async def principal(request: Request, state: Management) -> Principal:
     """Who asks, by a session or by a key of any kind, without roles yet. Raises: AuthenticationFailed, NotReady."""
     authorization = request.headers.get("authorization", "")
-    if authorization and not authorization.lower().startswith(f"bearer {KEY_PREFIX}"):
+    scheme, _, token = authorization.partition(" ")
+    if authorization and not (scheme.lower() == "bearer" and token.strip().startswith(KEY_PREFIX)):
         session = await signed_in(request, state)
         return Principal(
             "user",

@@ -53,6 +53,9 @@ def test_a_disabled_user_is_signed_out(stack: Stack) -> None:
 def test_organizations_are_for_platform_admins(stack: Stack) -> None:
     by_key = httpx.get(stack.base_url + "/organizations", headers={"authorization": f"Bearer {stack.admin_key}"})
     assert by_key.status_code == 200
+    assert (
+        httpx.get(stack.base_url + "/organizations", headers={"authorization": f"BEARER  {stack.admin_key}"}).status_code == 200
+    )
     refused = httpx.get(stack.base_url + "/organizations", headers={"authorization": f"Bearer {stack.api_key}"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed")
     assert httpx.get(stack.base_url + "/organizations").status_code == 401

@@ -20,9 +20,10 @@ def caller(choices_max: int | None = None, output_tokens_max: int | None = None)
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
+        ("/v1/chat/completions", b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_tokens":11}', "max_tokens"),
         (
             "/v1/chat/completions",
-            b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_tokens":11}',
+            b'{"model":"m","messages":[{"role":"user","content":"a"}],"max_completion_tokens":11}',
             "max_completion_tokens",
         ),
         ("/v1/completions", b'{"model":"m","prompt":"a","max_tokens":11}', "max_tokens"),
