@@ -431,6 +431,8 @@ async def update_project_api_key(
         caps, in_service = await _bounds(change.conn, access)
         fields = frozenset(name for name in body.model_fields_set if getattr(key, name) != getattr(before, name))
         check(access, key, caps, in_service, since=before.rotated_at or before.created_at, fields=fields)
+        if "expires_at" in fields and before.status == "expired" and before.user_id is not None:  # it comes back into force
+            check_count(access, caps, await api_keys.count_of_member(change.conn, access.org.id, before.user_id))
         row = before
         if fields:
             row = await api_keys.change(change.conn, home_of(access, "inference"), before.id, key)

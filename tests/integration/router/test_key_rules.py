@@ -191,6 +191,25 @@ def test_the_policy_of_an_organization_caps_what_members_make(boss: httpx.Client
     assert boss.post(path, json={"name": "n"}).json()["expires_at"] is None, "who sets the caps is not held by them"
 
 
+def test_a_key_that_has_expired_comes_back_only_where_there_is_room_for_it(boss: httpx.Client, stack: Stack, path: str) -> None:
+    tenant = demo(stack)
+    _change(stack, "update control.organizations set keys_per_member_max = 1")
+    with signed_in(stack, add_user(stack, tenant.org_id, "member", {tenant.project_id: "member"})) as member:
+        first, later = member.post(path, json={"name": "first"}).json()["id"], {"expires_at": int(time.time()) + 3600}
+        _change(
+            stack,
+            "update control.api_keys set expires_at = now() - interval '1 s' where public_id = %s",
+            first.removeprefix("key_"),
+        )
+        second = member.post(path, json={"name": "second"}).json()["id"]
+        refused = member.post(f"{path}/{first}", json=later)
+        assert (*error(refused)[:2], "keys_per_member_max" in refused.text) == (400, "invalid_request", True)
+        assert member.post(f"{path}/{first}", json={"name": "renamed"}).status_code == 200
+        assert member.post(f"{path}/{second}", json=later).status_code == 200
+        assert member.delete(f"{path}/{second}").status_code == 200
+        assert member.post(f"{path}/{first}", json=later).json()["status"] == "active"
+
+
 def test_a_key_never_has_more_rights_than_its_maker(boss: httpx.Client, stack: Stack, path: str) -> None:
     tenant, foreign = demo(stack), add_tenant(stack.db)
     stack.db.commit()
