@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.management.access import Access, Needs
 from router.management.changes import (
     AlreadyExists,
+    Conflict,
     IdempotencyKey,
     IfMatch,
     changing,
@@ -25,6 +26,7 @@ from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
 router = APIRouter(tags=["aliases"])
+ALIASES_MAX = 500
 STAGES_MAX = 5
 STAGE_MODELS_MAX = 20
 WEIGHT_MAX = 1000
@@ -109,7 +111,7 @@ async def list_aliases(access: ReadOfOrganization, window: Paged) -> Listed[Alia
 async def create_alias(
     body: AliasBody, request: Request, access: OfOrganization, idempotency_key: IdempotencyKey = None
 ) -> AliasShape | dict[str, Any]:
-    """A new alias of this organization. Raises: AlreadyExists, InvalidRequest, NotFound (a model)."""
+    """A new alias of this organization. Raises: AlreadyExists, InvalidRequest, NotFound (a model), Conflict (too many)."""
     return await _create(access, body, request, idempotency_key)
 
 
@@ -179,6 +181,8 @@ async def _create(access: Access, body: AliasBody, request: Request, key: str | 
             return creation.known
         if (await aliases.taken(creation.conn, body.name)).is_model:
             raise AlreadyExists(f"there is a model {body.name!r}; an alias needs a name of its own", param="name")
+        if await aliases.count(creation.conn, _org_id(access)) >= ALIASES_MAX:
+            raise Conflict(f"there are {ALIASES_MAX} aliases here, which is the most: delete one first")
         stages = await _checked(creation.conn, body.stages)
         try:
             row = await aliases.add(creation.conn, _org_id(access), public_id("alias"), body.name, stages)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from warehouse.access.queries import load_queries
@@ -77,6 +77,14 @@ async def taken(conn: AsyncConnection, name: str) -> Taken:
         row = await (await cur.execute(QUERIES["is_name"], {"name": name})).fetchone()
     assert row is not None
     return row
+
+
+async def count(conn: AsyncConnection, org_id: int | None) -> int:
+    """How many an organization has, or everybody; nobody makes another one while names are held (`taken`)."""
+    async with conn.cursor(row_factory=scalar_row) as cur:
+        found: int | None = await (await cur.execute(QUERIES["count"], {"org_id": org_id})).fetchone()
+    assert found is not None
+    return found
 
 
 async def in_service(conn: AsyncConnection, names: Iterable[str]) -> set[str]:

@@ -40,3 +40,6 @@ select name from control.models where name = any(%(names)s) and retired_at is nu
 -- name: hold_names
 -- Models and aliases share their names: one transaction at a time makes some.
 select pg_advisory_xact_lock(hashtext('control.model_aliases'))
+
+-- name: count
+select count(*) from control.model_aliases where org_id is not distinct from %(org_id)s::bigint and deleted_at is null

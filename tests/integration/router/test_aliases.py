@@ -11,6 +11,7 @@ import pytest
 from router.cli.operations import find
 from router.cli.values import of
 from router.inference.catalogue import Catalogue
+from router.management.aliases import ALIASES_MAX
 from tests.integration.router.callers import add_user, demo, error, events, owner, signed_in
 from tests.integration.router.conftest import Stack
 
@@ -58,6 +59,20 @@ def test_stages_that_lead_nowhere_are_refused(stages: Any, refused: Any, client:
     found = error(client.post("/organization/aliases", json={"name": "chat", "stages": stages}))
     assert found[:2] == refused[:2]
     assert str(found[2]).startswith("stages")
+
+
+def test_aliases_of_an_organization_are_bounded(client: httpx.Client, stack: Stack) -> None:
+    stack.db.execute(
+        "insert into control.model_aliases (public_id, org_id, name, stages)"
+        " select 'alias_' || lpad(n::text, 12, '0'), o.id, 'a' || n, '[[{\"model\": \"simulated\", \"weight\": 1}]]'"
+        " from control.organizations as o, generate_series(1, %s) as n",
+        [ALIASES_MAX - 1],
+    )
+    stack.db.commit()
+    path, stages = "/organization/aliases", [[{"model": "simulated"}]]
+    assert client.post(path, json={"name": "last", "stages": stages}).status_code == 200
+    assert error(client.post(path, json={"name": "more", "stages": stages})) == (409, "conflict", None)
+    assert client.post("/platform/aliases", json={"name": "more", "stages": stages}).status_code == 200
 
 
 def test_no_alias_ends_in_itself(client: httpx.Client) -> None:
