@@ -322,7 +322,7 @@ async def test_a_prompt_that_is_too_long_goes_to_no_model_with_less_context() ->
     assert (await world.dispatcher.engine_for(plan, CALLER, 10)).id == 1
     assert plan.next_model(plan.model.context_tokens_max + 1)
     assert (await world.dispatcher.engine_for(plan, CALLER, 10, {1})).id == 2
-    assert world.dispatcher.retry(plan, {1, 2}, attempts=2, status=500, first_byte=False) is None
+    assert world.dispatcher.retry(plan, {1, 2}, attempts=2, status=500) is None
     assert not plan.next_model()
 
 
