@@ -164,7 +164,7 @@ class Reservations:
             if kind == TAKEN:
                 if hold.queue is not None:
                     hold.waited_s += time.monotonic() - began_s
-                self._note(hold, answer)
+                self._note(hold, answer, is_priced=most.is_priced)
                 return
             if kind == HELD:
                 await self._wait(hold, answer, began_s, wait_s_max)
@@ -268,14 +268,16 @@ class Reservations:
         for hold in islice(queue, first, first + CALLED_MAX):
             _call(hold)
 
-    def _note(self, hold: Hold, answer: Any) -> None:
+    def _note(self, hold: Hold, answer: Any, *, is_priced: bool) -> None:
         asked = hold.asked
         assert asked is not None
-        if answer[1]:
+        if answer[1] or not is_priced:
             counted = {
                 ("budget", asked.windows[number - 1].rule.id) if number > 0 else ("limit", asked.limits[-number - 1].id)
                 for number in answer[1]
             }
+            if not is_priced:  # all that hold it are on trial, and would have refused it
+                counted.update(("budget", window.rule.id) for window in asked.windows)
             for kind, rule_id in counted.difference(hold.noted):
                 self._shadows[kind, rule_id, hold.account.org_id] += 1
             hold.noted = counted.union(hold.noted)

@@ -37,6 +37,20 @@ async def test_a_budget_on_trial_counts_nobody_who_would_only_have_waited(
 
 
 @in_loop
+async def test_a_budget_on_trial_counts_who_asks_for_a_model_without_a_price(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:  # fmt: skip
+    budget = add_budget(db, tenant, 10 * USD, mode="shadow")
+    async with workers() as (one,):
+        hold = await one.reservations.reserve(caller_of(tenant), one.model_id, now(), Bounds(10, 10, 0, is_priced=False))
+        assert hold is not None
+        one.reservations.settle(hold)
+        assert one.reservations.take_shadows() == {("budget", budget, tenant.org_id): 1}
+        await one.call(tenant, most(USD), cost=USD)
+        assert one.reservations.take_shadows() == {}
+
+
+@in_loop
 async def test_what_a_limit_on_trial_would_have_refused_takes_nothing_from_it(
     db: psycopg.Connection, tenant: Tenant, workers: Workers
 ) -> None:  # fmt: skip
