@@ -23,7 +23,8 @@ from router.inference.reservations.rules import PICOUSD_PER_USD, Match, NoCalend
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
 
-WAITING_MAX = 1000  # requests of one worker that wait for others' holds; above it they are refused at once
+WAITING_MAX = 4000  # requests of one worker that wait for others' holds; above it they are refused at once
+OF_ORGANIZATION_MAX = 1000  # of these, so that one organization keeps no other from waiting
 CALLED_MAX = 8  # of those who wait for one window are asked for at a time, in their order; and as many of those behind them
 CALL_S = 0.02  # between two looks at whether other workers have settled
 _AGAIN_MAX = 5  # generations that one request follows
@@ -219,7 +220,7 @@ class Reservations:
     async def _stand_in_line(self, hold: Hold, until_s: float) -> None:
         """Who comes later is not asked for before those who wait."""
         for window in hold.match.windows:
-            if window.field in hold.account.queues and self.waiting < WAITING_MAX:
+            if window.field in hold.account.queues and not self._is_full(hold.account):
                 await self._turn(hold, window, until_s - time.monotonic())
                 return
 
@@ -228,13 +229,17 @@ class Reservations:
         window = hold.match.windows[answer[1] - 1]
         waited_s = time.monotonic() - began_s
         left_s = wait_s_max - waited_s
-        if left_s <= 0 or (hold.queue is None and self.waiting >= WAITING_MAX):
+        if left_s <= 0 or (hold.queue is None and self._is_full(hold.account)):
             used, spent = _amounts(answer)
             waited_s += hold.waited_s
             refusal = BudgetHeld.of(window, spent=spent, used=used, hold=hold.cost_picousd, waited_s=waited_s)
             refusal.lines = rate_headers(hold.match.meters, answer[-1])
             raise refusal
         await self._turn(hold, window, left_s)
+
+    def _is_full(self, account: Account) -> bool:
+        """Whether nobody else may wait."""
+        return self.waiting >= WAITING_MAX or sum(map(len, account.queues.values())) >= OF_ORGANIZATION_MAX
 
     async def _turn(self, hold: Hold, window: Window, left_s: float) -> None:
         if hold.queue != window.field:

@@ -11,12 +11,12 @@ from psycopg.conninfo import make_conninfo
 
 from router.inference.reservations.account import Hold
 from router.inference.reservations.estimate import Bounds
-from router.inference.reservations.refusals import RateLimited
+from router.inference.reservations.refusals import BudgetHeld, RateLimited
 from router.inference.reservations.reservations import CALLED_MAX, Reservations
 from router.inference.reservations.rules import Window
 from router.inference.state import InferenceState
 from router.settings import RouterSettings
-from tests.factories import Tenant, add_model
+from tests.factories import Tenant, add_model, add_tenant
 from tests.integration.router.reservations_world import USD, Workers, add_budget, add_limit, caller_of, most
 from tests.proxy import TcpProxy
 from tests.routing_world import in_loop
@@ -234,3 +234,25 @@ async def test_a_request_that_goes_on_to_another_model_waits_for_budgets_no_long
             reservations.move(moved)
             first = await reserve()
         reservations.settle(first)
+
+
+@in_loop
+async def test_an_organization_whose_requests_wait_keeps_no_other_from_waiting(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("router.inference.reservations.reservations.OF_ORGANIZATION_MAX", 2)
+    other = add_tenant(db, name="Other")
+    for one_of in (tenant, other):
+        add_budget(db, one_of, 10 * USD)
+    async with workers() as (one,):
+        held = [await one.reservations.reserve(caller_of(of), one.model_id, now(), most(10 * USD)) for of in (tenant, other)]
+        waiting = [asyncio.create_task(one.call(tenant, most(USD), cost=0)) for _ in range(2)]
+        await asyncio.sleep(0.3)
+        with pytest.raises(BudgetHeld):
+            await one.call(tenant, most(USD), cost=0)
+        waiting.append(asyncio.create_task(one.call(other, most(USD), cost=0)))
+        await asyncio.sleep(0.3)
+        for hold in held:
+            assert hold is not None
+            one.reservations.settle(hold)
+        await asyncio.gather(*waiting)
