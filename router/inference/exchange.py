@@ -312,7 +312,8 @@ class Exchange(msgspec.Struct, eq=False):
             if tap.done and not self.answering:
                 self._begin_answer(tap, b"")
         except (EngineFailed, EngineTimedOut):
-            if not tap.done:  # else all that the client and the bill need is there; the connection is not used again
+            # Where it is done, all that the client and the bill need is there; and an error that was passed on is an end, too.
+            if not tap.done and not (tap.engine_error and self.answering):
                 raise
         finally:
             self._read(tap.reading, "engine" if tap.done else "running")
@@ -320,9 +321,9 @@ class Exchange(msgspec.Struct, eq=False):
                 self.row.output_tokens, self.row.token_source = tap.pieces, "estimate"
             if tap.engine_error and self.answering:  # who leaves then leaves because of it
                 self._close_on_error(tap)
-        if not tap.done:
-            raise EngineHungUp("the engine ended the stream before its end")
         if not tap.engine_error:
+            if not tap.done:
+                raise EngineHungUp("the engine ended the stream before its end")
             self.outcome = "ok"
             self._close_row("completed", 200)
         await self._end_stream(bytes(tap.tail))

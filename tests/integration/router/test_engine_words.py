@@ -227,6 +227,20 @@ def test_so_is_one_inside_a_stream_of_named_events(
     assert _endings(stack, "engine_failed", 1) == [("engine_failed", "free_engine_failed")]
 
 
+def test_a_stream_that_ends_with_an_error_is_told_of_no_other(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """Anthropic's API and OpenAI's Responses send nothing behind an error."""
+    server, error = engine("vllm"), {"message": "no", "code": 500}
+    for path, begun, told in (
+        ("/v1/messages", {"type": "message_start"}, {"type": "error", "error": error}),
+        ("/v1/responses", {"type": "response.created"}, {"type": "error", **error}),
+        ("/v1/chat/completions", CHUNK, {"error": error}),
+    ):
+        events = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in (begun, told))
+        server.answer = (200, "text/event-stream", events)
+        assert _post(stack, path, stream=True, input="hello").content == events
+    assert _endings(stack, "engine_error_event", 3) == [("engine_failed", "free_engine_failed")] * 3
+
+
 def test_half_of_a_surrogate_pair_in_an_answer_is_metered_and_passed_on(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
