@@ -78,6 +78,7 @@ def create_api(settings: RouterSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,  # to where we take ourselves to be: without TLS, where a proxy in front has it
         responses=ERRORS,
         generate_unique_id_function=operation_id,
         telemetry=NO_TELEMETRY,

@@ -136,6 +136,10 @@ def test_an_expired_key_is_refused_even_from_memory(stack: Stack, hello: dict[st
 def test_unknown_paths_answer_in_the_same_envelope(stack: Stack) -> None:
     answer = httpx.get(stack.base_url + "/nothing/here")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "http_404")
+    behind_tls = {"host": "inferhouse.example"}  # a redirect of ours would say http, and the prompt would go there
+    for path in ("/chat/completions/", "/sessions/"):
+        answer = httpx.post(stack.base_url + path, headers=behind_tls, json={})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "http_404")
 
 
 @pytest.mark.parametrize(
