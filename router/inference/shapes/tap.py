@@ -256,7 +256,8 @@ class ChoicesTap(Tap):
             self._finish = event[finish : event.find(b'"', finish)]
         if self._wants_running_usage:
             return event
-        if event[usage - 2] == _ARRAY and event.endswith(b'"choices":[]', 0, usage):  # the usage chunk, after the last token
+        # The usage chunk, after the last token.
+        if event[usage - 2] == _ARRAY and event[start] == _BRACE and event.endswith(b'"choices":[]', 0, usage):
             return event if self._wants_usage else b""
         return event[:usage] + event[end:]
 

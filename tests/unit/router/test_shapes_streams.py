@@ -156,6 +156,13 @@ def test_usage_is_cut_out_wherever_it_stands(usage: object) -> None:
         assert tap_of(CHAT).feed(chunks([made], end=b"")) == chunks([left], end=b"")
 
 
+def test_an_event_without_choices_and_usage_is_an_event_all_the_same() -> None:
+    """As some providers send one at the beginning, of what they think of the prompt."""
+    event = b'data: {"choices":[],"usage":null,"prompt_filter_results":[1]}\n\n'
+    assert tap_of(CHAT).feed(event) == b'data: {"choices":[],"prompt_filter_results":[1]}\n\n'
+    assert tap_of(CHAT).feed(event.replace(b":null", b": null")) == b'data: {"choices":[],"prompt_filter_results":[1]}\n\n'
+
+
 def test_usage_is_cut_out_of_data_in_several_lines() -> None:
     event = b'id: 7\ndata: {"choices": [{"index": 0}],\ndata:  "usage": {"prompt_tokens": 9},\ndata: "a": 1}\n\n'
     first, *data = tap_of(CHAT).feed(event).removesuffix(b"\n\n").split(b"\n")
