@@ -29,6 +29,7 @@ from warehouse.identity.keys import ApiKeySecret
 from warehouse.seed import Seed, SeedDemo, SeedEngine, SeedModel, SeedPrice, put_catalogue, put_demo
 
 ROWS_S_MAX = 10
+NOTICED_S_MAX = 10
 LAST = "test_nothing_of_the_whole_run_tells_a_secret"
 
 
@@ -164,6 +165,14 @@ def engine_flags() -> list[str]:
 def router_env() -> dict[str, str]:
     """Settings of the router beside the necessary ones; a test module overrides this."""
     return {}
+
+
+def becomes(true: Callable[[], bool]) -> bool:
+    """Whether it is so soon: a change is announced, and every worker has it within a second."""
+    deadline = time.monotonic() + NOTICED_S_MAX
+    while not (found := true()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 @pytest.fixture

@@ -349,8 +349,10 @@ def test_what_a_failed_engine_took_is_not_said_to_be_the_routers_time(stack: Sta
     usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
     whole = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], "usage": usage}
 
+    before = len(server.bodies)
+
     def mend() -> None:
-        while not server.bodies:
+        while len(server.bodies) == before:
             time.sleep(0.01)
         time.sleep(1)
         server.answer, server.wait_s = (200, "application/json", json.dumps(whole).encode()), 0.0

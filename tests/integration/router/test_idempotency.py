@@ -26,7 +26,6 @@ def engine_flags() -> list[str]:
 def _keep(stack: Stack, seconds: int) -> None:
     stack.db.execute("update control.organizations set answers_kept_s = %s", [seconds])
     stack.db.commit()
-    time.sleep(0.3)  # the router forgets what it knew of the organization's keys
 
 
 def _charged(rows: list[dict[str, Any]]) -> list[str]:

@@ -45,7 +45,7 @@ def test_another_attempt_costs_no_more_than_what_is_held(
         answers.append(stack.post(hello))
 
     answers: list[httpx.Response] = []
-    for _ in range(10):  # until one is sent to the first engine first
+    for _ in range(20):  # until one is sent to the first engine first
         set_price(1)
         asking = threading.Thread(target=ask)
         asking.start()

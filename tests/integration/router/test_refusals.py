@@ -1,6 +1,5 @@
 """What is refused before any engine: the right status, an envelope that says what to do, and a row where it is known whose."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.integration.router.conftest import Stack
+from tests.integration.router.conftest import Stack, becomes
 from tests.processes import router
 from warehouse.identity.keys import ApiKeySecret
 
@@ -106,31 +105,28 @@ def test_no_healthy_engine_is_503_with_a_time_to_come_back(stack: Stack, hello: 
     assert int(answer.headers["retry-after"]) > 0
     assert stack.row()["attempt"] == 0
     stack.engine.start()
-    for _ in range(100):
-        if stack.post(hello).status_code == 200:
-            return
-    pytest.fail("the engine came back, the router did not notice")
+    assert becomes(lambda: stack.post(hello).status_code == 200), "the engine came back, the router did not notice"
 
 
 def test_a_revoked_key_stops_at_once(stack: Stack, hello: dict[str, Any]) -> None:
     assert stack.post(hello).status_code == 200
     stack.db.execute("update control.api_keys set revoked_at = now() where kind = 'inference'")
     stack.db.commit()
-    assert _until(lambda: stack.post(hello).status_code == 401)
+    assert becomes(lambda: stack.post(hello).status_code == 401)
 
 
 def test_a_suspended_organization_stops_at_once(stack: Stack, hello: dict[str, Any]) -> None:
     assert stack.post(hello).status_code == 200
     stack.db.execute("update control.organizations set suspended_at = now()")
     stack.db.commit()
-    assert _until(lambda: stack.post(hello).status_code == 401)
+    assert becomes(lambda: stack.post(hello).status_code == 401)
 
 
 def test_an_expired_key_is_refused_even_from_memory(stack: Stack, hello: dict[str, Any]) -> None:
     stack.db.execute("update control.api_keys set expires_at = now() + interval '1 second' where kind = 'inference'")
     stack.db.commit()
     assert stack.post(hello).status_code in (200, 401)
-    assert _until(lambda: stack.post(hello).status_code == 401)
+    assert becomes(lambda: stack.post(hello).status_code == 401)
 
 
 def test_unknown_paths_answer_in_the_same_envelope(stack: Stack) -> None:
@@ -183,10 +179,6 @@ def test_an_error_never_contains_the_key_even_sent_as_something_else(stack: Stac
     assert (by_path.status_code, stack.api_key[-40:] in by_path.text) == (404, False)
     assert stack.api_key[-40:] not in stack.router.log.read_text()
     assert stack.api_key[-40:] not in str(stack.rows(3))
-
-
-def _until(true: Callable[[], bool], tries: int = 200) -> bool:
-    return any(true() for _ in range(tries))
 
 
 def test_another_method_than_post_is_said_to_be_that(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """A router that is told to stop finishes what it has begun; clients of the one beside it, or after it, lose nothing."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -93,7 +94,14 @@ def workers_of(stack: Stack) -> set[int]:
     assert stack.router.process is not None
     parent = stack.router.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {int(pid) for pid in children if b"multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {int(pid) for pid in children if b"multiprocessing-fork" in _command_of(pid)}
+
+
+def _command_of(pid: str) -> bytes:
+    """Nothing of a process that has ended meanwhile."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 async def both_new(stack: Stack, before: set[int]) -> set[int]:
