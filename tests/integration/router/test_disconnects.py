@@ -21,7 +21,7 @@ from tests.integration.router.conftest import Stack
 from tests.integration.router.test_endpoints import BODIES, STREAMED, Call
 
 ASKED_S_MAX = 10.0
-ENDED_S_MAX = 1.0
+ENDED_S_MAX = 5.0
 ROWS_S_MAX = 5.0
 HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 OPTIONS = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}  # as the router asks for

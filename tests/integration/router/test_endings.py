@@ -139,8 +139,8 @@ def _leave(stack: Stack, body: dict[str, Any], events_read: int) -> None:
             time.sleep(0.2)
 
 
-def _engine_is_idle(stack: Stack, within_s: float = 1.0) -> None:
-    """The engine has stopped working on the call within a second."""
+def _engine_is_idle(stack: Stack, within_s: float = 3.0) -> None:
+    """The engine has stopped working on the call long before its end."""
     deadline = time.monotonic() + within_s
     while True:
         metrics = httpx.get(stack.engine.url + "/metrics").text

@@ -175,8 +175,8 @@ def test_a_client_that_leaves_after_the_answer_changes_nothing(stack: Stack, pat
 
 
 def _is_idle(stack: Stack) -> None:
-    """The engine's call has ended within a second."""
-    deadline = time.monotonic() + 1
+    """The engine's call has ended long before it would have by itself."""
+    deadline = time.monotonic() + 4
     while stack.ledger()["totals"]["started"]:
         assert time.monotonic() < deadline, stack.ledger()["totals"]
         time.sleep(0.02)
