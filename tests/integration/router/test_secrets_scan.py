@@ -61,6 +61,7 @@ def test_calls_of_every_kind_leave_no_secret_in_traces(
     httpx.get(stack.base_url + "/organizations", headers={"authorization": f"Bearer {token}x"})
     httpx.get(stack.base_url + "/organizations", headers={"authorization": f"Basic {stack.admin_key}"})
     row = next(row for row in stack.rows(6) if row["trace_id"] is not None and row["trace_id"].hex == TRACE)
+    evidence.add("metrics", httpx.get(f"{stack.router.url}/metrics").content)
     stack.router.stop()  # sends the spans that wait
     spans = b"".join(collector.received)
     evidence.add("spans", spans)
