@@ -109,8 +109,9 @@ class Planner:
 
     def _prices(self, prices: Sequence[Mapping[str, Any]]) -> None:
         """Against what is in force now; a version that is to come stays, and says nothing of today."""
-        # By the server's clock, which is said in whole seconds: one more, or what began in this one would not be seen.
-        now = int(self._client.server_time_s or time.time()) + 1 if prices else 0
+        # By the server's clock, which is said in whole seconds and up to a second late: two more, or what has just begun would
+        # not be seen.
+        now = int(self._client.server_time_s or time.time()) + 2 if prices else 0
         for wanted in prices:
             organization = wanted.get("organization")
             rows = self._client.price.list(model=wanted["model"], organization=organization or "list", at=now)
