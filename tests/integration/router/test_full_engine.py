@@ -91,10 +91,7 @@ def test_who_asks_for_long_answers_waits_for_those_who_ask_for_short_ones(stack:
         asking = [threading.Thread(target=ask, args=who) for who in [(stack.api_key, 3000)] * 2 + [(short, 8)] * 2]
         for number, one in enumerate(asking, start=1):
             one.start()
-            until_s = time.monotonic() + 10
-            while f"inferhouse_queue_waiting {number}.0" not in httpx.get(stack.router.url + "/metrics").text:
-                assert time.monotonic() < until_s
-                time.sleep(0.02)
+            _until_metrics_say(stack, f"inferhouse_queue_waiting {number}.0")
         for _ in chunks:
             pass
     for one in asking:
@@ -114,12 +111,16 @@ def test_what_a_request_has_waited_for_an_engine_adds_up(stack: Stack, hello: di
     seen = 'engine_in_flight{engine="engine-simulated"} 1.0', "queue_waiting 1.0", "queue_waiting 2.0"
     for one, line in zip(asking, seen, strict=True):
         one.start()
-        until_s = time.monotonic() + 10
-        while f"inferhouse_{line}" not in httpx.get(stack.router.url + "/metrics").text:
-            assert time.monotonic() < until_s
-            time.sleep(0.02)
+        _until_metrics_say(stack, f"inferhouse_{line}")
     for one in asking:
         one.join()
     waited_us = [row["queue_us"] for row in stack.rows(5) if row["error_code"] == "engine_429"]
     assert waited_us == sorted(waited_us)
     assert len(waited_us) == 3
+
+
+def _until_metrics_say(stack: Stack, line: str) -> None:
+    until_s = time.monotonic() + 10
+    while line not in httpx.get(stack.router.url + "/metrics").text:
+        assert time.monotonic() < until_s, line
+        time.sleep(0.02)

@@ -256,8 +256,8 @@ TOKEN = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_
 def test_a_chunk_with_a_wrong_byte_is_no_token_or_is_what_it_would_be_by_the_longer_way(usage: bytes) -> None:
     whole = _framed(TOKEN % usage)
     line = whole[: whole.index(b"\n") + 1]
-    for at, byte in product(range(len(whole)), b'}{[]",:\r\n0n '):
-        wrong = whole[:at] + bytes([byte]) + whole[at + 1 :]
+    wrongs = [whole[:at] + bytes([byte]) + whole[at + 1 :] for at, byte in product(range(len(whole)), b'}{[]",:\r\n0n ')]
+    for wrong in (*wrongs, whole[:-6] + b"00\n00}"):  # the last: a line ends where a token's does, and the chunk does not
         gone: list[bytes] = []
         one, other = (SHAPES["/v1/chat/completions"].tap(Call("m", stream=True)) for _ in range(2))
         assert one is not None
