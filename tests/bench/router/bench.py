@@ -62,9 +62,10 @@ class Bench:
         with ExitStack() as stack:
             yield [stack.enter_context(self.running(name, upstream)) for name in names]
 
-    def load(self, module: str, *words: str | Path | float, patience_s: float = 120) -> bytes:
-        """What a load program of ours prints, run on the load's core."""
-        argv = self.cores.on_load([sys.executable, "-m", f"tests.bench.router.{module}", *map(str, words)])
+    def load(self, module: str, *words: str | Path | float, patience_s: float = 120, as_router: bool = False) -> bytes:
+        """What a load program of ours prints, run on the load's core; on the router's, if it stands for that."""
+        argv = [sys.executable, "-m", f"tests.bench.router.{module}", *map(str, words)]
+        argv = self.cores.on_router(argv) if as_router else self.cores.on_load(argv)
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False, timeout=self.seconds + patience_s)
         assert done.returncode == 0, f"{module}: {done.stderr.decode()[-3000:]}"
         if done.stderr:

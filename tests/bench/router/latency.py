@@ -15,6 +15,7 @@ from tests.bench.router.wrk import BODY
 RATES = (1_000, 200)
 BESIDE = ("vllm-router", "smg")
 JUDGED_AT, ADDED_P50_MS_MAX, ADDED_P99_MS_MAX = 1_000, 0.6, 1.5
+DISK = "record synced, no router"
 COLUMNS = ("router", "p50 ms", "p99 ms", "p99.9 ms", "added p50 ms", "added p99 ms", "CPU µs/request")
 
 
@@ -33,25 +34,27 @@ def run(bench: Bench) -> None:
 def _at(bench: Bench, targets: list[Target], rate: int, taken: list[int]) -> None:
     results: dict[str, list[LatencyResult]] = {target.name: [] for target in targets}
     cpu_us: dict[str, list[float]] = {target.name: [] for target in targets if target.pid}
+    disk: list[LatencyResult] = []
     for _ in range(bench.repeats):
+        disk.append(_taken(bench.load("disk_load", bench.folder, rate, bench.seconds, as_router=True)))
         for target in targets:
             before = target.cpu()
             request = target.raw_request(bench.folder, BODY.encode())
-            result = msgspec.json.decode(bench.load("open_loop", target.port, rate, bench.seconds, request), type=LatencyResult)
+            result = _taken(bench.load("open_loop", target.port, rate, bench.seconds, request))
             bench.check_load(target, f"{rate} requests/s", result.failed, result.answered + result.failed)
             results[target.name].append(result)
             if target.pid:
                 cpu_us[target.name].append(cpu_us_between(before, target.cpu()) / max(result.answered, 1))
             if target.name == OURS:
                 taken.append(result.answered)
-    rows = []
+    rows: list[tuple[str, ...]] = [(DISK, *_quantiles(disk), *(shown(None) for _ in range(3)))]
     for target in targets:
         of = results[target.name]
         added = [] if target.pid is None else [_added(of, results["direct"], name) for name in ("p50_ms", "p99_ms")]
         rows.append(
             (
                 target.title,
-                *(shown(median([getattr(one, name) for one in of]), 2) for name in ("p50_ms", "p99_ms", "p999_ms")),
+                *_quantiles(of),
                 *(shown(value, 2) for value in added or (None, None)),
                 shown(median(cpu_us.get(target.name, ())), 1),
             )
@@ -60,6 +63,15 @@ def _at(bench: Bench, targets: list[Target], rate: int, taken: list[int]) -> Non
             for name, value, most in zip(("p50", "p99"), added, (ADDED_P50_MS_MAX, ADDED_P99_MS_MAX), strict=True):
                 bench.bars.append(Bar(f"added {name} at {rate:,}/s, ms", f"{value:.2f}", f"under {most}", value < most))
     bench.add(Section(f"Latency at {rate:,} requests/s, sent at even intervals", COLUMNS, tuple(rows)))
+
+
+def _taken(printed: bytes) -> LatencyResult:
+    return msgspec.json.decode(printed, type=LatencyResult)
+
+
+def _quantiles(of: list[LatencyResult]) -> tuple[str, ...]:
+    """Cells: medians over the turns."""
+    return tuple(shown(median([getattr(one, name) for one in of]), 2) for name in ("p50_ms", "p99_ms", "p999_ms"))
 
 
 def _added(through: list[LatencyResult], direct: list[LatencyResult], name: str) -> float:

@@ -4,11 +4,12 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.bench.router import open_loop, sse_load, sse_upstream
+from tests.bench.router import disk_load, open_loop, sse_load, sse_upstream
 from tests.bench.router.targets import headers
 from tests.bench.router.wrk import WrkResult, parse_wrk, script
 
@@ -63,6 +64,14 @@ def test_length_of_an_answer_is_known_from_its_head() -> None:
 def test_other_answers_are_failures(answer: bytes) -> None:
     with pytest.raises(ValueError, match=r"503|content-length"):
         open_loop.answer_bytes(answer)
+
+
+def test_each_record_is_synced_when_it_is_due(tmp_path: Path) -> None:
+    result = disk_load.load(tmp_path / "disk", 1_000, 0.1)
+    assert (result.answered, result.failed) == (600, 0)
+    assert 0 < result.p50_ms <= result.p99_ms <= result.p999_ms
+    written = (tmp_path / "disk").read_bytes()
+    assert written == b"x" * (600 * disk_load.RECORD_BYTES) + bytes(disk_load.FILE_BYTES - 600 * disk_load.RECORD_BYTES)
 
 
 def test_usage_is_in_every_chunk_where_asked() -> None:
