@@ -23,7 +23,9 @@ import msgspec
 from router.inference.upstream import tls_context
 
 _LOG = logging.getLogger(__name__)
-ANSWER_S_MAX = 0.5  # without an answer for this long the connection is given up, and with it what waits for it
+ANSWER_S_MAX = 2.0  # without a word for this long the connection is given up, and with it what waits for it
+COMMANDS_MAX = 8  # under way at once; what is asked meanwhile goes together, which costs a Redis that is behind less
+TOGETHER = 64  # operations that do: the next word of a slow Redis is not to be far
 CONNECT_S_MAX = 2.0
 RECONNECT_S = 0.2
 CHECK_S = 0.1
@@ -97,6 +99,8 @@ class Line(asyncio.Protocol):
         self._sent: deque[tuple[float, Done]] = deque()
         self._operations: list[tuple[Any, ...]] = []
         self._claims: list[Done] = []
+        self._behind: deque[tuple[list[tuple[Any, ...]], list[Done]]] = deque()  # until others have been answered
+        self._heard_s = 0.0
         self.up = False
         self.run_id = ""
         """Names the run of the server that it is connected to."""
@@ -117,6 +121,8 @@ class Line(asyncio.Protocol):
         if not self.up:
             raise RedisAway
         self._flush()
+        while self._behind:
+            self._write_operations(*self._behind.popleft())
         argument = self._encode(command)
         return self._decode(await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument)))
 
@@ -127,7 +133,15 @@ class Line(asyncio.Protocol):
         self._operations, self._claims = [], []
         if not self.up:
             _tell(claims, RedisAway())
-            return
+        elif len(self._sent) < COMMANDS_MAX and not self._behind:
+            self._write_operations(operations, claims)
+        elif self._behind and len(self._behind[-1][0]) < TOGETHER:
+            self._behind[-1][0].extend(operations)
+            self._behind[-1][1].extend(claims)
+        else:
+            self._behind.append((operations, claims))
+
+    def _write_operations(self, operations: Sequence[tuple[Any, ...]], claims: Sequence[Done]) -> None:
         argument = self._encode(operations)
         self._write(b"%b%d\r\n%b\r\n" % (_RESERVE, len(argument), argument), partial(self._distribute, claims))
 
@@ -154,6 +168,7 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answers, whole or in part."""
+        self._heard_s = time.monotonic()
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
             if isinstance(answer, Exception):
@@ -162,6 +177,8 @@ class Line(asyncio.Protocol):
                 self._abort()
                 return
             self._sent.popleft()[1](answer)
+        while self._behind and len(self._sent) < COMMANDS_MAX:
+            self._write_operations(*self._behind.popleft())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -172,9 +189,10 @@ class Line(asyncio.Protocol):
         was_up, self.up = self.up, False
         self.connected.clear()
         sent, self._sent, self._transport = self._sent, deque(), None
+        behind, self._behind = self._behind, deque()
         if was_up:
             self._closed()
-        _tell([done for _, done in sent], RedisAway())
+        _tell([done for _, done in sent] + [done for _, claims in behind for done in claims], RedisAway())
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -208,13 +226,16 @@ class Line(asyncio.Protocol):
             _LOG.warning("lost the connection to Redis")
 
     async def _watch(self) -> None:
-        """Returns when the connection is gone; one that is silent for too long is given up."""
+        """Returns when the connection is gone; one that is silent for too long is given up.
+
+        A Redis that is behind, and answers one after another, is not silent: to give it up would refuse everybody.
+        """
         overdue = None
         while self.up:
             await asyncio.sleep(CHECK_S)
             oldest = self._sent[0] if self._sent else None
             # Looked at twice: after a pause of this process the answer may lie there unread.
-            if oldest is not None and oldest is overdue and time.monotonic() - oldest[0] > ANSWER_S_MAX:
+            if oldest is not None and oldest is overdue and time.monotonic() - max(oldest[0], self._heard_s) > ANSWER_S_MAX:
                 self._abort()
             overdue = oldest
 
