@@ -106,13 +106,16 @@ local function settle(op)
     if #fields == 0 then return end
     tell(op[2], op[14], fields, op[6], op[7], -op[4], -op[5])
     local account = 'ih:o:' .. op[2]
-    local read = redis.call('HMGET', account, 'g', unpack(fields))
+    local read = redis.call('HMGET', account, 'g', 'r', unpack(fields))
     if tonumber(read[1]) ~= op[3] then return end
     local written = {}
     for n, field in ipairs(fields) do
-        -- A window that nobody has claimed in, nor summed up, is none yet: the row of this settlement will be in its sum.
-        if read[n + 1] then
-            local usd, pico, settled_usd, settled_pico = struct.unpack('<dddd', read[n + 1])
+        local kept = read[n + 2]
+        -- Of an open account, a window that nobody has claimed in, nor summed up, is none yet: the row of this settlement will be
+        -- in its sum. Of one that is being opened it is none that was held in, and the sum that is under way leaves the row out.
+        if kept or not read[2] then
+            local usd, pico, settled_usd, settled_pico = 0, 0, 0, 0
+            if kept then usd, pico, settled_usd, settled_pico = struct.unpack('<dddd', kept) end
             usd, pico = added(usd, pico, op[6] - op[4], op[7] - op[5])
             settled_usd, settled_pico = added(settled_usd, settled_pico, op[6], op[7])
             written[#written + 1] = field

@@ -213,3 +213,25 @@ async def test_who_was_admitted_by_a_limit_while_a_budget_was_opened_counts_for_
         done(answer)
         await asking
         assert await left(one, tenant, 10 * USD) == 9 * USD
+
+
+@in_loop
+async def test_who_was_bound_by_no_budget_and_ends_while_the_first_one_is_summed_up_counts_for_it(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    async with workers() as (one,):
+        caller, at = caller_of(tenant), now()
+        held = await one.reservations.reserve(caller, one.model_id, at, most(USD))
+        assert held is None
+        add_budget(db, tenant, 10 * USD)
+        await change(db, tenant, [one], "select 1")
+        accounts = one.reservations.accounts
+        sum_up = accounts._sum_up
+
+        async def end_and_sum_up(account: Account, *values: Any) -> None:
+            one.record(tenant, held, caller, cost=USD, at=at)
+            await sum_up(account, *values)
+
+        accounts._sum_up = end_and_sum_up  # type: ignore[method-assign]
+        await one.call(tenant, most(USD), cost=0)
+        assert await left(one, tenant, 10 * USD) == 9 * USD
