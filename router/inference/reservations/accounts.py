@@ -309,9 +309,12 @@ class Accounts:
                 account.generation, account.doubtful = 0, True
 
     def _once(self, account: Account, name: str, work: Work, *values: Any) -> asyncio.Task[None]:
-        """The task of this name of an account: the one under way, or a new one."""
+        """The task of this name of an account: the one under way, or a new one.
+
+        Never one that has ended: who awaits that again and again, until things are as they should be, keeps everybody waiting.
+        """
         task: asyncio.Task[None] | None = getattr(account, name)
-        if task is None:
+        if task is None or task.done():
             task = asyncio.create_task(work(*values), name=name)
             setattr(account, name, task)
             self._tasks.add(task)
@@ -320,7 +323,8 @@ class Accounts:
 
     def _ended(self, account: Account, name: str, task: asyncio.Task[None]) -> None:
         """What failed is tried again by whoever needs it next, or with the next beat."""
-        setattr(account, name, None)
+        if getattr(account, name) is task:
+            setattr(account, name, None)
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, (RedisAway, NoCalendar, *_AWAY)):

@@ -235,3 +235,52 @@ async def test_who_was_bound_by_no_budget_and_ends_while_the_first_one_is_summed
         accounts._sum_up = end_and_sum_up  # type: ignore[method-assign]
         await one.call(tenant, most(USD), cost=0)
         assert await left(one, tenant, 10 * USD) == 9 * USD
+
+
+@pytest.mark.parametrize("what", ["read", "opened"])
+@in_loop
+async def test_what_changes_just_as_rules_are_read_or_an_account_is_opened_keeps_nobody_waiting(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, what: str
+) -> None:
+    add_budget(db, tenant, 100 * USD)
+    async with workers() as (one,):
+        await one.call(tenant, most(USD), cost=USD)
+        accounts = one.reservations.accounts
+        account = accounts.get(tenant.org_id)
+        assert account is not None
+        once, read, open_, began, next_ones = accounts._once, accounts._read, accounts._open, 0, list[asyncio.Task[None]]()
+
+        def counted(*values: Any) -> asyncio.Task[None]:
+            nonlocal began
+            began += 1
+            assert began < 1000, "it is asked for again and again, and nobody else has a turn"
+            return once(*values)
+
+        def change_and_ask() -> None:
+            """In the very turn in which that ends, and before anybody hears that it has ended."""
+            if what == "read":
+                accounts.changed(tenant.org_id)
+            else:
+                accounts.doubt([account])
+            next_ones.append(asyncio.create_task(one.call(tenant, most(USD), cost=USD)))
+
+        async def read_and_changed(account: Account) -> None:
+            accounts._read = read  # type: ignore[method-assign]
+            await read(account)
+            change_and_ask()
+
+        async def opened_and_doubted(account: Account) -> None:
+            accounts._open = open_  # type: ignore[method-assign]
+            await open_(account)
+            change_and_ask()
+
+        accounts._once = counted  # type: ignore[method-assign]
+        if what == "read":
+            accounts._read = read_and_changed  # type: ignore[method-assign]
+            accounts.changed(tenant.org_id)
+        else:
+            accounts._open = opened_and_doubted  # type: ignore[method-assign]
+            accounts.doubt([account])
+        await one.call(tenant, most(USD), cost=USD)
+        await asyncio.gather(*next_ones)
+        assert await left(one, tenant, 100 * USD) == 97 * USD
