@@ -243,10 +243,16 @@ class InferenceState:
         async with self._pool.connection() as conn:
             await conn.set_autocommit(True)  # one round trip instead of three: a request waits for it
             try:
+                await self._announce(conn)
                 return await api_keys.find_by_public_ids(conn, public_ids)
             finally:
                 if not conn.closed:
                     await conn.set_autocommit(False)
+
+    async def _announce(self, conn: AsyncConnection) -> None:
+        """No row without a caller, and no caller before this."""
+        if self.settings.serves_inference:
+            await self.sink.announce(conn)
 
     async def _note_uses(self) -> None:
         """Write now and then when keys were used and what was on trial, each in one statement; at the end once more."""
@@ -333,6 +339,7 @@ class InferenceState:
                 await asyncio.sleep(RECONNECT_S)
 
     async def _read_catalogue(self, conn: AsyncConnection) -> None:
+        await self._announce(conn)  # as a rule here, before the first request
         self._catalogue = await Catalogue.load(conn)
         self.engines.replace(engine for engines in self._catalogue.engines.values() for engine in engines)
         self.dispatcher.replace(self._catalogue)

@@ -81,6 +81,7 @@ class UsageSink:
         self._life = life
         self._worker_name = worker_name
         self._position_names: dict[Slot, str] = {}
+        self._is_announced = False
         # On a disk that is full already both fail, and are tried again together: no record without it.
         self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=self._note_lives)
         self.journal.make_room()
@@ -145,6 +146,14 @@ class UsageSink:
             yield
         finally:
             del self._expected[request_id]
+
+    async def announce(self, conn: AsyncConnection) -> None:
+        """Before this worker has a row, the database knows that it may have: without a position it would pass for complete."""
+        if not self._is_announced:
+            complete_to = self._complete_to(0)
+            assert complete_to is not None
+            await usage_events.announce_position(conn, (self._position_name(self._slot), complete_to))
+            self._is_announced = True
 
     async def run(self) -> None:
         """Write rows until `stop`, whatever the database does."""

@@ -48,6 +48,12 @@ async def replay(conn: AsyncConnection, rows: Sequence[bytes]) -> None:
         await cur.execute(QUERIES["drop_replay"])
 
 
+async def announce_position(conn: AsyncConnection, position: Position) -> None:
+    """The worker may have rows from now on. Committed when this returns; where it has a position, that stays."""
+    await conn.execute(QUERIES["announce_position"], _names(position))
+    await conn.commit()
+
+
 async def forget_position(conn: AsyncConnection, worker: str) -> None:
     """The worker is gone and left nothing behind."""
     await conn.execute(QUERIES["forget_position"], {"worker": worker})

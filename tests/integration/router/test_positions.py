@@ -5,9 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.integration.router.conftest import Stack
 
 BUSY_S = 9
+
+
+@pytest.fixture
+def router_env(request: pytest.FixtureRequest) -> dict[str, str]:
+    return getattr(request, "param", {})
 
 
 def test_rows_are_complete_up_to_the_start_of_a_request_that_waits(stack: Stack, hello: dict[str, Any]) -> None:
@@ -26,9 +33,22 @@ def test_rows_are_complete_up_to_the_start_of_a_request_that_waits(stack: Stack,
     assert _complete_to(stack) > complete_to
 
 
+@pytest.mark.parametrize("router_env", [{"ROUTER_FLUSH_INTERVAL_S": "3600"}], indirect=True)
+def test_a_worker_that_has_just_begun_is_complete_to_its_beginning_and_no_further(stack: Stack, hello: dict[str, Any]) -> None:
+    """Its rows may wait for long, as where its line to the database breaks just then; without a position nobody knew of them."""
+    began_at = _complete_to(stack)
+    assert stack.post(hello).status_code == 200
+    assert stack.rows(0) == []
+    assert _complete_to(stack) == began_at
+    stack.router.stop()
+    assert began_at < stack.row()["started_at"]
+    assert stack.db.execute("select count(*) from raw.journal_positions").fetchone() == (0,)
+
+
 def _complete_to(stack: Stack) -> datetime:
     row = stack.db.execute("select min(complete_to) from raw.journal_positions").fetchone()
     stack.db.commit()
     assert row is not None
-    at: datetime = row[0]
+    at: datetime | None = row[0]
+    assert at is not None, "no worker has a position"
     return at
