@@ -82,6 +82,7 @@ class UsageSink:
         self._worker_name = worker_name
         self._position_names: dict[Slot, str] = {}
         self._is_announced = False
+        self._unemptied: list[Slot] = []
         # On a disk that is full already both fail, and are tried again together: no record without it.
         self.journal = Journal(self._slot.directory, bytes_max=journal_bytes_max, first=self._note_lives)
         self.journal.make_room()
@@ -209,9 +210,11 @@ class UsageSink:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(self._slot))
             if not self.lives_before:
-                (self._slot.directory / LIFE_FILE).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a folder that is read-only now: then it is buried once more
+                    (self._slot.directory / LIFE_FILE).unlink(missing_ok=True)
         self.journal.shut()
-        self._slot.release()
+        for slot in (self._slot, *self._unemptied):
+            slot.release()
 
     async def _flush(self) -> None:
         """One transaction: at most `flush_rows_max` rows, and how far this worker is complete."""
@@ -272,14 +275,22 @@ class UsageSink:
             if slot is not self._slot:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(slot))
-            found.discard()
             self._recovered.pop(0)  # only now: what the database was away for is done again
-            if slot is not self._slot:
-                (slot.directory / LIFE_FILE).unlink(missing_ok=True)
-                slot.release()
+            self._discard(slot, found)
             if rows:
                 _LOG.info("replayed the journal", extra={"rows": len(rows), "without_end": len(found.lost)})
         self.replayed.set()
+
+    def _discard(self, slot: Slot, found: Recovered) -> None:
+        """Remove what is in the database; where that cannot be, no row waits for it, and nobody reads it in this life."""
+        try:
+            found.discard()
+            if slot is not self._slot:
+                (slot.directory / LIFE_FILE).unlink(missing_ok=True)
+                slot.release()
+        except OSError:
+            self._unemptied += [slot] if slot is not self._slot else []
+            _LOG.exception("journal files whose rows are in the database cannot be removed", extra={"folder": slot.number})
 
     async def _adopt(self) -> None:
         """Take over a folder that nobody holds, one at a time: its rows would otherwise wait for the next start.

@@ -8,13 +8,14 @@ it: a disk that fills up refuses new work, never the end of what had begun.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import mmap
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,15 @@ SPARES = 2  # files that are kept to be written again: a sync of new room costs 
 TURNS_MAX = 8  # of the event loop, for which they are
 GATHER_S = 0.0002  # the thread's pause before the next sync, for each caller that came during the last
 GATHER_S_MAX = 0.002
+
+
+_FREE_SOME = "free some of the disk that ROUTER_JOURNAL_DIR is on"
+_WRITABLE = "ROUTER_JOURNAL_DIR must be there, and the router's user must be able to write to it"
+_FILES = "raise the bound on open files (ulimit -n)"
+_MENDED_BY: Mapping[int | None, str] = {
+    errno.EROFS: _WRITABLE, errno.EACCES: _WRITABLE, errno.EPERM: _WRITABLE, errno.ENOENT: _WRITABLE,
+    errno.EMFILE: _FILES, errno.ENFILE: _FILES,
+}  # fmt: skip
 
 
 class JournalFull(InferhouseError):
@@ -205,7 +215,7 @@ class Journal:
             if fd >= 0:
                 os.close(fd)
                 path.unlink(missing_ok=True)
-            self.error = f"cannot grow: {error.strerror}; free some of the disk that ROUTER_JOURNAL_DIR is on"
+            self.error = f"cannot grow: {error.strerror}; {_MENDED_BY.get(error.errno, _FREE_SOME)}"
             raise JournalFailed(f"the usage journal {self.error}") from error
         self.error = None
         segment = Segment(path, fd, pages)
@@ -225,7 +235,11 @@ class Journal:
 
     def _remove(self, segment: Segment) -> None:
         self.bytes -= segment.end
-        segment.path.unlink(missing_ok=True)
+        segment.end, segment.pages[:END_BYTES] = 0, END  # where its name cannot be removed, who reads it finds nothing
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError:  # of a folder that is read-only now: the rows are in the database, and others wait for their turn
+            _LOG.exception("a journal file cannot be removed", extra={"file": segment.path.name})
         self._segments.remove(segment)  # before `busy` is read: a sync that begins now does not see it any more
         self._retired.append(segment)
         self._close_retired()

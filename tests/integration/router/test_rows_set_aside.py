@@ -1,7 +1,9 @@
 """What the database refuses, or nobody can read, is set aside where it is seen; everything else goes in."""
 
 import asyncio
+import errno
 import json
+import os
 import resource
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -389,3 +391,33 @@ def test_the_position_of_a_worker_that_is_gone_is_forgotten_though_the_database_
     asyncio.run(run())
     assert _count(db) == 4
     assert not list(tmp_path.rglob("life"))
+
+
+def test_rows_do_not_wait_for_files_that_cannot_be_removed(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a folder that has become read-only between two lives; what is in the database twice over is there once."""
+    for number in (0, 1):
+        (tmp_path / str(number)).mkdir()
+        row = form.encode(form.Kind.CLOSE, bytes(18), encode(_event(number)))
+        (tmp_path / str(number) / "000000000001.journal").write_bytes(row)
+
+    def read_only(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    async def run(ends_at: int) -> None:
+        async with _sink(url, tmp_path) as (sink, connect):
+            async with asyncio.timeout(10):
+                await sink.replayed.wait()
+                sink.close(sink.open(_event(ends_at)))
+                await sink.recorded()
+            assert (sink.database_error, connect.refuses) == (None, False)
+        assert _count(db) == ends_at + 1
+        assert _positions(db) == set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", read_only)
+        asyncio.run(run(2))
+    assert caplog.text.count("whose rows are in the database cannot be removed") == 2
+    asyncio.run(run(3))
+    assert not list(tmp_path.rglob("*.journal"))

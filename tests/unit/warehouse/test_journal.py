@@ -530,3 +530,42 @@ def test_a_new_life_never_writes_into_files_of_the_old_one(tmp_path: Path) -> No
     found.discard()
     assert recover(tmp_path).lost == [b"of the second life"]
     second.shut()
+
+
+def test_a_file_that_cannot_be_removed_holds_up_no_other_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path, bytes_max=MIB, segment_bytes=1000)
+    tickets = [journal.open(_key(number), b"x" * 300) for number in range(12)]
+    for ticket in tickets:
+        journal.close(ticket, b"y")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _read_only)
+        journal.committed(tickets)
+        assert journal.bytes == 0
+        journal.shut()
+    assert "cannot be removed" in caplog.text
+    found = recover(tmp_path)
+    assert (found.closed, found.lost, found.damaged) == ([], [], [])
+    assert found.files
+    found.discard()
+    assert not _files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "free some"), (errno.EROFS, "must be able to write"), (errno.EMFILE, "open files")]
+)
+def test_what_keeps_the_journal_from_growing_is_told_with_what_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    journal = _made(tmp_path)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(JournalFailed, match=f"cannot grow: {os.strerror(number)}; .*{advice}"):
+        journal.open(_key(1), b"x")
+
+
+def _read_only(path: Path, *, missing_ok: bool = False) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
