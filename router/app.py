@@ -1,10 +1,13 @@
 """The router's application: the metered paths, and everything else behind them on FastAPI."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
 
+import orjson
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 from starlette.responses import Response
@@ -90,4 +93,24 @@ def create_api(settings: RouterSettings) -> FastAPI:
         app.include_router(models_router, prefix="/v1")
     if settings.serves_management:
         include_management(app)
+    _prepare(app)
     return app
+
+
+def _prepare(app: FastAPI) -> None:
+    """What FastAPI leaves to the first request that needs it, which anybody may send: meanwhile nobody would get a token.
+
+    The routes are made now, which takes half a second; `/openapi.json`, twice that, once and beside the event loop.
+    """
+    list(iter_route_contexts(app.routes))
+    making: list[asyncio.Task[bytes]] = []
+
+    async def described(_: Request) -> Response:
+        if not making:
+            making.append(asyncio.create_task(asyncio.to_thread(lambda: orjson.dumps(app.openapi()))))
+        return Response(await asyncio.shield(making[0]), media_type="application/json")
+
+    app.router.routes = [
+        Route(path, described, include_in_schema=False) if (path := getattr(route, "path", "")) == app.openapi_url else route
+        for route in app.router.routes
+    ]

@@ -1,19 +1,17 @@
 """What surrounds every request beside the hot path: its id, its span, its time, its bounds, and one shape for what goes wrong."""
 
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from psycopg import DataError
 from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
 
 from router import forms
 from router.inference.responses import send_error
@@ -152,23 +150,16 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         405: f"{_plain(request.method)} is not possible at {_plain(request.url.path)}",
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
-    headers = {"allow": _methods(request, error)} if error.status_code == 405 else error.headers
+    headers = {"allow": _methods(request)} if error.status_code == 405 else error.headers
     return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
 
 
-def _methods(request: Request, error: HTTPException) -> str:
+def _methods(request: Request) -> str:
     """Every method of a path, for `Allow`: the framework names those of one of its routes only."""
-    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     path = request.url.path
-    known = paths.get(path) or [method for form, methods in paths.items() if _pattern(form).match(path) for method in methods]
-    if not known:
-        return (error.headers or {}).get("Allow", "")
-    return ", ".join(sorted({method.upper() for method in known}))
-
-
-@cache
-def _pattern(path: str) -> re.Pattern[str]:
-    return compile_path(path)[0]
+    routes = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    known = [route for route in routes if route.path == path] or routes
+    return ", ".join(sorted({method for route in known for method in route.methods or ()}))
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
