@@ -10,6 +10,8 @@ ENTRIES_MAX = 50_000  # sessions and beginnings remembered per worker, about 150
 PREFIX_BYTES_MAX = 1024  # of the prompt: enough to tell system prompts apart, and short enough to be hashed in 1 us
 PREFIX_BYTES_MIN = 256  # a shorter prompt costs an engine nothing to compute again
 LOAD_CAP = 1.25  # times the mean load: above it a warm cache is not worth the wait
+SESSION = 1 << 63
+"""What the key of a session has, and that of a prompt's beginning has not."""
 REQUESTS_FREE = 4  # an engine with fewer requests is not loaded, whatever the mean
 _MASK = 2**64 - 1
 
@@ -30,7 +32,7 @@ E = TypeVar("E", bound=Placed)
 def key_of(org_id: int, session: str | None, prefix: bytes) -> int:
     """What belongs together, as one number; 0: nothing does. Organizations never share one."""
     if session:
-        return crc32(session.encode("utf-8", "surrogatepass"), org_id & 0xFFFFFFFF) | org_id << 32 | 1 << 63
+        return crc32(session.encode("utf-8", "surrogatepass"), org_id & 0xFFFFFFFF) | org_id << 32 | SESSION
     if len(prefix) < PREFIX_BYTES_MIN:
         return 0
     return crc32(prefix[:PREFIX_BYTES_MAX], org_id & 0xFFFFFFFF) | org_id << 32

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, plain
-from router.inference.affinity import Affinity, key_of, mixed
+from router.inference.affinity import SESSION, Affinity, key_of, mixed
 from router.inference.aliases import MODELS_NAMED_MAX, Route, route_of
 from router.inference.auth import Caller
 from router.inference.breaker import Clock
@@ -203,8 +203,11 @@ class Dispatcher:
         return able[first], able[(first + 1 + int(chance() * (count - 1))) % count]
 
     def _on_trial(self, served: Served, key: int, now_s: float, tried: Collection[int]) -> EngineState | None:
-        """The canary whose share this request is of; a session stays on its side."""
-        draw = mixed(key) % 10_000 / 100 if key else self._chance.random() * 100
+        """The canary whose share this request is of; a session stays on its side.
+
+        What requests only begin with decides nothing: where an application says the same before each, all would be on one side.
+        """
+        draw = mixed(key) % 10_000 / 100 if key & SESSION else self._chance.random() * 100
         for state in served.canaries:
             draw -= state.canary_percent or 0
             if draw < 0:

@@ -215,6 +215,22 @@ def test_a_canary_gets_its_share() -> None:
     assert found[3] / 20_000 == pytest.approx(0.05, rel=0.15)
 
 
+def test_a_canary_gets_its_share_of_requests_that_all_begin_alike() -> None:
+    for number in range(5):
+        world = World([engine(1), engine(2), engine(3, canary_percent=20)], seed=number)
+        beginning = b"the system prompt of application %d: " % number + b"x" * 300
+        found = Counter(state.id for _ in range(4000) if (state := world.pick(prefix=beginning)))
+        assert found[3] / 4000 == pytest.approx(0.2, rel=0.15)
+        assert len(found) == 2, "the others are at their home"
+
+
+def test_a_session_stays_on_its_side_of_a_canary() -> None:
+    world = World([engine(1), engine(2, canary_percent=20)])
+    sides = [{state.id for _ in range(10) if (state := world.pick(session=f"s{number}"))} for number in range(1000)]
+    assert {len(side) for side in sides} == {1}
+    assert sides.count({2}) / 1000 == pytest.approx(0.2, rel=0.2)
+
+
 USUAL = Took(first_byte_s=0.1)
 LONG, SHORT = Took(whole_s=2, output_tokens=200), Took(whole_s=0.2, output_tokens=20)
 
