@@ -14,11 +14,12 @@ from router.inference.encodings import plain_body
 from router.inference.engine_set import HOSTED, EngineState
 from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Exchange, answer_error
 from router.inference.idempotency import Claim, Replay
+from router.inference.queueing import QueueFull, QueueTimedOut
 from router.inference.request import Request
 from router.inference.reservations.estimate import TOKEN_BYTES, bounds, most_output
 from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
-from router.inference.routing import Plan
+from router.inference.routing import RETRY_AFTER_S, Plan
 from router.inference.server import ClientCall
 from router.inference.shapes import Shape
 from router.inference.state import InferenceState
@@ -33,6 +34,7 @@ from warehouse.journal import JournalFailed, JournalFull
 
 _LOG = logging.getLogger(__name__)
 _PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
+_NO_ENGINE = EngineUnavailable, QueueFull, QueueTimedOut
 _FAULT = "a fault of the router, which is in its log under this request id"
 
 
@@ -145,9 +147,9 @@ class MeteredEndpoint:
                 if request.client_gone:  # while the engine was connected to, or what is kept was looked for
                     self._give_back(engine, connection, tokens)
                     raise ClientGone
-            except InferhouseError:
-                if not isinstance(refusal, EngineRefused):
-                    raise
+            except InferhouseError as error:
+                if not isinstance(refusal, EngineRefused) or (refusal.is_too_long and isinstance(error, _NO_ENGINE)):
+                    raise  # a prompt that only a model is too short for which stood in is not too long
                 break  # what the engine has said tells the client more than why there is no other attempt
             exchange = self._exchange(request, engine, connection, model)
             message = self._message(request, engine, body)
@@ -260,8 +262,7 @@ class MeteredEndpoint:
         if refused is None and not isinstance(error, EngineFailed | EngineTimedOut):
             return False
         if refused is not None and refused.is_too_long:
-            larger = request.attempts < ATTEMPTS_MAX and plan.next_model(plan.model.context_tokens_max + 1)
-            return larger and not request.client_gone
+            return self._goes_to_larger(request, plan) and not request.client_gone
         if self._left_s(request) <= 0:
             return False
         retry = self._shared.dispatcher.retry(
@@ -280,6 +281,18 @@ class MeteredEndpoint:
                 await asyncio.sleep(retry.pause_s)
         if request.client_gone:
             raise ClientGone
+        return True
+
+    @staticmethod
+    def _goes_to_larger(request: Request, plan: Plan) -> bool:
+        """Whether a model with more context is asked. Raises: EngineUnavailable: one failed, and this one stood in for it."""
+        larger = plan.larger()
+        if larger and request.attempts >= ATTEMPTS_MAX and plan.has_passed(larger[0]):
+            said = f"the prompt is too long for {plan.model.name!r}, and {larger[0].model.name!r} could not answer; try again"
+            raise EngineUnavailable(said, retry_after_s=RETRY_AFTER_S)
+        if not larger or request.attempts >= ATTEMPTS_MAX:
+            return False
+        plan.go_to(larger)
         return True
 
     async def _give_up(self, request: Request, exchange: Exchange, error: InferhouseError) -> None:

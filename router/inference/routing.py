@@ -59,14 +59,24 @@ class Plan:
         """The model of the next attempt; after `engine_for`, of the engine that it found."""
         return self.order[self.at].model
 
-    def next_model(self, context_tokens_min: int = 0) -> bool:
-        """Go on to the next model that has so much context, and to none with less any more. False: there is none."""
-        further = self.order[self.at + 1 :]
-        if context_tokens_min:
-            further = tuple(served for served in further if served.model.context_tokens_max >= context_tokens_min)
-            self.order = (*self.order[: self.at + 1], *further)
-        self.at += bool(further)
-        return bool(further)
+    def next_model(self) -> bool:
+        """Go on to the next model. False: there is none."""
+        there_is = self.at + 1 < len(self.order)
+        self.at += there_is
+        return there_is
+
+    def larger(self) -> tuple[Served, ...]:
+        """The models with more context than this one: further ones, and those before it that were full, down or have failed."""
+        context = self.model.context_tokens_max
+        return tuple(served for served in self.order if served.model.context_tokens_max > context and served.is_in_use)
+
+    def go_to(self, models: tuple[Served, ...]) -> None:
+        """Go on with these models, and with no others any more."""
+        self.order, self.at = models, 0
+
+    def has_passed(self, served: Served) -> bool:
+        """Whether it stands before the present model."""
+        return self.order.index(served) < self.at
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,11 @@ class Served:
             elif state.trial is None:
                 state.trial = Trial()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it has an engine that will be asked when it is well and has room."""
+        return any(state.weight and state.canary_percent != 0 for state in self.engines)
+
     def free(self, now_s: float) -> int:
         """How many more requests may begin, beside those that were called."""
         return sum(state.places(now_s) for state in self.engines if state.canary_percent != 0) - self.granted

@@ -13,7 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from router.inference.exchange import RACED_US_MAX
-from tests.integration.router.conftest import Stack
+from tests.integration.router.conftest import Stack, becomes
 from warehouse.identity.sealed import Sealer
 
 SEALING_KEY, PROVIDER_KEY = "what seals the keys of providers", "sk-of-a-provider"
@@ -175,6 +175,59 @@ def test_another_model_answers_for_an_engine_that_gives_no_answer(
     assert alone.status_code == (400 if code == "engine_400" else 502)
     assert PROVIDER_KEY not in alone.text
     assert {call["authorization"] for call in odd.calls} == {f"Bearer {PROVIDER_KEY}"}
+
+
+@pytest.fixture
+def turned(stack: Stack, odd: OddEngine) -> OddEngine:
+    """The alias `turned`: the model `simulated`, and then `odd`, for whose context every prompt is too long."""
+    stages = [[{"model": "simulated", "weight": 1}], [{"model": "odd", "weight": 1}]]
+    stack.db.execute(
+        "insert into control.model_aliases (public_id, name, stages) values ('alias_00000000000000000002', 'turned', %s)",
+        [Jsonb(stages)],
+    )
+    stack.db.commit()
+    odd.answer = 400, JSON, json.dumps(TOO_LONG).encode()
+    return odd
+
+
+def test_a_prompt_is_not_too_long_because_it_is_for_the_model_that_stands_in(
+    stack: Stack, turned: OddEngine, hello: dict[str, Any]
+) -> None:
+    """An agent that is told so cuts its history, and need not: the first model will be back."""
+    assert becomes(lambda: stack.post(hello | {"model": "turned"}).headers.get("x-inferhouse-model") == "simulated")
+    for fault in ("500", None):
+        told = stack.post(hello | {"model": "turned"}, headers={"x-simulated-fault": fault} if fault else None)
+        if fault:
+            stack.engine.kill()
+        assert (told.status_code, told.json()["error"]["code"]) == (503, "no_healthy_engine"), told.text
+        assert int(told.headers["retry-after"]) >= 1
+    assert len(turned.calls) == 2
+    stack.db.execute("update control.engines set weight = 0 where name = 'engine-simulated'")
+    stack.db.commit()
+    assert becomes(lambda: stack.post(hello | {"model": "turned"}).status_code == 400), "it will not be back"
+
+
+@pytest.mark.parametrize(
+    "router_env", [{"ROUTER_SEALING_KEY": SEALING_KEY, "ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "60"}]
+)
+@pytest.mark.parametrize("engine_flags", [["--tokens-per-second", "1000"]])
+def test_a_prompt_that_is_too_long_for_what_stands_in_waits_for_the_full_model(
+    stack: Stack, turned: OddEngine, hello: dict[str, Any]
+) -> None:
+    assert becomes(lambda: stack.post(hello | {"model": "turned"}).headers.get("x-inferhouse-model") == "simulated")
+    long = hello | {"stream": True, "max_tokens": 2000, "min_tokens": 2000}
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    with httpx.stream("POST", stack.base_url + "/chat/completions", json=long, headers=headers, timeout=60) as answer:
+        chunks = answer.iter_bytes()
+        next(chunks)
+        found = list[httpx.Response]()
+        asking = threading.Thread(target=lambda: found.append(stack.post(hello | {"model": "turned"})))
+        asking.start()
+        for _ in chunks:
+            pass
+    asking.join()
+    assert (found[0].status_code, found[0].headers["x-inferhouse-model"]) == (200, "simulated"), found[0].text
+    assert (found[0].headers["x-inferhouse-attempts"], len(turned.calls)) == ("2", 1)
 
 
 COMMENT = b": PROVIDER PROCESSING\n\n"

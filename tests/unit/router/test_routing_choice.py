@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.inference.canary import REQUESTS_MIN, Took
+from router.inference.endpoint import MeteredEndpoint
 from router.inference.engine_set import EngineSet, EngineState
+from router.inference.request import Request
 from router.inference.routing import Dispatcher, Retry
 from router.inference.upstream import Timeouts
 from tests.routing_world import CALLER, MODELS, World, engine, in_loop
@@ -336,10 +338,27 @@ async def test_a_prompt_that_is_too_long_goes_to_no_model_with_less_context() ->
     world = World(engines, [Alias(None, "long", stages, 1)], models=models)
     plan = world.plan("long")
     assert (await world.dispatcher.engine_for(plan, CALLER, 10)).id == 1
-    assert plan.next_model(plan.model.context_tokens_max + 1)
+    plan.go_to(plan.larger())
     assert (await world.dispatcher.engine_for(plan, CALLER, 10, {1})).id == 2
     assert world.dispatcher.retry(plan, {1, 2}, attempts=2, status=500) is None
     assert not plan.next_model()
+
+
+def test_a_prompt_is_too_long_for_an_alias_only_if_it_is_for_its_largest_model() -> None:
+    """`best` is `large`, of more context, whose engines have failed twice, and then `small`."""
+    larger = [MODELS[0], replace(MODELS[1], context_tokens_max=16384)]
+    world = World([engine(1), engine(2, "large"), engine(3, "large")], [FALLBACK, TURNED], models=larger)
+    last = Request("chat", *[cast("Any", None)] * 2, 0, UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), 0, attempts=3)
+    plan = world.plan("best")
+    assert plan.next_model()
+    with pytest.raises(EngineUnavailable, match="too long for 'small', and 'large' could not answer"):
+        MeteredEndpoint._goes_to_larger(last, plan)
+    plan = world.plan("turned")  # of which nobody knows yet whether `large` has room for it
+    assert not MeteredEndpoint._goes_to_larger(last, plan)
+    world.follow([engine(1), engine(2, "large", weight=0)], [FALLBACK])
+    plan = world.plan("best")
+    assert plan.next_model()
+    assert not MeteredEndpoint._goes_to_larger(last, plan), "it does not come back by itself"
 
 
 def test_what_only_a_drained_engine_has_is_not_listed() -> None:
