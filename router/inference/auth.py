@@ -327,6 +327,11 @@ def _owners(key: ApiKey) -> list[tuple[str, int]]:
     return [(name, value) for name, value in values if value is not None]
 
 
+def bearer(api_key: bytes | None) -> bytes | None:
+    """The header that says the same as `x-api-key`, by which Anthropic's clients send their key."""
+    return None if api_key is None else b"Bearer " + api_key
+
+
 def address_of(scope: Scope, trusted: Sequence[Network]) -> Any:
     """Where a request comes from; X-Forwarded-For is believed of trusted proxies only. None where it cannot be told."""
     client = scope.get("client")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, ClientGone, plain, tags_of_header
 from router.inference.affinity import PREFIX_BYTES_MAX
+from router.inference.auth import bearer
 from router.inference.canary import Took
 from router.inference.caps import check_caps, own_cap
 from router.inference.encodings import plain_body
@@ -63,7 +64,7 @@ class MeteredEndpoint:
         id_, started_at, started_us = requests.begin(), now(), monotonic_us()
         client.id_line = b"x-request-id: %b\r\n" % text_of(id_)
         try:
-            authorization = client.headers.get(b"authorization") or _bearer(client.headers.get(b"x-api-key"))
+            authorization = client.headers.get(b"authorization") or bearer(client.headers.get(b"x-api-key"))
             keys = self._shared.keys
             caller = keys.known(authorization)
             if caller is None:
@@ -437,11 +438,6 @@ class MeteredEndpoint:
         row.duration_us = monotonic_us() - request.started_us
         row.finished_at = row.started_at + timedelta(0, 0, row.duration_us)
         self._shared.sink.close(self._shared.sink.open(row))
-
-
-def _bearer(key: bytes | None) -> bytes | None:
-    """Anthropic's clients send their key as `x-api-key`."""
-    return None if key is None else b"Bearer " + key
 
 
 def _beginning(body: bytes) -> bytes:

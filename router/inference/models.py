@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, plain
-from router.inference.auth import Caller
+from router.inference.auth import Caller, bearer
 from router.inference.state import InferenceState
 from warehouse.access.catalogue import Model
 from warehouse.base.errors import ModelNotFound
@@ -23,8 +23,8 @@ Shared = Annotated[InferenceState, Depends(_shared)]
 
 
 async def _caller(request: Request, shared: Shared) -> Caller:
-    authorization = request.headers.get("authorization")
-    return await shared.keys.caller(authorization.encode("latin-1") if authorization else None, request.scope)
+    sent = dict(request.headers.raw)
+    return await shared.keys.caller(sent.get(b"authorization") or bearer(sent.get(b"x-api-key")), request.scope)
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]
