@@ -1,7 +1,8 @@
 """The most that a request can use, before it is tokenized. Pure.
 
 Every tokenizer in use works on bytes: a token stands for at least one of them, or is put there by the chat template, which
-the catalogue bounds model by model. The engine keeps input and output of a choice together within the context.
+the catalogue bounds model by model. The engine keeps input and output of a choice together within the context; what it only
+counts, as for /tokenize, has no such bound.
 """
 
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], o
         tokens += call.media * (context if model.media_tokens_max is None else model.media_tokens_max)
     if call.remembered:
         tokens = context
+    if call.unread:
+        tokens = call.ids or tokens
+        context = max(context, tokens)
     input_tokens = min(tokens * call.prompts if call.paired else tokens, context * call.prompts)
     each = min(context if output_tokens_max is None else output_tokens_max, context)
     output_tokens = most_output(call, model, each)

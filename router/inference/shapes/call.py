@@ -61,6 +61,10 @@ class Call(msgspec.Struct):
     """Each of the prompts is read together with the same query."""
     remembered: bool = False
     """The engine puts earlier calls before this one."""
+    unread: bool = False
+    """It is counted and never read by the model: no context bounds it."""
+    ids: int = 0
+    """Token ids, all that is counted of detokenize."""
     session: str | None = None
     """What calls that share a beginning have in common, for affinity; cut at SESSION_CHARACTERS_MAX."""
     tags: dict[str, str] | None = None

@@ -196,7 +196,9 @@ def messages(body: bytes) -> Call:
 def count_messages(body: bytes) -> Call:
     """`/v1/messages/count_tokens`. Raises: InvalidRequest."""
     request: _CountMessages = decode(_COUNT_MESSAGES, body)
-    return _messages(request)
+    call = _messages(request)
+    call.unread = True
+    return call
 
 
 def embedding(body: bytes) -> Call:
@@ -230,7 +232,7 @@ def tokenize(body: bytes) -> Call:
     request: _Tokenize = decode(_TOKENIZE, body)
     call = _call(request)
     call.messages = len(request.messages) if isinstance(request.messages, list) else 1
-    call.media = media_in(request.messages)
+    call.media, call.unread = media_in(request.messages), True
     return call
 
 
@@ -238,7 +240,8 @@ def detokenize(body: bytes) -> Call:
     """`/detokenize`: token ids, counted as `messages`. Raises: InvalidRequest."""
     request: _Detokenize = decode(_DETOKENIZE, body)
     call = _call(request)
-    call.messages = len(request.tokens)
+    call.messages = call.ids = len(request.tokens)
+    call.unread = True
     return call
 
 

@@ -67,6 +67,18 @@ def test_what_is_settled_is_the_cost_of_the_row(stack: Stack, tenant: Tenant, he
     assert float(refused["held_usd"]) == 0
 
 
+def test_what_is_counted_beyond_the_context_is_held_in_full(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
+    add_budget(stack.db, tenant, 5 * 10**9)
+    time.sleep(APPLIED_S_MAX)
+    authorization = {"authorization": f"Bearer {stack.api_key}"}
+    for path, body in (("/tokenize", {"prompt": "a b " * 100_000}), ("/detokenize", {"tokens": [7] * 100_000})):
+        answer = httpx.post(stack.router.url + path, json={"model": hello["model"]} | body, headers=authorization)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "budget_exceeded")
+    small = httpx.post(stack.router.url + "/tokenize", json={"model": hello["model"], "prompt": "a"}, headers=authorization)
+    assert small.status_code == 200
+    assert [row["cost_picousd"] for row in stack.rows(3)][:2] == [0, 0]
+
+
 def test_a_model_without_a_price_is_refused_under_a_hard_budget(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:
     add_budget(stack.db, tenant, 10**12)
     stack.db.execute(

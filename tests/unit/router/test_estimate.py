@@ -119,3 +119,18 @@ def test_each_of_several_prompts_has_the_context_to_itself() -> None:
     call = SHAPES["/v1/completions"].parse(b'{"model":"model","prompt":["a","b","c"],"n":2,"max_tokens":50}')
     most = bounds(call, 10_000, model(100), [price(1, 2)], call.output_tokens_max)
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (300, 300, 300 + 600)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", b'{"model":"model","prompt":"%b"}' % (b"a b " * 1000)),
+        ("/v1/messages/count_tokens", b'{"model":"model","messages":[{"role":"user","content":"%b"}]}' % (b"a b " * 1000)),
+        ("/detokenize", b'{"model":"model","tokens":[%b7]}' % (b"7," * 1000)),
+    ],
+)
+def test_no_context_bounds_what_is_only_counted(path: str, body: bytes) -> None:
+    call = SHAPES[path].parse(body)
+    most = bounds(call, len(body), model(100, call=7, message=5), [price(2, 3)], call.output_tokens_max)
+    tokens = 1001 if path == "/detokenize" else len(body) + 7 + 5
+    assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (tokens, 0, 2 * tokens)
