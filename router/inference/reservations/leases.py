@@ -143,10 +143,11 @@ def wanted(match: Match, pace: Pace) -> tuple[int, Bounds] | None:
         if (window.limit_picousd - used) < cost * ROOM_MIN:
             return None
     for limit, level in zip(match.limits, answer[2], strict=True):
-        if limit.requests_at_once is not None and limit.requests_at_once < requests * ROOM_MIN:
+        *used_of_rates, running = level
+        if limit.requests_at_once is not None and limit.requests_at_once - running < requests * ROOM_MIN:
             return None
         rates = limit.requests_per_minute, limit.input_tokens_per_minute, limit.output_tokens_per_minute
-        for rate, used, asked in zip(rates, level, (requests, most.input_tokens, most.output_tokens), strict=True):
+        for rate, used, asked in zip(rates, used_of_rates, (requests, most.input_tokens, most.output_tokens), strict=True):
             if rate is not None and rate * MINUTE - used < asked * ROOM_MIN * MINUTE:
                 return None
     return requests, most

@@ -25,7 +25,8 @@ def meters(limits: Sequence[LimitRule]) -> Meters:
 def rate_headers(told: Meters, levels: Sequence[Sequence[int]]) -> bytes:
     """The lines for what a request has left, of the tightest bound of each kind.
 
-    Args: levels: for each limit, what of requests, input and output tokens has not drained away yet, in sixty-millionths.
+    Args: levels: for each limit, what of requests, input and output tokens has not drained away yet, in sixty-millionths; what
+        is behind these is not told of.
     """
     lines = b""
     for name, bounds in told:

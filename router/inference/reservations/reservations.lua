@@ -15,6 +15,7 @@
 --   {2, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   budget n is spent: what is settled leaves no room
 --   {3, n, used_usd, used_pico, settled_usd, settled_pico, {levels, ...}}   others' holds are in the way of budget n
 --   {4, generation, missing}   the account is another one, is not open yet, or lacks a window
+--   `levels` is {requests, input tokens, output tokens, requests under way} of a limit, the first three as below
 --
 -- Amounts are whole dollars and pico-dollars below one dollar, each exact in Lua's doubles. An account is the hash
 -- `ih:o:<org>`: g its generation, r whether it is open, a when it was begun, the names of the budgets that were summed up when it
@@ -154,7 +155,7 @@ end
 
 local function told(levels)
     local rates = {}
-    for n, level in ipairs(levels) do rates[n] = {level[2], level[3], level[4]} end
+    for n, level in ipairs(levels) do rates[n] = {level[2], level[3], level[4], level[5]} end
     return rates
 end
 

@@ -108,3 +108,31 @@ async def test_a_request_that_is_asked_for_anew_of_another_model_counts_once(
         reservations.leases.end()
         (operation,) = sent
         assert operation[11:13] == (free, free - 1), "all have ended, and all but one were none"
+
+
+@in_loop
+async def test_what_may_run_at_once_is_taken_in_advance_only_where_little_of_it_runs(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers
+) -> None:
+    add_limit(db, tenant, requests_at_once=400 * REQUESTS_MIN)
+    async with workers() as (one,):
+        reservations = one.reservations
+        leases, caller, ticked = reservations.leases, caller_of(tenant), reservations.leases.tick
+        leases.tick = lambda: None  # type: ignore[method-assign]
+        reserve = partial(reservations.reserve, caller, one.model_id, now(), most(USD))
+        running = await asyncio.gather(*(reserve() for _ in range(300 * REQUESTS_MIN)))
+        ticked()
+        for held in await asyncio.gather(*(reserve() for _ in range(REQUESTS_MIN))):
+            assert held is not None
+            reservations.settle(held)
+        ticked()
+        await one.call(tenant, most(USD), cost=0)  # behind a claim of a lease, if there was one
+        assert not leases._leases, "others may run all that is left"
+        for held in running:
+            assert held is not None
+            reservations.settle(held)
+        for _ in range(2):
+            await asyncio.gather(*(one.call(tenant, most(USD), cost=0) for _ in range(REQUESTS_MIN)))
+            ticked()
+            await one.call(tenant, most(USD), cost=0)
+        assert leases._leases
