@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection, Error
-from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange
+from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange, QueryCanceled
 
 from warehouse.access import usage_events, usage_rows
 from warehouse.access.usage_rows import UsageEvent
@@ -36,6 +36,7 @@ REFUSED = ".refused"
 RECORDED_S = 0.005  # between two looks at whether rows are committed
 POSITION_ROWS_MAX = 50_000  # behind a batch: their starts are looked through in 5 ms; with more of them the position stays
 _BAD_ROW = (CheckViolation, DataError, IntegrityError, NumericValueOutOfRange)
+_TOO_LONG = QueryCanceled  # by `statement_timeout`: as many rows again would take as long, each time
 
 Connect = Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]]
 
@@ -225,7 +226,7 @@ class UsageSink:
             try:
                 async with self._connect() as conn:
                     await usage_events.add(conn, [attempt.row for attempt in batch], position)
-            except _BAD_ROW:
+            except (*_BAD_ROW, _TOO_LONG):
                 await self._add_sound([attempt.row for attempt in batch], self._slot)
             del self._closed[: len(batch)]
             self.rows_written += len(batch)
@@ -234,11 +235,16 @@ class UsageSink:
                 return
 
     async def _add_sound(self, rows: Sequence[bytes], slot: Slot) -> None:
-        """Add rows of which the database refuses some: those must not hold up the others. Halves of halves are tried."""
+        """Add rows of which the database refuses some: those must not hold up the others. Halves of halves are tried.
+
+        Raises: as `usage_events.replay`, and what it says where one row alone takes too long, too.
+        """
         try:
             async with self._connect() as conn, conn.transaction():
                 await usage_events.replay(conn, rows)
-        except _BAD_ROW as error:
+        except (*_BAD_ROW, _TOO_LONG) as error:
+            if isinstance(error, _TOO_LONG) and (self._stopping or len(rows) <= 1):
+                raise
             if len(rows) == 1:
                 self._set_aside(rows[0], slot, type(error).__name__)
                 return

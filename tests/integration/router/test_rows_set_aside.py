@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from router.inference import usage_sink as sinks
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
 from tests.usage_sinks import running, usage_sink
+from warehouse.access import usage_events
 from warehouse.access.usage_rows import UsageEvent, encode
 from warehouse.base.clock import now
 from warehouse.journal import JournalFailed
@@ -421,3 +422,62 @@ def test_rows_do_not_wait_for_files_that_cannot_be_removed(
     assert caplog.text.count("whose rows are in the database cannot be removed") == 2
     asyncio.run(run(3))
     assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_rows_of_which_too_many_take_longer_than_the_database_allows_are_added_in_parts(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage, with a `statement_timeout`: the same batch again would never come to its end."""
+    at_once_max = 60
+    add, replay = usage_events.add, usage_events.replay
+
+    def canceling(work: Callable[..., Any]) -> Callable[..., Any]:
+        async def asked(conn: psycopg.AsyncConnection, rows: Sequence[bytes], *others: Any) -> None:
+            if len(rows) > at_once_max:
+                await conn.execute("set local statement_timeout = 1")
+                await conn.execute("select pg_sleep(10)")
+            await work(conn, rows, *others)
+
+        return asked
+
+    monkeypatch.setattr(usage_events, "add", canceling(add))
+    monkeypatch.setattr(usage_events, "replay", canceling(replay))
+    (tmp_path / "0").mkdir()
+    frames = [form.encode(form.Kind.CLOSE, number.to_bytes(18, "big"), encode(_event(number))) for number in range(200)]
+    (tmp_path / "0" / "000000000001.journal").write_bytes(b"".join(frames))
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _):
+            for number in range(200, 400):
+                sink.close(sink.open(_event(number)))
+            async with asyncio.timeout(20):
+                await sink.recorded()
+            assert (sink.rows_quarantined, sink.database_error) == (0, None)
+
+    asyncio.run(run())
+    assert _count(db) == 400
+
+
+def test_a_row_that_takes_longer_than_the_database_allows_waits_and_is_not_set_aside(
+    url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    """As while somebody has locked the table."""
+
+    async def run() -> None:
+        with psycopg.connect(db.info.dsn, password=db.info.password) as other:
+            other.execute("lock table raw.usage_events in access exclusive mode")
+            options = {"options": "-c statement_timeout=1000"}
+            pool = AsyncConnectionPool(url, min_size=1, max_size=2, open=False, kwargs=options)
+            async with pool, running(usage_sink(tmp_path, pool.connection)) as sink:
+                for number in range(3):
+                    sink.close(sink.open(_event(number)))
+                async with asyncio.timeout(20):
+                    while sink.database_error != "QueryCanceled":  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                other.rollback()
+                async with asyncio.timeout(20):
+                    await sink.recorded()
+                assert sink.rows_quarantined == 0
+
+    asyncio.run(run())
+    assert _count(db) == 3
