@@ -20,7 +20,7 @@ from router.inference import usage_sink as sinks
 from router.inference.usage_sink import UsageSink
 from tests.factories import Tenant, usage_event
 from tests.usage_sinks import running, usage_sink
-from warehouse.access import usage_events
+from warehouse.access import usage_events, usage_rows
 from warehouse.access.usage_rows import UsageEvent, encode
 from warehouse.base.clock import now
 from warehouse.journal import JournalFailed
@@ -481,3 +481,35 @@ def test_a_row_that_takes_longer_than_the_database_allows_waits_and_is_not_set_a
 
     asyncio.run(run())
     assert _count(db) == 3
+
+
+def test_what_an_earlier_life_left_is_looked_at_a_little_at_a_time(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are served meanwhile, and an outage leaves millions of rows."""
+    turn_rows, left = 50, 1000
+    monkeypatch.setattr(sinks, "TURN_ROWS", turn_rows)
+    (tmp_path / "0").mkdir()
+    frames = [form.encode(form.Kind.CLOSE, number.to_bytes(18, "big"), encode(_event(number))) for number in range(left)]
+    (tmp_path / "0" / "000000000001.journal").write_bytes(b"".join(frames))
+    in_turns, is_whole = [0], usage_rows.is_whole
+
+    def looked_at(row: bytes) -> bool:
+        in_turns[-1] += 1
+        return is_whole(row)
+
+    async def others() -> None:
+        while True:
+            in_turns.append(0)
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        turns = asyncio.create_task(others())
+        async with _sink(url, tmp_path) as (sink, _), asyncio.timeout(20):
+            await sink.replayed.wait()
+        turns.cancel()
+
+    monkeypatch.setattr(usage_rows, "is_whole", looked_at)
+    asyncio.run(run())
+    assert _count(db) == sum(in_turns) == left
+    assert max(in_turns) <= turn_rows
