@@ -414,7 +414,7 @@ class InferenceProtocol(HttpToolsProtocol):
         self._is_bare = False
         if self.parser.should_upgrade():
             return  # read again without it
-        if self._head_bytes + self._read_bytes > HEADER_BYTES_MAX and sum(map(_header_bytes, self.headers)) > HEADER_BYTES_MAX:
+        if self._head_bytes + self._read_bytes > HEADER_BYTES_MAX and _size(self.url, self.headers) > HEADER_BYTES_MAX:
             raise _headers_too_large()
         if not has_host([name for name, _ in self.headers], self.parser.get_http_version()):
             raise InvalidRequest("a request has one Host header: this one has none, or several")
@@ -548,6 +548,7 @@ class InferenceProtocol(HttpToolsProtocol):
             name == b"expect" and value.lower() == b"100-continue" for name, value in headers
         )
         super().on_headers_complete()
+        self.headers = headers  # not the application's: what comes behind the body is no header (RFC 9110, 6.5.1)
 
     def _refuse(self, error: InferhouseError) -> None:
         """What is no request, or not a whole one, is the last on its connection: nothing more is read of it.
@@ -587,8 +588,8 @@ class _Deaf:
         """Nobody listens; that the other side closes is noticed all the same."""
 
 
-def _header_bytes(header: tuple[bytes, bytes]) -> int:
-    return len(header[0]) + len(header[1])
+def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) for name, value in headers)
 
 
 def _body_too_large(bytes_max: int) -> BodyTooLarge:

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from router.inference.server import ClientCall, InferenceProtocol
+from router.inference.server import HEADER_BYTES_MAX, ClientCall, InferenceProtocol
 
 
 class _Endpoint:
@@ -58,8 +58,10 @@ class _Line(asyncio.Transport):
         self.said += data
 
 
-def _protocol(line: _Line) -> tuple[InferenceProtocol, uvicorn.Config]:
-    config = uvicorn.Config(_App(), http=InferenceProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+def _protocol(line: _Line, app: _App | None = None) -> tuple[InferenceProtocol, uvicorn.Config]:
+    config = uvicorn.Config(
+        app or _App(), http=InferenceProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False
+    )
     config.load()
     protocol = InferenceProtocol(config=config, server_state=ServerState(), app_state={})
     protocol.connection_made(line)
@@ -89,6 +91,51 @@ def test_a_connection_at_rest_has_an_end(sent: list[bytes]) -> None:
             protocol.connection_lost(None)
 
     asyncio.run(run())
+
+
+def test_what_comes_behind_a_body_is_no_header() -> None:
+    """Whoever sends it would be believed: a proxy in front has said where the request comes from, and looked at no trailer."""
+
+    class Asgi(_App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["more_body"]:
+                pass
+            seen.extend(scope["headers"])
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+
+    async def run() -> bytes:
+        line = _Line()
+        protocol, _ = _protocol(line, Asgi())
+        head = (
+            b"POST /v1/managed HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 192.0.2.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+        )
+        for piece in (head, b"0\r\nx-forwarded-for: 10.0.0.1\r\n\r\n"):
+            protocol.data_received(piece)
+            await asyncio.sleep(0.01)
+        protocol.data_received(b"GET /v1/managed HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(0.01)
+        protocol.connection_lost(None)
+        return line.said
+
+    seen = list[tuple[bytes, bytes]]()
+    assert asyncio.run(run()).count(b"HTTP/1.1 200 OK") == 2
+    assert [value for name, value in seen if name == b"x-forwarded-for"] == [b"192.0.2.1"]
+    assert [name for name, _ in seen].count(b"host") == 2
+
+
+@pytest.mark.parametrize("size", [HEADER_BYTES_MAX - 100, HEADER_BYTES_MAX])
+def test_a_request_line_counts_among_the_headers(size: int) -> None:
+    async def run() -> bytes:
+        line = _Line()
+        protocol, _ = _protocol(line)
+        protocol.data_received(b"POST /v1/x?%b HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" % (b"a" * size))
+        await asyncio.sleep(0.01)
+        protocol.connection_lost(None)
+        return line.said
+
+    is_over = size == HEADER_BYTES_MAX
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 431 ") == is_over
 
 
 def test_a_body_of_small_chunks_takes_the_memory_of_its_bytes() -> None:
