@@ -93,6 +93,11 @@ class Breaker:
             again = now_s - self._closed_at_s < WINDOW_S
             self._open(now_s, min(self._pause_s * 2, PAUSE_S_MAX) if again else PAUSE_S)
 
+    def has_heard_nothing(self, now_s: float) -> bool:
+        """Whether no call was answered in the last seconds: half of the window at least, and all of it at most."""
+        total, failed = self._window.totals(now_s)
+        return failed == total
+
     def abandoned(self) -> None:
         """A call ended without saying anything about the engine: it may have been the try, so another one may be it as well."""
         self._trying_until_s = 0.0

@@ -10,7 +10,7 @@ from datetime import datetime
 from weakref import WeakSet
 
 from router.inference.affinity import seed_of
-from router.inference.breaker import Breaker
+from router.inference.breaker import WINDOW_S, Breaker
 from router.inference.canary import Trial
 from router.inference.upstream import SWEEP_S, EnginePool, EngineUnreachable, Timeouts
 from warehouse.access.catalogue import Engine
@@ -24,6 +24,7 @@ OK = 200
 BUSY_S = 0.5  # an engine that is busy and does not say for how long; it doubles as long as it says nothing else
 BUSY_DOUBLED_S_MAX = 4.0  # so an engine that is free again is found within this time
 BUSY_S_MAX = 30.0  # however long it says: it is asked again then
+SILENT_S = WINDOW_S / 2  # an engine that says nothing to anybody for so long, and loses a client over it, has failed it
 HOSTED = "openai"
 HEALTH, MODELS = b"/health", b"/v1/models"
 NO_LIST = frozenset({403, 404, 405, 429})
@@ -123,6 +124,10 @@ class EngineState:
         if not self.worth_asking(until_s) or (self.breaker.is_open and not self.breaker.able(now_s)):
             return False
         return self.requests >= self.bound or self.busy_until_s > now_s
+
+    def is_silent(self, now_s: float) -> bool:
+        """Whether nobody has had an answer, or a piece of one, in the last SILENT_S at least. What probes say is no answer."""
+        return now_s - self.pool.heard_s >= SILENT_S and self.breaker.has_heard_nothing(now_s)
 
     def answered(self) -> None:
         """A probe was answered with 200."""

@@ -6,6 +6,7 @@ the close record is on the disk before the client has the last byte of the answe
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -15,7 +16,7 @@ import msgspec
 from router.inference import charging
 from router.inference.admission import ClientGone
 from router.inference.auth import Caller
-from router.inference.engine_set import HOSTED, EngineState
+from router.inference.engine_set import HOSTED, SILENT_S, EngineState
 from router.inference.idempotency import Claim
 from router.inference.reservations.account import Hold
 from router.inference.reservations.reservations import Reservations
@@ -172,6 +173,8 @@ class Exchange(msgspec.Struct, eq=False):
             status, http_status = "client_closed", CLIENT_CLOSED_STATUS
             error_code = "client_too_slow" if isinstance(error, ClientTooSlow) else "client_closed"
             self.client.abort()  # who is too slow is still there
+            if self._has_waited_in_vain():
+                self.outcome = "failed"
             raise ClientGone from error
         except EngineRefused as error:
             self.outcome = "busy" if error.engine_status in BUSY else "ok" if error.is_too_long else "failed"
@@ -219,6 +222,14 @@ class Exchange(msgspec.Struct, eq=False):
         """The client is gone: the engine's work ends with ClientGone."""
         self.client_gone = True
         self.connection.fail(ClientGone())
+
+    def _has_waited_in_vain(self) -> bool:
+        """Whether the client had nothing for long, and nobody else had anything of this engine either, whose probes may be well.
+
+        It would look free as soon as its clients have left, and so get ever more of them.
+        """
+        waited_s = (monotonic_us() - self.sent_us) / 1e6
+        return not self.answering and waited_s >= SILENT_S and self.engine.is_silent(time.monotonic())
 
     async def _ask_anew(self, request: bytes) -> AnswerHead:
         """A kept-alive connection may be closed by the engine just as it is used: it has not seen the request.

@@ -35,7 +35,8 @@ RETRY_AFTER_S = 5  # an engine is probed every second, and one that restarts tak
 TICK_S = 0.1
 COMPARE_S = 1.0  # between two looks at canaries
 Outcome = Literal["ok", "failed", "busy", "gone"]
-"""What a call says of its engine. `ok`: it answered, with a 4xx too. `busy`: 429 or 503. `gone`: nothing, the client left."""
+"""What a call says of its engine. `ok`: it answered, with a 4xx too. `busy`: 429 or 503. `gone`: nothing, the client left.
+`failed`: that it has, or that it was silent to everybody for long, and its client left."""
 
 
 class Plan:

@@ -343,6 +343,7 @@ class EngineConnection(asyncio.Protocol):
         """The engine has its time for the next piece from now on, if it has sent one: a clock read a token would cost more."""
         if self._heard:
             self._heard, self._spoke = False, True
+            self._pool.heard_s = now_s
             if not self.paused and not self.ended:
                 self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
 
@@ -446,6 +447,8 @@ class EnginePool:
         self._connections_max, self.timeouts = connections_max, timeouts
         self.known: KnownHead | None = None
         """The newest head of a good answer that the parser has read."""
+        self.heard_s = 0.0
+        """When the last sweep was that found a piece of a stream passed on since the one before."""
         self._idle: list[EngineConnection] = []
         self._unsent: list[tuple[asyncio.Transport, bytes]] = []
         self.connections: set[EngineConnection] = set()

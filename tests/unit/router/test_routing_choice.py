@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from router.inference.canary import REQUESTS_MIN, Took
 from router.inference.endpoint import MeteredEndpoint
-from router.inference.engine_set import EngineSet, EngineState
+from router.inference.engine_set import SILENT_S, EngineSet, EngineState
 from router.inference.request import Request
 from router.inference.routing import Dispatcher, Retry
 from router.inference.upstream import Timeouts
@@ -142,6 +142,23 @@ def test_an_engine_that_fails_is_left_out_and_heals_by_itself() -> None:
     assert tries == 1
     world.dispatcher.ended(world[1], 100, outcome="ok")
     assert {found.id for _ in range(200) if (found := world.pick())} >= {1}
+
+
+def test_an_engine_is_silent_when_nobody_has_had_anything_of_it_for_long() -> None:
+    world = World([engine(1)])
+    state = world[1]
+    assert state.is_silent(world.now_s)
+    for outcome, is_silent in (("gone", True), ("failed", True), ("ok", False)):
+        world.dispatcher.started(state, 1)
+        world.dispatcher.ended(state, 1, outcome=outcome)  # type: ignore[arg-type]
+        assert state.is_silent(world.now_s) == is_silent
+    world.now_s += SILENT_S - 0.1
+    assert not state.is_silent(world.now_s)
+    state.pool.heard_s = world.now_s  # a stream that goes on
+    world.now_s += SILENT_S - 0.1
+    assert not state.is_silent(world.now_s)
+    world.now_s += 0.2
+    assert state.is_silent(world.now_s)
 
 
 @given(st.lists(st.integers(0, 2), max_size=60), st.floats(0, 40))
