@@ -17,7 +17,7 @@ from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Excha
 from router.inference.idempotency import Claim, Replay
 from router.inference.queueing import QueueFull, QueueTimedOut
 from router.inference.request import Request
-from router.inference.reservations.estimate import TOKEN_BYTES, bounds, most_output
+from router.inference.reservations.estimate import TOKEN_BYTES, bounds, most_output, tokens_with_media
 from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import RETRY_AFTER_S, Plan
@@ -126,7 +126,7 @@ class MeteredEndpoint:
         assert call is not None
         prefix = _beginning(body) if len(shared.engines.states) > 1 else b""
         plan = shared.dispatcher.plan(call.model, request.caller, call.session, prefix)
-        tokens = len(body) // TOKEN_BYTES
+        tokens = tokens_with_media(body, call.media) if call.media else len(body) // TOKEN_BYTES
         refusal: InferhouseError | None = None
         while True:
             try:

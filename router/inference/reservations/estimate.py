@@ -13,6 +13,9 @@ from router.inference.shapes import Call
 from warehouse.access.catalogue import Model, Price
 
 TOKEN_BYTES = 4  # about; nothing that is charged or held goes by it
+MEDIA_TOKENS = 1024  # of an image, a sound, or a file, about: models make some hundreds to some thousands of one
+_DATA_BYTES = 4096  # a string in a body that goes on for so long without a space is no text
+_SAMPLE_BYTES = 256
 _TOKENS_SANE = 2**53  # exact in Lua's doubles, and far above any limit: millions of prompts times billions of choices are not
 
 
@@ -24,6 +27,31 @@ class Bounds(msgspec.Struct, frozen=True):
     cost_picousd: int
     is_priced: bool = True
     """Without a price nobody knows what it costs."""
+
+
+def tokens_with_media(body: bytes, media: int) -> int:
+    """How much work a request with images and their like is, about: an engine with one of them is not as loaded as its bytes say.
+
+    Args: media: how many of them it has.
+    """
+    return (len(body) - _data_bytes(body)) // TOKEN_BYTES + media * MEDIA_TOKENS
+
+
+def _data_bytes(body: bytes) -> int:
+    """Of long strings as base64 makes them. Few looks at a body, whatever its size: to parse it took less than to read it all."""
+    found = at = 0
+    while at < len(body):
+        last = body.rfind(b'"', at, at + _DATA_BYTES)
+        if last >= 0:
+            at = last + 1
+            continue
+        end = body.find(b'"', at + _DATA_BYTES)
+        end = len(body) if end < 0 else end
+        sample = body[at : at + _SAMPLE_BYTES] + body[max(at, end - _SAMPLE_BYTES) : end]
+        if sample.isascii() and b" " not in sample and end - at >= _DATA_BYTES:
+            found += end - at
+        at = end + 1
+    return found
 
 
 def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], output_tokens_max: int | None) -> Bounds:

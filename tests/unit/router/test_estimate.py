@@ -1,14 +1,16 @@
 """The most that a request can cost: no way of using it costs more, and none of the bounds is looser than it must be."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.inference.reservations.estimate import bounds
+from router.inference.reservations.estimate import MEDIA_TOKENS, TOKEN_BYTES, bounds, tokens_with_media
 from router.inference.shapes import SHAPES, Call
+from tests.routing_world import World, engine
 from warehouse.access.catalogue import Model, Price
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,6 +24,37 @@ def model(context: int, *, call: int = 0, message: int = 0, tools: int = 0, medi
 def price(input_picousd: int, output_picousd: int) -> Price:
     """So much a token."""
     return Price(1, 1, None, input_picousd, input_picousd // 2, output_picousd, AT, None)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo/+" * 300_000 + "=="}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        IMAGE,
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0K" * 1000}},
+        {"type": "input_audio", "input_audio": {"data": "UklGRiQA" * 1000, "format": "wav"}},
+        {"type": "image_url", "image_url": {"url": "https://images.example/1.png"}},
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["What is in this picture? " * 4000, "\u8fd9\u5f20\u56fe\u7247\u91cc\u6709\u4ec0\u4e48" * 4000, "no"]
+)
+def test_what_is_no_text_is_not_work_by_its_bytes(part: dict[str, Any], text: str) -> None:
+    for parts in ([part, {"type": "text", "text": text}], [{"type": "text", "text": text}, part]):
+        body = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": parts}]})
+        about = tokens_with_media(body, 1)
+        assert about == pytest.approx(len(text.encode()) // TOKEN_BYTES + MEDIA_TOKENS, abs=200)
+
+
+def test_an_engine_with_an_image_gets_as_many_requests_as_the_others() -> None:
+    world = World([engine(1), engine(2)])
+    body = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": [IMAGE]}]})
+    world.begin(tokens_with_media(body, 1))
+    for _ in range(100):
+        world.begin(500)
+    assert min(state.requests for state in world.set.states.values()) >= 45
 
 
 @given(
