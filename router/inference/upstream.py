@@ -113,6 +113,8 @@ class EngineConnection(asyncio.Protocol):
         """A piece has been passed on since the last sweep, which then gives the engine its time for the next one."""
         self._spoke = False
         """A piece had been passed on by the last sweep, or the request was sent; who has just asked has not waited for long."""
+        self.has_begun = False
+        """A piece of what is relayed has been passed on."""
         self._relay: Callable[[bytes], None] | None = None
         self.take_chunk: Callable[[bytes], bool] | None = None
         """What is given each chunk first that comes whole and alone while the answer is relayed; False: it is not for it."""
@@ -312,7 +314,7 @@ class EngineConnection(asyncio.Protocol):
 
         What `pass_on` raises (InferhouseError only) ends the request. Raises: that, and as `answer_head`.
         """
-        self._relay, self._between_s = pass_on, between_s
+        self._relay, self._between_s, self.has_begun = pass_on, between_s, False
         if self.paused:  # so much came before; what cannot be passed on makes it wait again
             self.resume()
         if self._chunks:
@@ -343,7 +345,7 @@ class EngineConnection(asyncio.Protocol):
         """The engine has its time for the next piece from now on, if it has sent one: a clock read a token would cost more."""
         if self._heard:
             self._heard, self._spoke = False, True
-            self._pool.heard_s = now_s
+            self._pool.heard_s, self.has_begun = now_s, True
             if not self.paused and not self.ended:
                 self.deadline_s = min(now_s + self._between_s, self.total_deadline_s)
 
@@ -398,6 +400,11 @@ class EngineConnection(asyncio.Protocol):
         return self._unread and not self._held
 
     @property
+    def is_relaying(self) -> bool:
+        """Whether its answer is passed on piece by piece."""
+        return self._relay is not None
+
+    @property
     def open(self) -> bool:
         """Whether the connection can carry another request."""
         return self._transport is not None and not self._transport.is_closing()
@@ -444,6 +451,8 @@ class EnginePool:
         self.authority = url.netloc.encode()
         self.prefix = url.path.rstrip("/").encode()
         """Of every path, where a provider has its API below one of its own."""
+        self._looking: asyncio.Task[list[str]] | None = None
+        """The newest look-up of its name."""
         self._connections_max, self.timeouts = connections_max, timeouts
         self.known: KnownHead | None = None
         """The newest head of a good answer that the parser has read."""
@@ -482,7 +491,7 @@ class EnginePool:
         """Raises: EXPECTED_REFUSALS."""
         create = asyncio.get_running_loop().create_connection
         name = self._host if self._tls else None
-        addresses = await addresses_of(self._host, self._port) if self._is_name else [self._host]
+        addresses = await self._addresses() if self._is_name else [self._host]
         if len(addresses) == 1:
             await create(lambda: connection, addresses[0], self._port, ssl=self._tls, server_hostname=name)
             return
@@ -495,6 +504,17 @@ class EnginePool:
             made.close()
             self._first = addresses[(addresses.index(address) + 1) % len(addresses)]
             raise
+
+    async def _addresses(self) -> list[str]:
+        """Of the engine's name; who asks while it is looked up waits for the same look-up, also for one that others gave up.
+
+        Each holds a thread until the resolver answers, and there are four for all engines: one whose name server is gone
+        would keep the others' names from being looked up. Raises: as `addresses_of`.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(addresses_of(self._host, self._port))
+            self._looking.add_done_callback(_note)
+        return await asyncio.shield(self._looking)
 
     def kept(self) -> EngineConnection | None:
         """A connection that was used before and that nobody uses now."""
@@ -544,15 +564,24 @@ class EnginePool:
             if connection.paused:
                 connection.fail(ClientTooSlow("the client did not take the answer in the time of the whole call"))
             else:
-                what = "the whole call" if now_s >= connection.total_deadline_s else "the next token"
+                what = "the next token" if connection.is_relaying and connection.has_begun else "the first token"
+                what = "the whole call" if now_s >= connection.total_deadline_s else what
                 connection.fail(EngineTimedOut(f"the engine took too long for {what}"))
         while self._idle and now_s - self._idle[0].idle_since_s >= IDLE_S_MAX:
             self._idle.pop(0).abandon()
 
     def close(self) -> None:
         """Abort everything."""
+        if self._looking is not None:
+            self._looking.cancel()
         for connection in list(self.connections):
             connection.fail(EngineHungUp("the router is stopping"))
+
+
+def _note(looked_up: asyncio.Task[list[str]]) -> None:
+    """Its error, if it has one, is known, although nobody may wait for it any more."""
+    if not looked_up.cancelled():
+        looked_up.exception()
 
 
 @cache

@@ -153,6 +153,35 @@ def test_a_name_is_reached_by_whichever_address_answers(
         each.close()
 
 
+def test_a_name_that_nobody_answers_for_is_looked_up_once_at_a_time(line: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look-up holds one of the few threads that all engines share, also when those who asked have given up."""
+    found: list[asyncio.Future[list[str]]] = []
+
+    async def look_up(host: str, port: int) -> list[str]:
+        found.append(asyncio.get_running_loop().create_future())
+        return await found[-1]
+
+    async def run() -> None:
+        monkeypatch.setattr("router.inference.upstream.addresses_of", look_up)
+        pool = EnginePool(f"http://name.test:{line.port}", connections_max=50, timeouts=TIMEOUTS)
+        for _ in range(2):
+            asked = [pool.acquire(connect_s=0.05) for _ in range(20)]
+            assert {type(error) for error in await asyncio.gather(*asked, return_exceptions=True)} == {EngineUnreachable}
+        asked_in_time = [asyncio.create_task(_get(pool)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert len(found) == 1
+        found[0].set_result(["127.0.0.1"])
+        assert await asyncio.gather(*asked_in_time) == [200] * 5
+        failing = asyncio.create_task(pool.acquire(fresh=True))
+        await asyncio.sleep(0.01)
+        found[1].set_exception(OSError("no such name"))
+        with pytest.raises(EngineUnreachable, match="no such name"):
+            await failing
+        await _close(pool)
+
+    asyncio.run(run())
+
+
 def test_a_name_one_of_whose_addresses_fails_in_tls_is_reached_by_the_others(
     line: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +382,34 @@ def test_what_is_no_answer_gives_an_engine_no_more_time_for_its_first_token() ->
                 with pytest.raises(EngineTimedOut):
                     await connection.relay(pass_on, 60)
             assert parts == [comment]
+            await _close(pool)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("answer", "limits", "what"),
+    [
+        (b"", Timeouts(1, 0.3, 60, 60), "the first token"),
+        (STREAM, Timeouts(1, 0.3, 60, 60), "the first token"),
+        (STREAM + b"3\r\nabc\r\n", Timeouts(1, 60, 0.3, 60), "the next token"),
+        (STREAM + b"3\r\nabc\r\n", Timeouts(1, 60, 60, 0.3), "the whole call"),
+        (b"", Timeouts(1, 60, 60, 0.3), "the whole call"),
+    ],
+)
+def test_an_engine_that_takes_too_long_is_said_to_do_so_for_what(answer: bytes, limits: Timeouts, what: str) -> None:
+    async def ask(pool: EnginePool) -> None:
+        connection = await pool.acquire()
+        connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", limits)
+        await connection.answer_head()
+        await connection.relay(lambda _: None, limits.between_tokens_s)
+
+    async def run() -> None:
+        async with _server(answer, 20) as port:
+            pool = _pool(port)
+            async with _swept(pool), asyncio.timeout(15):
+                with pytest.raises(EngineTimedOut, match=f"took too long for {what}"):
+                    await ask(pool)
             await _close(pool)
 
     asyncio.run(run())
