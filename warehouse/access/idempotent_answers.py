@@ -79,5 +79,5 @@ async def forget_answers(conn: AsyncConnection, rows_max: int) -> int:
 
 
 async def remove_expired(conn: AsyncConnection, rows_max: int) -> int:
-    """Remove what expired a day ago; returns how many."""
+    """Remove what expired a day ago, and of which no journal may still tell; returns how many."""
     return (await conn.execute(QUERIES["remove_expired"], {"rows_max": rows_max})).rowcount

@@ -51,8 +51,10 @@ where (api_key_id, idempotency_key_hash) in (
 -- name: remove_expired
 delete from raw.idempotent_answers
 where (api_key_id, idempotency_key_hash) in (
-    select api_key_id, idempotency_key_hash from raw.idempotent_answers
-    where expires_at < now() - interval '1 day'
+    select a.api_key_id, a.idempotency_key_hash from raw.idempotent_answers as a
+    where a.expires_at < now() - interval '1 day'
+        -- However long a journal stays unread, what it may have is not charged a second time.
+        and (a.finished or not exists (select from raw.journal_positions as p where p.complete_to <= a.started_at))
     limit %(rows_max)s
     for update skip locked
 )

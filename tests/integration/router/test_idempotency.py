@@ -186,9 +186,15 @@ def test_a_key_is_not_free_while_a_journal_from_its_time_is_unread(stack: Stack,
     refused = stack.post(hello, headers=key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_in_use")
     assert "has not been read yet" in refused.json()["error"]["message"]
+    sweep = idempotent_answers.QUERIES["remove_expired"]
+    stack.db.execute("update raw.idempotent_answers set expires_at = now() - interval '2 days'")
+    assert stack.db.execute(sweep, {"rows_max": 10}).rowcount == 0, "it may stay unread for days"
     stack.db.execute("update raw.journal_positions set complete_to = now() where worker = 'dead'")
     stack.db.commit()
     assert stack.post(hello, headers=key).status_code == 200
+    stack.db.execute("update raw.idempotent_answers set expires_at = now() - interval '2 days'")
+    assert stack.db.execute(sweep, {"rows_max": 10}).rowcount == 1
+    stack.db.commit()
 
 
 def test_another_key_may_use_the_same_word(stack: Stack, hello: dict[str, Any]) -> None:
