@@ -17,7 +17,7 @@ from router.inference.exchange import CLIENT_CLOSED_STATUS, EngineRefused, Excha
 from router.inference.idempotency import Claim, Replay
 from router.inference.queueing import QueueFull, QueueTimedOut
 from router.inference.request import Request
-from router.inference.reservations.estimate import TOKEN_BYTES, bounds, most_output, tokens_with_media
+from router.inference.reservations.estimate import TOKEN_BYTES, bounds, growth, most_output, tokens_with_media
 from router.inference.responses import header_lines
 from router.inference.retries import ATTEMPTS_MAX
 from router.inference.routing import RETRY_AFTER_S, Plan
@@ -131,7 +131,7 @@ class MeteredEndpoint:
         while True:
             try:
                 model = plan.model
-                await self._reserve(request, model, len(body))
+                await self._reserve(request, model, body)
                 engine = shared.dispatcher.pick(plan, request.tried)
                 connection = engine.pool.kept() if engine is not None else None
                 if engine is None or connection is None:
@@ -141,7 +141,7 @@ class MeteredEndpoint:
                 if plan.model is not model:
                     model = plan.model
                     try:
-                        await self._reserve(request, model, len(body))
+                        await self._reserve(request, model, body)
                     except BaseException:
                         self._give_back(engine, connection, tokens)
                         raise
@@ -198,7 +198,7 @@ class MeteredEndpoint:
         )  # fmt: skip
         return request.exchange
 
-    async def _reserve(self, request: Request, model: Model, body_bytes: int) -> None:
+    async def _reserve(self, request: Request, model: Model, body: bytes) -> None:
         """Price the request and hold the most that it can use of this model. Raises: as `Reservations.reserve`, ClientGone."""
         call, shared, hold, org_id = request.call, self._shared, request.hold, request.caller.org_id
         assert call is not None
@@ -209,12 +209,15 @@ class MeteredEndpoint:
         if hold is not None and hold.model_id == model.id and not hold.settled:
             return
         if call.output_tokens_max is None:
-            request.output_tokens_max = own_cap(call, request.caller, body_bytes, model)
+            request.output_tokens_max = own_cap(call, request.caller, len(body), model)
         if hold is None and shared.reservations.is_free(org_id):
             return
         if hold is not None:
             shared.reservations.move(hold)
             request.hold = None
+        body_bytes = len(body)
+        if not body.isascii() and (call.unread or body_bytes < model.context_tokens_max * call.prompts):
+            body_bytes += growth(body)
         cap = request.output_tokens_max if call.output_tokens_max is None else call.output_tokens_max
         most = bounds(call, body_bytes, model, request.prices, cap)
         if cap is None and most.input_tokens + model.output_tokens_max <= model.context_tokens_max:

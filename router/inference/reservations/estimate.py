@@ -1,11 +1,13 @@
 """The most that a request can use, before it is tokenized. Pure.
 
-Every tokenizer in use works on bytes: a token stands for at least one of them, or is put there by the chat template, which
-the catalogue bounds model by model. The engine keeps input and output of a choice together within the context; what it only
-counts, as for /tokenize, has no such bound.
+Every tokenizer in use works on bytes: a token stands for at least one of them, as they are when the text has been normalized,
+which makes a few characters longer (`growth`), or is put there by the chat template, which the catalogue bounds model by model.
+The engine keeps input and output of a choice together within the context; what it only counts, as for /tokenize, has no such
+bound.
 """
 
 from collections.abc import Sequence
+from unicodedata import decomposition, normalize
 
 import msgspec
 
@@ -17,6 +19,26 @@ MEDIA_TOKENS = 1024  # of an image, a sound, or a file, about: models make some 
 _DATA_BYTES = 4096  # a string in a body that goes on for so long without a space is no text
 _SAMPLE_BYTES = 256
 _TOKENS_SANE = 2**53  # exact in Lua's doubles, and far above any limit: millions of prompts times billions of choices are not
+
+
+def _growing() -> dict[str, int]:
+    """{character: bytes more than its own} of those that a normal form makes longer.
+
+    Of NFC, as Qwen's tokenizers have it, the bytes count; of NFKC, as SentencePiece has it, the characters, each a piece at most.
+    """
+    blocks = (range(0x80, 0x3400), range(0xF900, 0xFE00), range(0x1D100, 0x1D200), range(0x2F800, 0x2FA20))
+    made_of_others = [char for block in blocks for char in map(chr, block) if decomposition(char)]
+    longest = {char: max(len(normalize("NFC", char).encode()), len(normalize("NFKC", char))) for char in made_of_others}
+    return {char: most - len(char.encode()) for char, most in longest.items() if most > len(char.encode())}
+
+
+_GROWING = _growing()
+
+
+def growth(body: bytes) -> int:
+    """Bytes that the text of a body may be longer once it is normalized."""
+    text = body.decode(errors="replace")
+    return sum(text.count(char) * _GROWING[char] for char in _GROWING.keys() & set(text))
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Budgets and limits as clients meet them: through HTTP, on every kind of ending."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -77,6 +78,18 @@ def test_what_is_counted_beyond_the_context_is_held_in_full(stack: Stack, tenant
     small = httpx.post(stack.router.url + "/tokenize", json={"model": hello["model"], "prompt": "a"}, headers=authorization)
     assert small.status_code == 200
     assert [row["cost_picousd"] for row in stack.rows(3)][:2] == [0, 0]
+
+
+def test_a_text_that_grows_before_it_is_tokenized_is_held_as_it_is_then(
+    stack: Stack, tenant: Tenant, hello: dict[str, Any]
+) -> None:
+    add_budget(stack.db, tenant, 6 * 10**8)
+    time.sleep(APPLIED_S_MAX)
+    notes = [{"role": "user", "content": "\N{MUSICAL SYMBOL EIGHTH NOTE}" * 1000}]  # of 4 bytes; a normalizer makes 12 of them
+    body = json.dumps(hello | {"messages": notes}, ensure_ascii=False).encode()
+    refused = stack.post(body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
+    assert stack.post(body.replace("\N{MUSICAL SYMBOL EIGHTH NOTE}".encode(), b"abcd")).status_code == 200
 
 
 def test_a_model_without_a_price_is_refused_under_a_hard_budget(stack: Stack, tenant: Tenant, hello: dict[str, Any]) -> None:

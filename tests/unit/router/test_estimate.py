@@ -1,14 +1,16 @@
 """The most that a request can cost: no way of using it costs more, and none of the bounds is looser than it must be."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.inference.reservations.estimate import MEDIA_TOKENS, TOKEN_BYTES, bounds, tokens_with_media
+from router.inference.reservations.estimate import MEDIA_TOKENS, TOKEN_BYTES, bounds, growth, tokens_with_media
 from router.inference.shapes import SHAPES, Call
 from tests.routing_world import World, engine
 from warehouse.access.catalogue import Model, Price
@@ -167,3 +169,14 @@ def test_no_context_bounds_what_is_only_counted(path: str, body: bytes) -> None:
     most = bounds(call, len(body), model(100, call=7, message=5), [price(2, 3)], call.output_tokens_max)
     tokens = 1001 if path == "/detokenize" else len(body) + 7 + 5
     assert (most.input_tokens, most.output_tokens, most.cost_picousd) == (tokens, 0, 2 * tokens)
+
+
+def test_no_normal_form_makes_more_of_a_text_than_is_held() -> None:
+    for char in map(chr, [*range(0xD800), *range(0xE000, sys.maxunicode + 1)]):
+        size = len(char.encode())
+        assert size + (growth(char.encode()) if size > 1 else 0) >= max(
+            len(normalize("NFC", char).encode()), len(normalize("NFKC", char))
+        )
+    notes = "\N{MUSICAL SYMBOL EIGHTH NOTE}" * 3
+    for text, more in (("a b", 0), ("這是中文，été", 0), (notes + "\N{DEVANAGARI LETTER QA}", 3 * 8 + 3)):
+        assert growth(text.encode()) == more
