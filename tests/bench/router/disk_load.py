@@ -28,7 +28,7 @@ def load(path: Path, rate: float, seconds: float) -> LatencyResult:
     timer = Timer(first_ns, interval_ns)
     os.set_blocking(timer.fd, True)
     while len(taken_ms) < total:
-        for _ in range(timer.due()):
+        for _ in range(min(timer.due(), total - len(taken_ms))):
             at = len(taken_ms) * RECORD_BYTES % FILE_BYTES
             pages[at : at + RECORD_BYTES] = record
             os.fdatasync(fd)

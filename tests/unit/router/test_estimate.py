@@ -180,3 +180,13 @@ def test_no_normal_form_makes_more_of_a_text_than_is_held() -> None:
     notes = "\N{MUSICAL SYMBOL EIGHTH NOTE}" * 3
     for text, more in (("a b", 0), ("這是中文，été", 0), (notes + "\N{DEVANAGARI LETTER QA}", 3 * 8 + 3)):
         assert growth(text.encode()) == more
+
+
+def test_a_long_text_of_every_character_that_grows_is_bounded_at_once() -> None:
+    """Each would be looked for in all of it, and the worker's other requests would wait."""
+    written = "".join(char for char in map(chr, range(0x80, 0x3400)) if growth(char.encode()))
+    short, long = written * 10, written * 10_000
+    assert growth(short.encode()) == sum(growth(char.encode()) for char in short)
+    assert growth(long.encode()) == len(long) * max(growth(char.encode()) for char in written)
+    half = "\N{DEVANAGARI LETTER QA}" * 1_000_000
+    assert growth(half.encode()) == 3_000_000
