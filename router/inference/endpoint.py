@@ -329,8 +329,8 @@ class MeteredEndpoint:
             try:
                 with self._waiting(request):
                     connection = await engine.pool.acquire()
-            except EngineUnreachable:
-                engine.failed(refused=True)
+            except EngineUnreachable as error:
+                engine.failed(refused=True, why=str(error))
                 dispatcher.ended(engine, tokens, outcome="failed")
                 self._check_time(request)
                 request.tried.add(engine.id)

@@ -134,16 +134,21 @@ class EngineState:
         self.failures = 0
         self._turn(healthy=True)
 
-    def failed(self, *, refused: bool = False) -> None:
+    def failed(self, *, refused: bool = False, why: str = "") -> None:
         """A probe, or the connection of a request (`refused`), failed: whether it is well again is looked at soon."""
         self.failures += 1
         self.probe_at_s = 0.0
         if refused or self.failures >= FAILURES_BEFORE_DOWN:
-            self._turn(healthy=False)
+            self._turn(healthy=False, why=why)
 
-    def _turn(self, *, healthy: bool) -> None:
-        if self.healthy != healthy or self.since is None:
-            self.healthy, self.since = healthy, now()
+    def _turn(self, *, healthy: bool, why: str = "") -> None:
+        if self.healthy == healthy and self.since is not None:
+            return
+        if not healthy:  # a certificate that does not hold looks from everywhere else like an engine that is gone
+            _LOG.warning("an engine is not asked any more", extra={"engine": self.engine.name, "why": why})
+        elif self.since is not None:
+            _LOG.info("an engine is asked again", extra={"engine": self.engine.name})
+        self.healthy, self.since = healthy, now()
 
 
 class EngineSet:
@@ -228,24 +233,22 @@ class EngineSet:
         if hosted and time.monotonic() < state.probe_at_s:
             return
         try:
-            answered = await self._asked(state, PROBES.get(state.engine.kind, HEALTH))
-        except EngineUnreachable:
-            answered = False
-            state.failed(refused=True)
+            why = await self._asked(state, PROBES.get(state.engine.kind, HEALTH))
+        except EngineUnreachable as error:
+            why = str(error)
+            state.failed(refused=True, why=why)
         else:
-            state.answered() if answered else state.failed()
+            state.failed(why=why) if why else state.answered()
         if hosted:
-            state.probe_at_s = time.monotonic() + (HOSTED_PROBE_S if answered else HOSTED_RETRY_S)
+            state.probe_at_s = time.monotonic() + (HOSTED_RETRY_S if why else HOSTED_PROBE_S)
 
-    async def _asked(self, state: EngineState, path: bytes) -> bool:
-        """Whether the engine answers with 200, or a hosted provider with what is no fault of it. Raises: EngineUnreachable.
+    async def _asked(self, state: EngineState, path: bytes) -> str:
+        """Nothing where the engine answers with 200, or a hosted provider with what is no fault of it; else what is wrong.
 
+        Raises: EngineUnreachable.
         A provider may be well and have no list of models, have none for this key, or count this request as one too many.
         """
-        try:
-            connection = await state.pool.acquire(connect_s=PROBE_TIMEOUTS.connect_s)
-        except InferhouseError as error:
-            raise EngineUnreachable("no connection for a probe") from error
+        connection = await state.pool.acquire(connect_s=PROBE_TIMEOUTS.connect_s)
         try:
             about = state.pool.prefix, path, state.pool.authority, state.headers
             request = b"GET %b%b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % about
@@ -253,8 +256,9 @@ class EngineSet:
             head = await connection.answer_head()
             while await connection.read(PROBE_TIMEOUTS.between_tokens_s):
                 pass
-        except InferhouseError:
-            return False
+        except InferhouseError as error:
+            return str(error)
         finally:
             connection.close()
-        return head.status == OK or (state.engine.kind == HOSTED and head.status in NO_LIST)
+        is_well = head.status == OK or (state.engine.kind == HOSTED and head.status in NO_LIST)
+        return "" if is_well else f"{path.decode()} was answered with status {head.status}"

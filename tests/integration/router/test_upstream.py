@@ -550,3 +550,28 @@ def test_a_hosted_provider_without_a_list_of_models_is_well(status: int, is_well
         writer.close()
 
     assert asyncio.run(_watched("openai", serve, lambda state: bool(asked) and not state.probed)) is is_well
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "why"),
+    [("https", "", "SSL"), ("http", "/elsewhere", "/health was answered with status 404"), ("http", "", "")],
+)
+def test_the_log_says_why_an_engine_is_not_asked(
+    line: TcpProxy, caplog: pytest.LogCaptureFixture, scheme: str, path: str, why: str
+) -> None:
+    async def run() -> None:
+        engines = EngineSet(TIMEOUTS, connections_max=10, health_interval_s=0.02)
+        engines.replace([catalogued(1, base_url=f"{scheme}://127.0.0.1:{line.port}{path}")])
+        watching = asyncio.create_task(engines.run())
+        async with asyncio.timeout(10):
+            while engines.states[1].since is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        engines.close()
+
+    asyncio.run(run())
+    said = [record for record in caplog.records if record.message == "an engine is not asked any more"]
+    assert [vars(record)["engine"] for record in said] == ["engine-1"] * bool(why)
+    assert all(why in vars(record)["why"] for record in said)
