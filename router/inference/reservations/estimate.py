@@ -93,7 +93,7 @@ def bounds(call: Call, body_bytes: int, model: Model, prices: Sequence[Price], o
     if call.media:
         tokens += call.media * (context if model.media_tokens_max is None else model.media_tokens_max)
     if call.remembered:
-        tokens = context
+        tokens = context * call.prompts
     if call.unread:
         tokens = call.ids or tokens
         context = max(context, tokens)

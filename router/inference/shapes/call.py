@@ -60,7 +60,7 @@ class Call(msgspec.Struct):
     paired: bool = False
     """Each of the prompts is read together with the same query."""
     remembered: bool = False
-    """The engine puts earlier calls before this one."""
+    """The engine puts earlier calls before this one, or unpacks tensors: no byte of the body says how long the input is."""
     unread: bool = False
     """It is counted and never read by the model: no context bounds it."""
     ids: int = 0

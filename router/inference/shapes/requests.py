@@ -161,7 +161,7 @@ def completion(body: bytes) -> Call:
     prompts = _inputs(request.prompt) + (len(embedded) if isinstance(embedded, list) else embedded is not None)
     call.messages, call.prompts = prompts, max(1, prompts)
     call.choices *= call.prompts
-    call.names_cap = asked is not ABSENT
+    call.names_cap, call.remembered = asked is not ABSENT, embedded is not None
     return call
 
 

@@ -143,6 +143,7 @@ def test_what_the_template_adds_is_bounded_by_the_catalogue() -> None:
         ("/v1/completions", b'{"model":"model","prompt":["aaaa","bb"],"max_tokens":3}', 55),
         ("/v1/rerank", b'{"model":"model","query":"q","documents":["a","b"]}', 51 * 3),
         ("/v1/responses", b'{"model":"model","input":"a","previous_response_id":"resp_1"}', 8000),
+        ("/v1/completions", b'{"model":"model","prompt_embeds":["QUJD","REVG"],"max_tokens":3}', 16_000),  # of sparse tensors
     ],
 )
 def test_every_endpoint_bounds_its_input(path: str, body: bytes, tokens: int) -> None:
