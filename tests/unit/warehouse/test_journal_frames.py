@@ -1,5 +1,8 @@
 """A journal file says what was written to it or nothing, whatever was cut off or flipped."""
 
+import struct
+import zlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,5 +58,13 @@ def test_zeros_that_a_file_system_left_are_no_frames() -> None:
 
 
 def test_a_length_above_the_bound_is_damage() -> None:
-    data = encode(Kind.OPEN, bytes(KEY_BYTES), bytes(FRAME_BYTES_MAX))
-    assert list(decode(data)) == []
+    longest = Frame(Kind.OPEN, bytes(KEY_BYTES), bytes(FRAME_BYTES_MAX - 1 - KEY_BYTES))
+    assert list(decode(encode(*longest))) == [longest]
+    assert list(decode(encode(longest.kind, longest.key, longest.payload + b"x"))) == []
+
+
+def test_a_record_of_a_kind_that_a_later_version_has_ends_the_reading() -> None:
+    known = Frame(Kind.CLOSE, bytes(KEY_BYTES), b"payload")
+    body = bytes([len(Kind) + 1]) + bytes(KEY_BYTES)
+    unknown = struct.pack("<II", len(body), zlib.crc32(body)) + body
+    assert list(decode(encode(*known) + unknown + encode(*known))) == [known]

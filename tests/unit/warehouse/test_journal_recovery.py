@@ -1,5 +1,6 @@
 """What a worker that died had promised is found, each record as what it was."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -105,3 +106,35 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / "0190-1.refused").write_bytes(b"{}")
     assert recover(tmp_path).files == []
+
+
+def test_a_damaged_file_is_kept_under_a_name_that_is_not_read_again(tmp_path: Path) -> None:
+    whole = _write(tmp_path, 1, encode(Kind.CLOSE, KEYS[0], b"whole"))
+    damaged = _write(tmp_path, 2, encode(Kind.CLOSE, KEYS[1], b"flipped")[:-1] + b"x", encode(Kind.CLOSE, KEYS[2], b"behind it"))
+    content = damaged.read_bytes()
+    found = recover(tmp_path)
+    for _ in range(2):  # again, as after a crash between commit and discard
+        found.discard()
+        assert not whole.exists()
+        (kept,) = tmp_path.iterdir()
+        assert (kept.suffix, kept.read_bytes()) == (".damaged", content)
+    assert recover(tmp_path).files == []
+
+
+def test_a_disk_that_may_answer_later_is_asked_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what it says of data that it has lost ends the reading: the file would be given up with the rows in it."""
+    _write(tmp_path, 1, encode(Kind.CLOSE, KEYS[0], b"whole"))
+
+    class Busy:
+        def __enter__(self) -> "Busy":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read(self, _: int) -> bytes:
+            raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Busy())
+    with pytest.raises(OSError, match="no memory"):
+        recover(tmp_path)

@@ -1,5 +1,8 @@
 """Every worker has a journal folder of its own, and what a dead one left has a new owner."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -104,3 +107,43 @@ def test_more_workers_than_slots_are_refused(tmp_path: Path, monkeypatch: pytest
         claim_slot(tmp_path)
     for slot in held:
         slot.release()
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_a_slot_that_somebody_else_holds_costs_no_file_descriptor(tmp_path: Path) -> None:
+    """A worker looks for orphans for as long as it lives, and those of its siblings are none."""
+    with _worker(tmp_path), _worker(tmp_path):
+        before = _descriptors()
+        own = claim_slot(tmp_path)
+        assert len(_descriptors() - before) == 1
+        assert list(claim_orphans(tmp_path)) == []
+        own.release()
+        assert _descriptors() == before
+
+
+def test_a_lock_that_cannot_be_asked_for_is_no_lock_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system without locks: no slot is free there, however many are tried."""
+
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = _descriptors()
+    with pytest.raises(OSError, match="No locks available"):
+        claim_slot(tmp_path)
+    assert _descriptors() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+
+
+def test_the_lock_is_the_users_alone_and_ends_with_the_process_that_claimed_it(tmp_path: Path) -> None:
+    own = claim_slot(tmp_path / "not" / "there yet")
+    assert (own.directory / "lock").stat().st_mode & 0o777 == 0o600
+    with subprocess.Popen(["sleep", "60"], close_fds=False) as child:  # what a worker starts has no part in it
+        own.release()
+        again = claim_slot(tmp_path / "not" / "there yet")
+        assert again.number == own.number
+        again.release()
+        child.kill()
