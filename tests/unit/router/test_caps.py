@@ -37,7 +37,7 @@ def test_more_output_than_the_key_may_have_is_refused(path: str, body: bytes, fi
     with pytest.raises(CapExceeded, match="at most 10 output tokens") as refused:
         check_caps(call, shape, caller(output_tokens_max=10))
     assert (refused.value.status, refused.value.param) == (400, field)
-    check_caps(call, shape, caller(output_tokens_max=16))
+    check_caps(call, shape, caller(output_tokens_max=11))
     check_caps(call, shape, caller())
 
 
@@ -53,8 +53,11 @@ def test_where_nothing_is_asked_for_the_least_that_is_known_is_the_cap(path: str
 
 @pytest.mark.parametrize(
     ("cap", "body_bytes", "least"),
-    [(4000, 6000, 4000), (8000, 1000, 6920), (8000, 8000, 3096), (2**31 - 1, 1000, 6920), (8000, 40_000, 1)],
-)
+    [
+        (4000, 6000, 4000), (8000, 1000, 6920), (8000, 8000, 3096), (2**31 - 1, 1000, 6920), (8000, 40_000, 1),
+        (2**31 - 1, 100, 8000), (6692, 6000, 6692), (6693, 6000, 3346),
+    ],
+)  # fmt: skip
 def test_a_cap_that_the_client_has_not_named_leaves_room_for_its_prompt(cap: int, body_bytes: int, least: int) -> None:
     call = SHAPES["/v1/responses"].parse(b'{"model":"m","input":"a"}')
     assert own_cap(call, caller(output_tokens_max=cap), body_bytes, MODEL) == least

@@ -73,3 +73,9 @@ def test_a_cost_that_no_row_can_hold_is_unknown_and_the_row_is_written() -> None
     charging.apply(row, [dear])
     assert (row.price_id, row.cost_picousd) == (None, None)
     assert encode(row)
+    nothing = replace(dear, input_picousd=0, cached_input_picousd=0, output_picousd=0)
+    for most, is_known in ((charging.COST_PICOUSD_MAX, True), (charging.COST_PICOUSD_MAX + 1, False)):
+        charging.apply(row, [replace(nothing, request_picousd=most)])
+        assert (row.price_id, row.cost_picousd) == ((3, most) if is_known else (None, None))
+        assert encode(row)
+        row.price_id = None
