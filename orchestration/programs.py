@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from warehouse.access.addresses import DATABASE_WORDS, is_database_url
 from warehouse.base.errors import InferhouseError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ def add_database(made: argparse.ArgumentParser) -> None:
 
 
 def database(args: argparse.Namespace) -> str:
-    """The warehouse's connection string. Raises: InvalidRequest: there is none."""
+    """The warehouse's connection string. Raises: InvalidRequest: there is none, or it can be none."""
     if not args.database_url:
         raise InvalidRequest(f"say which warehouse: --database-url, or {DATABASE}")
+    if not is_database_url(args.database_url):
+        raise InvalidRequest(f"this is no address of a warehouse: {DATABASE_WORDS}")
     return str(args.database_url)
 
 

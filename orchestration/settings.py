@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from warehouse.access.addresses import DatabaseUrl
 from warehouse.base.settings import Settings
 from warehouse.identity.networks import parse_networks
 
@@ -18,9 +19,9 @@ class OrchestrationSettings(Settings):
 
     PREFIX: ClassVar[str] = "ORCHESTRATION_"
 
-    database_url: SecretStr
+    database_url: DatabaseUrl
     """Connection string of role inferhouse_transform."""
-    dagster_database_url: SecretStr
+    dagster_database_url: DatabaseUrl
     """Connection string of role inferhouse_dagster; dagster.yaml reads it too."""
     dbt_target_dir: Path = Path("/tmp/inferhouse-dbt")  # noqa: S108  # the runtime gives each instance its own
     """Folder for what dbt compiles: the manifest and one run's SQL."""

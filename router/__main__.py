@@ -208,9 +208,24 @@ def check_journal(folder: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         check_slots(folder)
     except OSError as error:
-        said = f"ROUTER_JOURNAL_DIR cannot be written to: {error.filename or folder}: {error.strerror}"
+        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        said = f"ROUTER_JOURNAL_DIR cannot be written to: {error.filename or folder}: {why}"
         if isinstance(error, PermissionError):
             said += f"; give the folder and all in it to the router's user (chown -R {os.geteuid()}), or name another folder"
+        raise SettingsError(said) from error
+
+
+def check_address(host: str, port: int) -> None:
+    """Before the database and the journal are taken up. Raises: SettingsError: the router cannot listen there."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except OSError as error:
+        said = f"the router cannot listen on ROUTER_HOST {host}, ROUTER_PORT {port}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            said += "; stop what listens there, or take another port"
         raise SettingsError(said) from error
 
 
@@ -219,6 +234,7 @@ def main() -> int:
         settings = RouterSettings.from_env(os.environ)
         if settings.serves_inference:
             check_journal(settings.journal_dir)
+        check_address(settings.host, settings.port)
     except SettingsError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1

@@ -1,10 +1,12 @@
 """Settings of the router, read from ROUTER_*. `docs/limits.md` lists every bound."""
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from warehouse.access.addresses import DatabaseUrl, RedisUrl
 from warehouse.base.settings import Settings
 from warehouse.identity.groups import GroupRole, parse_group_roles
 from warehouse.identity.networks import Network, parse_networks
@@ -25,11 +27,11 @@ class RouterSettings(Settings):
     serves: Literal["all", "inference", "management"] = "all"
     """What this process answers: everything, only inference, or only the management API, which probes no engine and keeps no
     journal. The settings of the other half are then not needed."""
-    database_url: SecretStr
+    database_url: DatabaseUrl
     """Connection string of role inferhouse_router: reads keys and catalogue, adds usage rows."""
-    management_database_url: SecretStr = SecretStr("")
+    management_database_url: DatabaseUrl = SecretStr("")
     """Connection string of role inferhouse_management; not needed by a process that serves only inference."""
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     """Where budgets and limits are held: one server, or what stands before a replicated one; no cluster. Without it, requests
     under a budget or a limit are refused."""
     journal_dir: Path
@@ -100,7 +102,7 @@ class RouterSettings(Settings):
     """Share of the requests that are traced; one whose `traceparent` says so is traced anyhow."""
     session_s_max: int = Field(default=12 * 3600, gt=0)
     """A session ends this long after sign-in, however often its token is rotated."""
-    portal_url: str | None = Field(default=None, pattern=r"^https?://[^/]+(/.*[^/])?$")
+    portal_url: str | None = None
     """Address of the portal, without a slash at its end: where people approve devices, accept invites and come back to from the
     identity provider. Without it, no device signs in by a code."""
     password_sign_in: bool = True
@@ -153,11 +155,11 @@ class RouterSettings(Settings):
             raise ValueError("it is empty")
         return value
 
-    @field_validator("redis_url")
+    @field_validator("portal_url")
     @classmethod
-    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("an address that begins with redis://, rediss:// or unix://")
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/]+(/.*[^/])?", value):
+            raise ValueError("write it as https://portal.example, without a slash at its end")
         return value
 
     @field_validator("oidc_group_roles")

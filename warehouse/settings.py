@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import SecretStr
 
+from warehouse.access.addresses import DatabaseUrl
 from warehouse.base.settings import Settings
 
 
@@ -12,7 +13,7 @@ class WarehouseSettings(Settings):
 
     PREFIX: ClassVar[str] = "WAREHOUSE_"
 
-    database_url: SecretStr
+    database_url: DatabaseUrl
     """Connection string of the owner: creates schemas, roles and the TimescaleDB extension."""
     key_pepper: SecretStr | None = None
     """Secret under which API keys are hashed; the seed needs the one that the router has."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
+from warehouse.access.addresses import DatabaseUrl, RedisUrl
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings, nearest
 
@@ -30,9 +31,9 @@ class LocalSettings(Settings):
     """`auto`: real vLLM where the machine can (x86-64 with AVX2, 6 GiB of free memory), else the simulated engine."""
     vllm_profile: str = "cpu-small"
     """Launch profile of engines/catalog.toml that vLLM is started with."""
-    database_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
     """Owner's connection string to a TimescaleDB that is to be used instead of starting one."""
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     """Address of a Redis that is to be used instead of starting one."""
     router_port: int | None = Port
     """Inference and management; usually 8000. A port that is asked for and taken stops the start."""

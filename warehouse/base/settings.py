@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from warehouse.base.errors import SettingsError
 
@@ -13,6 +14,18 @@ def nearest(word: str, known: list[str]) -> str:
     """`; did you mean X?` for the closest known word, or the list of known words where none is close."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(known))}"
+
+
+def complaint(error: ErrorDetails) -> str:
+    """What pydantic found wrong, in words for people: those of our own checks as they are."""
+    about = error.get("ctx", {})
+    match error["type"]:
+        case "value_error":
+            return str(about["error"])
+        case "too_short":
+            return f"it has {about['actual_length']} characters, and needs {about['min_length']}"
+        case _:
+            return error["msg"]
 
 
 class Settings(BaseModel):
@@ -38,6 +51,8 @@ class Settings(BaseModel):
             return cls.model_validate({name.removeprefix(cls.PREFIX).lower(): value for name, value in own.items()})
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            name = f"{cls.PREFIX}{str(first['loc'][0]).upper()}" if first["loc"] else cls.PREFIX
-            what = "is not set" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+            if not first["loc"]:  # about several, which it names
+                raise SettingsError(complaint(first), param=cls.PREFIX) from error
+            name = f"{cls.PREFIX}{str(first['loc'][0]).upper()}"
+            what = "is not set" if first["type"] == "missing" else f"is wrong: {complaint(first)}"
             raise SettingsError(f"setting {name} {what}", param=name) from error

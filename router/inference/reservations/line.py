@@ -11,16 +11,15 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import hiredis
 import msgspec
 
 from router.inference.upstream import tls_context
+from warehouse.access.addresses import RedisAddress
 
 _LOG = logging.getLogger(__name__)
 ANSWER_S_MAX = 2.0  # without a word for this long the connection is given up, and with it what waits for it
@@ -41,40 +40,6 @@ class RedisAway(Exception):
     """Redis cannot be reached, or did not answer in time. Whether it has done what it was asked is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where Redis is, and who asks."""
-
-    host: str
-    port: int
-    path: str
-    encrypted: bool
-    user: str
-    password: str = field(repr=False)
-    database: int
-
-    @classmethod
-    def of(cls, url: str) -> "Address":
-        """`redis://`, `rediss://` (TLS) or `unix://`, as [user:password@]host[:port][/database] or a path.
-
-        Raises: ValueError: it is none of them.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("the address of Redis begins with redis://, rediss:// or unix://")
-        is_path = parts.scheme == "unix"
-        database = "" if is_path else parts.path.strip("/")
-        return cls(
-            host=parts.hostname or "localhost",
-            port=parts.port or 6379,
-            path=parts.path if is_path else "",
-            encrypted=parts.scheme == "rediss",
-            user=unquote(parts.username or "default"),
-            password=unquote(parts.password or ""),
-            database=int(database or 0),
-        )
-
-
 Done = Callable[[Any], None]
 """Is given an answer, or the RedisAway in its place. Called once, in the order of asking."""
 
@@ -92,7 +57,7 @@ class Line(asyncio.Protocol):
     """One connection at a time to one Redis, for as long as `running` is entered."""
 
     def __init__(self, url: str, closed: Callable[[], None]) -> None:
-        self._to, self._closed = Address.of(url), closed
+        self._to, self._closed = RedisAddress.of(url), closed
         self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader()

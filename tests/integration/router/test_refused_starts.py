@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -84,7 +85,33 @@ def test_what_belongs_to_another_user_in_a_journal_folder_is_named(journal: Path
 @pytest.mark.parametrize("name", ["ROUTER_HOST", "ROUTER_JOURNAL_DIR", "ROUTER_DATABASE_URL"])
 @pytest.mark.parametrize("value", ["", " "])
 def test_a_setting_that_is_needed_and_empty_is_named(journal: Path, name: str, value: str) -> None:
-    assert refusal(journal, **{name: value}) == f"setting {name} is wrong: Value error, it is empty"
+    assert refusal(journal, **{name: value}) == f"setting {name} is wrong: it is empty"
+
+
+@pytest.mark.parametrize("name", ["ROUTER_DATABASE_URL", "ROUTER_REDIS_URL"])
+def test_an_address_with_a_password_that_is_not_encoded_is_not_repeated(journal: Path, name: str) -> None:
+    said = refusal(journal, **{name: f"{'redis' if 'REDIS' in name else 'postgresql'}://user:pass/word@127.0.0.1:1/0"})
+    assert said.startswith(f"setting {name} is wrong: write it as ")
+    assert "%2F for /" in said
+    assert "pass/" not in said
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_named(journal: Path, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert refusal(journal, ROUTER_PORT=str(port), ROUTER_WORKERS=workers) == (
+            f"the router cannot listen on ROUTER_HOST 127.0.0.1, ROUTER_PORT {port}: Address already in use;"
+            " stop what listens there, or take another port"
+        )
+    assert list(journal.iterdir()) == []
+
+
+def test_a_journal_folder_that_is_none_is_named(journal: Path) -> None:
+    (journal / "file").touch()
+    assert refusal(journal, ROUTER_JOURNAL_DIR=str(journal / "file")) == (
+        f"ROUTER_JOURNAL_DIR cannot be written to: {journal / 'file'}: it is no folder"
+    )
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -1,10 +1,10 @@
 """A wrong setting stops the start, says which, and never repeats a secret."""
 
 import traceback
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings
@@ -22,6 +22,20 @@ class ExampleSettings(Settings):
     body_bytes_max: int = Field(default=1024, gt=0)
     port: int = 8000
     pause_s: float = Field(default=1, gt=0)
+    first: int = 0
+
+    @field_validator("port")
+    @classmethod
+    def _is_even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("an even number")
+        return value
+
+    @model_validator(mode="after")
+    def _comes_before_the_port(self) -> Self:
+        if self.first > self.port:
+            raise ValueError("EXAMPLE_FIRST is at most EXAMPLE_PORT")
+        return self
 
 
 GOOD = {"EXAMPLE_DATABASE_URL": f"postgresql://u:{SECRET}@h/db"}
@@ -48,7 +62,10 @@ def test_a_misspelt_name_is_answered_with_the_nearest_right_one() -> None:
 
 def test_a_name_like_no_other_is_answered_with_the_known_ones() -> None:
     message = str(_refused(GOOD | {"EXAMPLE_ZZZZZZZZZZZZZZZZZZZZZZZZ": "5"}))
-    assert "known are: EXAMPLE_BODY_BYTES_MAX, EXAMPLE_DATABASE_URL, EXAMPLE_PAUSE_S, EXAMPLE_PEPPER, EXAMPLE_PORT" in message
+    assert (
+        "known are: EXAMPLE_BODY_BYTES_MAX, EXAMPLE_DATABASE_URL, EXAMPLE_FIRST, EXAMPLE_PAUSE_S, EXAMPLE_PEPPER, EXAMPLE_PORT"
+        in message
+    )
 
 
 def test_a_missing_setting_is_named() -> None:
@@ -60,6 +77,18 @@ def test_a_wrong_value_is_named_with_what_is_wrong(value: str, what: str) -> Non
     error = _refused(GOOD | {"EXAMPLE_BODY_BYTES_MAX": value})
     assert str(error).startswith("setting EXAMPLE_BODY_BYTES_MAX is wrong: ")
     assert what in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("EXAMPLE_PORT", "1", "setting EXAMPLE_PORT is wrong: an even number"),
+        ("EXAMPLE_FIRST", "9000", "EXAMPLE_FIRST is at most EXAMPLE_PORT"),
+        ("EXAMPLE_PEPPER", "short", "setting EXAMPLE_PEPPER is wrong: it has 5 characters, and needs 16"),
+    ],
+)
+def test_what_is_wrong_is_said_in_our_own_words(name: str, value: str, said: str) -> None:
+    assert str(_refused(GOOD | {name: value})) == said
 
 
 def test_a_wrong_secret_is_neither_in_the_message_nor_in_the_traceback() -> None:
