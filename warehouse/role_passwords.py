@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import sql
 
+from warehouse.access.lines import answering
 from warehouse.base.errors import InferhouseError, SettingsError
 from warehouse.settings import WarehouseSettings
 
@@ -31,9 +32,13 @@ def main() -> int:
         if settings.role_passwords is None:
             raise SettingsError("setting WAREHOUSE_ROLE_PASSWORDS is not set")
         passwords = json.loads(settings.role_passwords.get_secret_value())
-        set_role_passwords(settings.database_url.get_secret_value(), passwords)
-    except (InferhouseError, json.JSONDecodeError) as error:
-        print(f"settings_error: {error}", file=sys.stderr)
+        with answering():
+            set_role_passwords(settings.database_url.get_secret_value(), passwords)
+    except json.JSONDecodeError as error:
+        print(f"settings_error: setting WAREHOUSE_ROLE_PASSWORDS is no JSON: {error}", file=sys.stderr)
+        return 1
+    except InferhouseError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
         return 1
     print(f"set the passwords of {len(passwords)} roles")
     return 0

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 from psycopg.errors import UniqueViolation
 
+from warehouse.access.lines import answering
 from warehouse.access.queries import load_queries
 from warehouse.base.errors import InferhouseError, SettingsError
 from warehouse.identity.keys import ApiKeySecret
@@ -112,7 +113,7 @@ def main() -> int:
         if settings.key_pepper is None:
             raise SettingsError("setting WAREHOUSE_KEY_PEPPER is not set")
         seed = msgspec.json.decode(sys.stdin.buffer.read(), type=Seed)
-        with psycopg.connect(settings.database_url.get_secret_value()) as conn:
+        with answering(), psycopg.connect(settings.database_url.get_secret_value()) as conn:
             put_catalogue(conn, seed)
             if seed.demo:
                 put_demo(conn, seed.demo, settings.key_pepper.get_secret_value().encode())

@@ -3,7 +3,12 @@
 Source: PostgreSQL, libpq, connection parameters; seconds, but for `tcp_user_timeout`: milliseconds that sent bytes may go unread.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import psycopg
+
+from warehouse.base.errors import InferhouseError
 
 NOTICED: Mapping[str, str] = {
     "keepalives_idle": "10",
@@ -11,3 +16,20 @@ NOTICED: Mapping[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
+
+
+class DatabaseFailed(InferhouseError):
+    """The database of a command does not answer, or refuses who asks or what is asked. The message says what it said."""
+
+    code = "database_failed"
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Around what a command does in the database. Raises: DatabaseFailed: in place of every error of the database."""
+    try:
+        yield
+    except psycopg.Error as error:
+        is_away = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        what = "does not answer" if is_away else "says"
+        raise DatabaseFailed(f"the database {what}: {' '.join(str(error).split())}") from error

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from warehouse.access.lines import answering
 from warehouse.base.errors import InferhouseError
 from warehouse.migrations.runner import migrate
 from warehouse.settings import WarehouseSettings
@@ -11,7 +12,8 @@ from warehouse.settings import WarehouseSettings
 def main() -> int:
     try:
         settings = WarehouseSettings.from_env(os.environ)
-        ran = migrate(settings.database_url.get_secret_value())
+        with answering():
+            ran = migrate(settings.database_url.get_secret_value())
     except InferhouseError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from tests.services import ROOT
+from tests.services import ROOT, free_port
 from warehouse.base.ids import public_id
 from warehouse.identity.keys import ApiKeySecret
 from warehouse.identity.passwords import verify_password
@@ -153,6 +154,20 @@ def test_the_commands_name_a_missing_setting(database_url: str) -> None:
         result = _run(module, env)
         assert (result.returncode, result.stdout) == (1, "")
         assert missing in result.stderr
+
+
+@pytest.mark.parametrize("module", ["migrations", "seed", "role_passwords"])
+def test_a_database_that_is_away_or_refuses_is_said_in_one_line(module: str, database_url: str, content: dict[str, Any]) -> None:
+    closed = make_conninfo(database_url, port=free_port())
+    stranger = make_conninfo(database_url, password="wrong")
+    for url, said in ((closed, "Connection refused"), (stranger, "password authentication failed")):
+        env = {"WAREHOUSE_DATABASE_URL": url, "WAREHOUSE_KEY_PEPPER": PEPPER, "WAREHOUSE_ROLE_PASSWORDS": "{}"}
+        result = _run(f"warehouse.{module}", env, json.dumps(content))
+        assert (result.returncode, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("seed_failed: " if module == "seed" else "database_failed: ")
+        assert "the database does not answer: " in line
+        assert said in line
 
 
 def test_the_migrations_command_says_what_it_did(database_url: str) -> None:
