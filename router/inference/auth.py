@@ -1,6 +1,7 @@
 """Header to caller: one keyed hash a request, the database only for a key that was not seen lately."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -23,6 +24,7 @@ UNKNOWN_ENTRIES_MAX = 10_000
 UNKNOWN_S = 2.0  # a key that did not exist is asked for again after this long
 WAITING_MAX = 10_000  # keys that wait for a query; above it requests of further ones get 503
 LOOKUP_S_MAX = 3.0  # a request waits no longer for the database; a key that was read before is then used as it was
+_LOG = logging.getLogger(__name__)
 AWAY_S = 1.0  # after a look-up that failed, keys read before are used as they are for this long; then it is tried again
 SCOPE = "inference"
 
@@ -276,6 +278,8 @@ class KeyRing:
         try:
             found = await self._find(list(lookup.futures))
         except (Error, PoolTimeout) as error:
+            if time.monotonic() >= self._away_until_s:
+                _LOG.warning("cannot read keys", extra={"error": type(error).__name__, "said": str(error)})
             raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
         for public_id, future in lookup.futures.items():
             key = found.get(public_id)

@@ -136,7 +136,7 @@ class Dispatcher:
 
     def _decide(self, known: tuple[str, int, frozenset[str] | None]) -> Route:
         if not self._read:  # just started: that it knows no model says nothing about the models
-            raise NotReady("the catalogue has not been read yet: the database cannot be reached", retry_after_s=1)
+            raise NotReady("the catalogue has not been read yet; GET /health/ready says why", retry_after_s=1)
         name, org_id, models = known
         route = route_of(self._catalogue, self._served.get, name, org_id, models)
         if route is None:

@@ -27,7 +27,7 @@ from router.inference.usage_sink import UsageSink
 from router.settings import RouterSettings
 from warehouse.access import api_keys, catalogue, changes, shadow_refusals
 from warehouse.access.api_keys import ApiKey
-from warehouse.access.lines import NOTICED
+from warehouse.access.lines import NOTICED, trouble
 from warehouse.access.usage_rows import UsageEvent
 from warehouse.base.clock import now
 from warehouse.base.errors import NotReady
@@ -79,6 +79,8 @@ class InferenceState:
             settings.connect_s_max, settings.first_token_s_max, settings.between_tokens_s_max, settings.total_s_max
         )
         self._catalogue: Catalogue | None = None
+        self._unread = "the database cannot be reached"
+        """Why it has not been read."""
         self.engines = EngineSet(
             self.timeouts,
             connections_max=settings.engine_connections_max,
@@ -117,7 +119,7 @@ class InferenceState:
     def catalogue(self) -> Catalogue:
         """The newest reading. Raises: NotReady: there has been none yet."""
         if self._catalogue is None:
-            raise NotReady("the catalogue has not been read yet: the database cannot be reached", retry_after_s=1)
+            raise NotReady(f"the catalogue has not been read yet: {self._unread}", retry_after_s=1)
         return self._catalogue
 
     def keep(self, task: asyncio.Task[None]) -> None:
@@ -135,7 +137,7 @@ class InferenceState:
         """{what: why} that keeps this worker from taking requests; empty when it can."""
         reasons = {}
         if self._catalogue is None:
-            reasons["catalogue"] = "not read yet: the database cannot be reached"
+            reasons["catalogue"] = f"not read yet: {self._unread}"
         if not self.settings.serves_inference:
             return reasons
         if self._catalogue is not None and not any(state.healthy for state in self.engines.states.values()):
@@ -334,7 +336,8 @@ class InferenceState:
                 async with self._pool.connection() as conn:
                     await self._read_catalogue(conn)
             except (Error, PoolTimeout, OSError) as error:
-                _LOG.warning("cannot read the catalogue", extra={"error": type(error).__name__})
+                self._unread = trouble(error)
+                _LOG.warning("cannot read the catalogue", extra={"error": type(error).__name__, "said": str(error)})
                 self._catalogue_changed.set()
                 await asyncio.sleep(RECONNECT_S)
 

@@ -52,7 +52,7 @@ async def get_platform_health(request: Request, access: Annotated[Access, Depend
         checks = [_warning("database", slow, "look at its load: `select * from pg_stat_activity`")]
     else:
         checks = [*_of_database(facts), _prices(unpriced), *_of_marts(facts)]
-    checks += [_engines(state), *_journal(state)]
+    checks += [_engines(state), *_redis(state), *_journal(state)]
     worst = max((check.status for check in checks), key=("ok", "warning", "failed").index)
     return HealthShape(status=worst, checks=checks)
 
@@ -126,12 +126,25 @@ def _engines(state: InferenceState) -> Check:
     if not state.settings.serves_inference:
         return _ok("engines", "this process does not call engines")
     down = [each.engine.name for each in state.engines.states.values() if not each.healthy]
+    failing = sorted(each.engine.name for each in state.engines.states.values() if each.healthy and each.breaker.is_open)
+    if not down and failing:
+        message = f"calls have failed lately: {', '.join(failing[:NAMES_MAX])}"
+        return _warning("engines", message, "look at their logs; they are tried again by themselves")
     if not down:
         return _ok("engines", f"all {len(state.engines.states)} answer")
     message = f"no answer: {', '.join(sorted(down)[:NAMES_MAX])}"
     if len(down) == len(state.engines.states):
         return _failed("engines", message, "no request can be served: start an engine, or `inferhouse engine list`")
     return _warning("engines", message, "look at their logs, or `inferhouse engine disable`")
+
+
+def _redis(state: InferenceState) -> Iterator[Check]:
+    if not state.settings.serves_inference:
+        return
+    if trouble := state.reservations.degraded():
+        yield _failed("redis", trouble, "docs/runbooks/redis-down.md says what to do")
+    else:
+        yield _ok("redis", "answers; budgets and limits are held there")
 
 
 def _journal(state: InferenceState) -> Iterator[Check]:

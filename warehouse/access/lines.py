@@ -33,3 +33,10 @@ def answering() -> Iterator[None]:
         is_away = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
         what = "does not answer" if is_away else "says"
         raise DatabaseFailed(f"the database {what}: {' '.join(str(error).split())}") from error
+
+
+def trouble(error: Exception) -> str:
+    """What keeps a process from the database, without its address: for whoever asks whether the process is well."""
+    if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.OperationalError):
+        return f"the database refuses what is asked of it ({type(error).__name__}): are this version's migrations applied?"
+    return "the database cannot be reached"

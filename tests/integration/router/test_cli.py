@@ -309,10 +309,24 @@ def test_doctor_says_what_is_not_well_and_what_to_do(owner: Command) -> None:
     assert checks["prices"]["message"].endswith("unpriced")
     assert "inferhouse price create" in checks["prices"]["what_to_do"]
     assert checks["completeness"]["status"] == "warning"
-    well = {"address", "this machine's clock", "database", "migrations", "clock", "audit", "engines", "journal"}
+    well = {"address", "this machine's clock", "database", "migrations", "clock", "audit", "engines", "redis", "journal"}
     assert {name for name, check in checks.items() if check["status"] == "ok"} == well
     owner("model", "retire", "unpriced", "--yes")
     owner("doctor")
+
+
+class TestWithoutRedis:
+    """Whoever has a budget is refused."""
+
+    @pytest.fixture
+    def router_env(self) -> dict[str, str]:
+        return {"ROUTER_REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+
+    def test_doctor_says_that_budgets_and_limits_cannot_be_held(self, owner: Command) -> None:
+        checks = {check["name"]: check for check in json.loads(owner("doctor", "-o", "json", expects=8).stdout)}
+        assert checks["redis"]["status"] == "failed"
+        assert checks["redis"]["message"].startswith("cannot be reached: requests under a budget or a limit are refused")
+        assert "redis-down.md" in checks["redis"]["what_to_do"]
 
 
 def test_doctor_sees_what_is_missing_in_the_database(owner: Command) -> None:

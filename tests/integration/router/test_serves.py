@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from router.inference.shapes import SHAPES
 from tests.integration.router.conftest import Stack
 
+READ_S_MAX = 60
 NEEDED = {
     "ROUTER_DATABASE_URL": "postgresql://nowhere/none",
     "ROUTER_JOURNAL_DIR": "/nonexistent",
@@ -59,3 +61,26 @@ def test_a_setting_that_is_needed_is_named(env: dict[str, str], named: str, tmp_
     )
     assert done.returncode == 1
     assert named in done.stderr
+
+
+@pytest.mark.parametrize("router_env", ["inference"], indirect=True)
+def test_a_database_of_an_older_version_is_told_from_one_that_is_away(stack: Stack, hello: dict[str, Any]) -> None:
+    stack.router.stop()
+    stack.db.execute("alter table control.model_aliases rename column stages to older")
+    stack.db.commit()
+    stack.router.ready_path = "/health/live"
+    stack.router.start()
+    says = httpx.get(stack.router.url + "/health/ready")
+    assert says.status_code == 503
+    assert says.json()["reasons"]["catalogue"] == (
+        "not read yet: the database refuses what is asked of it (UndefinedColumn): are this version's migrations applied?"
+    )
+    refused = stack.post(hello)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+    assert "stages" in stack.router.log.read_text()
+    stack.db.execute("alter table control.model_aliases rename column older to stages")
+    stack.db.commit()
+    deadline = time.monotonic() + READ_S_MAX
+    while stack.post(hello).status_code != 200:
+        assert time.monotonic() < deadline, stack.router.log.read_text()
+        time.sleep(0.1)
