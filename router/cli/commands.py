@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from router.cli import output, values
+from router.cli.client import ApiError
 from router.cli.context import Context
 from router.cli.operation import Field, Operation
 from router.cli.output import Format
@@ -23,7 +24,11 @@ def command(operation: Operation) -> Callable[..., None]:
     fields = (*operation.body, *operation.query)
 
     def run(context: typer.Context, **said: Any) -> None:
-        _run(operation, fields, context.obj, said)
+        try:
+            _run(operation, fields, context.obj, said)
+        except ApiError as error:
+            error.param = next((field.flag for field in fields if field.name == error.param), error.param)
+            raise
 
     parameters = [_parameter("context", typer.Context)]
     parameters += [_parameter(name, Annotated[str, typer.Argument(metavar=name.upper())]) for name in operation.ids]

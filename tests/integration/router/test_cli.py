@@ -73,6 +73,18 @@ def test_wrong_usage_is_exit_code_two(owner: Command) -> None:
     assert "no such" in owner("project", "get", "proj_000000000000", expects=4).stderr
 
 
+def test_a_refusal_names_the_option_and_not_the_field_of_the_api(owner: Command, command: Command) -> None:
+    """A key of the platform, such as the one of `make up`, is nobody to make a key for."""
+    (project,) = owner.json("project", "list")
+    (organization,) = owner.json("org", "list")
+    ours = ("--api-key", command.stack.admin_key, "--organization", organization["id"])
+    refused = command(*ours, "key", "create", project["id"], "--name", "ci", expects=1)
+    assert refused.stderr.strip().endswith("name a service account (--service-account)")
+    account = command.json(*ours, "service-account", "create", project["id"], "--name", "ci")["id"]
+    made = command.json(*ours, "key", "create", project["id"], "--name", "ci", "--service-account", account)
+    assert made["value"].startswith("sk-ih-")
+
+
 def test_what_a_script_left_empty_is_not_taken_for_everything(owner: Command) -> None:
     """With a variable that is not set, a project's budget would be the organization's, and an id would be of another thing."""
     for arguments in (
