@@ -107,12 +107,14 @@ class Rules:
         return list(found.values())
 
     def _decide(self, caller: Caller, model_id: int, at: datetime) -> Match:
-        windows = tuple(self._window(budget, at) for budget in self.rules.budgets if _is_of(budget, caller, model_id))
+        budgets = [budget for budget in self.rules.budgets if _is_of(budget, caller, model_id)]
+        windows = tuple(self._window(budget, at) for budget in budgets if _has_begun(budget, at))
         limits = tuple(limit for limit in self.rules.limits if _limits(limit, caller, model_id))
         since = max((window.starts_at for window in windows), default=datetime.min.replace(tzinfo=UTC))
         until = min((window.ends_at for window in windows), default=ALWAYS)
         raises = [window.rule.raised_until for window in windows if window.rule.raised_until]
-        until = min([until, *(ends_at for ends_at in raises if ends_at > at)])
+        begin = [budget.created_at for budget in budgets if not _has_begun(budget, at)]
+        until = min([until, *begin, *(ends_at for ends_at in raises if ends_at > at)])
         since = max([since, *(ends_at for ends_at in raises if ends_at <= at)])
         return Match(
             windows,
@@ -143,7 +145,6 @@ class Rules:
         if budget.raised_limit_picousd is not None and budget.raised_until is not None and at < budget.raised_until:
             limit = max(limit, int(budget.raised_limit_picousd))
         if budget.period == "lifetime":
-            # A request that began just before its budget was made counts, too.
             return Window(budget, budget.created_at, ALWAYS, limit, f"{self._name(budget)}:{_seconds(budget.created_at)}")
         starts = self.rules.boundaries[budget.period]
         number = bisect_right(starts, at)
@@ -176,6 +177,11 @@ def _is_of(budget: BudgetRule, caller: Caller, model_id: int) -> bool:
         and budget.api_key_id in (None, caller.api_key_id)
         and budget.model_id in (None, model_id)
     )
+
+
+def _has_begun(budget: BudgetRule, at: datetime) -> bool:
+    """Whether it counts requests that start at an instant: as in sums over rows, a lifetime begins when its budget is made."""
+    return budget.period != "lifetime" or budget.created_at <= at
 
 
 def _limits(limit: LimitRule, caller: Caller, model_id: int) -> bool:

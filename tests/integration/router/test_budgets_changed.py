@@ -13,7 +13,16 @@ from router.inference.reservations.account import Account
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.refusals import BudgetExceeded, ModelUnpriced
 from tests.factories import Tenant, copy_events, midday_zone, usage_event
-from tests.integration.router.reservations_world import USD, Worker, Workers, add_budget, left, most, spent_by_rows
+from tests.integration.router.reservations_world import (
+    USD,
+    Worker,
+    Workers,
+    add_budget,
+    caller_of,
+    left,
+    most,
+    spent_by_rows,
+)
 from tests.routing_world import in_loop
 from warehouse.base.clock import now
 
@@ -161,3 +170,25 @@ async def test_what_has_no_price_is_refused_under_a_hard_budget_only(
             await one.call(tenant, unpriced, cost=0)
         assert (refused.value.status, refused.value.param) == (403, "model")
         await one.call(tenant, most(USD), cost=USD)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+@in_loop
+async def test_a_lifetime_counts_what_started_after_its_budget_was_made_as_its_rows_do(
+    db: psycopg.Connection, tenant: Tenant, workers: Workers, *, is_held: bool
+) -> None:
+    if is_held:
+        add_budget(db, tenant, 100 * USD, period="day")
+    async with workers() as (one,):
+        reservations, caller, at = one.reservations, caller_of(tenant), now()
+        held = await reservations.reserve(caller, one.model_id, at, most(USD))
+        assert (held is not None) == is_held
+        add_budget(db, tenant, 10 * USD, period="lifetime")
+        await change(db, tenant, [one], "select 1")
+        await one.call(tenant, most(USD), cost=USD)
+        one.record(tenant, held, caller, cost=USD, at=at)
+        assert await left(one, tenant, 10 * USD) == 9 * USD
+        account = reservations.accounts.get(tenant.org_id)
+        assert account is not None
+        reservations.accounts.doubt([account])  # and it is the same when it is summed up anew
+        assert await left(one, tenant, 10 * USD) == 9 * USD
