@@ -142,7 +142,7 @@ class InferenceState:
             return reasons
         if self._catalogue is not None and not any(state.healthy for state in self.engines.states.values()):
             reasons["engines"] = "none answers"
-        if self.sink.journal.bytes >= self.settings.journal_bytes_max:
+        if self.sink.journal.is_full:
             reasons["journal"] = "full: the database has been away for too long"
         elif self.sink.journal.error:
             reasons["journal"] = self.sink.journal.error

@@ -150,7 +150,7 @@ def _redis(state: InferenceState) -> Iterator[Check]:
 def _journal(state: InferenceState) -> Iterator[Check]:
     if not state.settings.serves_inference:
         return
-    used, bytes_max = state.sink.journal.bytes, state.settings.journal_bytes_max
+    used, bytes_max = state.sink.journal.lacking_bytes, state.settings.journal_bytes_max
     message = f"{used} of {bytes_max} bytes in use, {state.sink.rows_waiting} rows wait"
     refused, damaged = state.sink.rows_quarantined, state.sink.files_damaged
     if used * 2 > bytes_max:

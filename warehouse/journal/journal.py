@@ -66,6 +66,9 @@ Then = Callable[[JournalFailed | None], None]
 """What is done when records are on the disk, or the disk has refused them."""
 
 
+Raw = bytes  # by another name, for `Journal.bytes` is a size
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """One file: where the next record goes, the room promised to close records, and the attempts that the database lacks."""
@@ -87,6 +90,8 @@ class Ticket(msgspec.Struct, eq=False):
     key: bytes
     segment: Segment
     promised: int
+    size: int
+    """Of its records so far, in bytes."""
 
 
 class Journal:
@@ -101,13 +106,14 @@ class Journal:
         first: Callable[[], None] | None = None,
     ) -> None:
         """Args:
-        bytes_max: size of all records at which `open` refuses.
+        bytes_max: size of the records that the database lacks at which `open` refuses.
         segment_bytes: size of a file, allocated at once.
         first: puts on the disk what must be there before any record. OSError from it is a disk without room.
         """
         self._first = first
         self._directory, self._bytes_max, self._segment_bytes = directory, bytes_max, segment_bytes
-        self.bytes = 0
+        self.lacking_bytes = 0
+        """Of records that the database does not have."""
         self.error: str | None = None
         """Why there is no room for another file, from the first try that failed to one that does not."""
         self._segments: list[Segment] = []
@@ -118,6 +124,16 @@ class Journal:
         self._retired: list[Segment] = []
         self._syncer = _Syncer(self._segments)
 
+    @property
+    def bytes(self) -> int:
+        """Of all records: a file in which one attempt is outstanding keeps those that the database has, too."""
+        return sum(segment.end for segment in self._segments)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` refuses."""
+        return self.lacking_bytes >= self._bytes_max
+
     def make_room(self) -> None:
         """Have a file to write to before it is needed, or look whether there is room for one again; `error` tells."""
         with contextlib.suppress(JournalFailed):
@@ -126,32 +142,35 @@ class Journal:
             elif self.error:
                 self._spares.append(self._new_segment(0))
 
-    def open(self, key: bytes, payload: bytes) -> Ticket:
+    def open(self, key: Raw, payload: Raw) -> Ticket:
         """Record that work for this key begins. Raises: JournalFull, JournalFailed."""
-        if self.bytes >= self._bytes_max:
+        if self.lacking_bytes >= self._bytes_max:
             raise JournalFull(f"the usage journal is at its limit of {self._bytes_max} bytes; the database must come back first")
         frame = encode(Kind.OPEN, key, payload)
-        promised = len(frame) + CLOSE_SLACK_BYTES
+        size = len(frame)
+        promised = size + CLOSE_SLACK_BYTES
         segment = self._segment
-        needed = len(frame) + promised + END_BYTES
+        needed = size + promised + END_BYTES
         if segment is None or segment.end + segment.promised + needed > len(segment.pages):
             segment = self._begin_segment(needed)
         segment.promised += promised
         segment.outstanding += 1
-        self._append(segment, frame)
-        return Ticket(key, segment, promised)
+        self._append(segment, frame, size)
+        return Ticket(key, segment, promised, size)
 
-    def close(self, ticket: Ticket, payload: bytes) -> None:
+    def close(self, ticket: Ticket, payload: Raw) -> None:
         """Record how it ended. Goes above `bytes_max` where it must: what began is recorded.
 
         Raises: JournalFailed: the record is longer than its open record by more than CLOSE_SLACK_BYTES.
         """
         frame = encode(Kind.CLOSE, ticket.key, payload)
-        if len(frame) > ticket.promised:
-            raise JournalFailed(f"a usage record of {len(frame)} bytes has room for {ticket.promised}")
+        size = len(frame)
+        if size > ticket.promised:
+            raise JournalFailed(f"a usage record of {size} bytes has room for {ticket.promised}")
         ticket.segment.promised -= ticket.promised
         ticket.promised = 0
-        self._append(ticket.segment, frame)
+        ticket.size += size
+        self._append(ticket.segment, frame, size)
 
     async def durable(self) -> None:
         """Return when everything appended so far is on the disk. Raises: JournalFailed."""
@@ -169,6 +188,7 @@ class Journal:
             segment = ticket.segment
             segment.promised -= ticket.promised
             segment.outstanding -= 1
+            self.lacking_bytes -= ticket.size
             if not segment.outstanding:
                 self._trim(segment)
 
@@ -183,13 +203,13 @@ class Journal:
                 self._remove(segment)
         self._close_retired()
 
-    def _append(self, segment: Segment, frame: bytes) -> None:
-        size, begin = len(frame), segment.end
+    def _append(self, segment: Segment, frame: Raw, size: int) -> None:
+        begin = segment.end
         segment.end = end = begin + size
         segment.pages[begin : end + END_BYTES] = frame + END
         segment.written += 1
         self._syncer.written += 1
-        self.bytes += size
+        self.lacking_bytes += size
 
     def _begin_segment(self, bytes_min: int) -> Segment:
         full = self._segment
@@ -229,12 +249,10 @@ class Journal:
                 self._remove(segment)
                 return
             self._spares.append(segment)
-        self.bytes -= segment.end
         segment.end = 0
         segment.pages[: len(END)] = END
 
     def _remove(self, segment: Segment) -> None:
-        self.bytes -= segment.end
         segment.end, segment.pages[:END_BYTES] = 0, END  # where its name cannot be removed, who reads it finds nothing
         try:
             segment.path.unlink(missing_ok=True)

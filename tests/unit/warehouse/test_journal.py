@@ -569,3 +569,22 @@ def test_what_keeps_the_journal_from_growing_is_told_with_what_mends_it(
 
 def _read_only(path: Path, *, missing_ok: bool = False) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
+def test_what_the_database_has_does_not_fill_the_journal_behind_an_attempt_that_runs_for_long(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, bytes_max=2000, segment_bytes=64 * 1024)
+    running = journal.open(_key(0), b"a stream of minutes")
+    for number in range(1, 100):
+        ticket = journal.open(_key(number), b"x" * 100)
+        journal.close(ticket, b"y" * 100)
+        other = journal.open(_key(1000 + number), b"never closed")
+        journal.committed([ticket, other])
+    pinned = [journal.open(_key(2000 + number), b"z" * 300) for number in range(4)]
+    assert (journal.is_full, journal.lacking_bytes) == (False, 46 + 4 * 327)
+    journal.close(running, b"its end")
+    journal.committed([running, *pinned])
+    assert (journal.bytes, journal.lacking_bytes) == (0, 0)
+    with pytest.raises(JournalFull):
+        [journal.open(_key(number), b"x" * 100) for number in range(100)]
+    assert journal.is_full
+    journal.shut()
