@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection, Error
-from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange, QueryCanceled
+from psycopg.errors import CheckViolation, DataError, IntegrityError, NumericValueOutOfRange, ProtocolViolation, QueryCanceled
 
 from warehouse.access import usage_events, usage_rows
 from warehouse.access.usage_rows import UsageEvent
@@ -243,8 +243,11 @@ class UsageSink:
         try:
             async with self._connect() as conn, conn.transaction():
                 await usage_events.replay(conn, rows)
-        except (*_BAD_ROW, _TOO_LONG) as error:
-            if isinstance(error, _TOO_LONG) and (self._stopping or len(rows) <= 1):
+        except (*_BAD_ROW, _TOO_LONG, ProtocolViolation) as error:
+            if isinstance(error, _TOO_LONG) and (self._stopping or len(rows) == 1):
+                raise
+            # Said of a field with too few bytes, which no row of ours has; and by poolers, of their own line to the database.
+            if isinstance(error, ProtocolViolation) and len(rows) == 1 and _is_readable(rows[0]):
                 raise
             if len(rows) == 1:
                 self._set_aside(rows[0], slot, type(error).__name__)
@@ -255,7 +258,7 @@ class UsageSink:
 
     def _set_aside(self, row: bytes, slot: Slot, why: str) -> None:
         """Keep a row that cannot be added in a file of its own, on the disk before its record is trimmed."""
-        if usage_rows.is_whole(row):
+        if _is_readable(row):
             event = usage_rows.decode(row)
             name, text = f"{event.request_id}-{event.attempt}", msgspec.json.encode(event).decode()
         else:
@@ -272,7 +275,9 @@ class UsageSink:
             slot, found = self._recovered[0]
             rows = [*found.closed, *found.lost]
             for start in range(0, len(rows), REPLAY_ROWS):
-                await self._add_sound(await self._whole_of(rows[start : start + REPLAY_ROWS], slot), slot)
+                whole = await self._whole_of(rows[start : start + REPLAY_ROWS], slot)
+                if whole:
+                    await self._add_sound(whole, slot)
             if slot is not self._slot:
                 async with self._connect() as conn:
                     await usage_events.forget_position(conn, self._position_name(slot))
@@ -326,7 +331,7 @@ class UsageSink:
         """A folder that cannot be read keeps nobody from the next one."""
         try:
             await self._take_over(slot)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # or this process may have no more threads
             _cannot_be_read(error)
             return False
         return True
@@ -384,8 +389,18 @@ class UsageSink:
         return name
 
 
-def _cannot_be_read(error: OSError) -> None:
+def _cannot_be_read(error: Exception) -> None:
     _LOG.exception("rows of a worker that has ended cannot be read", extra={"error": type(error).__name__})
+
+
+def _is_readable(row: bytes) -> bool:
+    """Whether it has the fields of a row, and in each a value of its kind."""
+    if not usage_rows.is_whole(row):
+        return False
+    try:
+        return bool(msgspec.json.encode(usage_rows.decode(row)))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _name_in(path: Path) -> str | None:

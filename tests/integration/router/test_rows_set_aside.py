@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.errors import ProtocolViolation
 from psycopg_pool import AsyncConnectionPool
 
 from router.inference import usage_sink as sinks
@@ -513,3 +514,77 @@ def test_what_an_earlier_life_left_is_looked_at_a_little_at_a_time(
     asyncio.run(run())
     assert _count(db) == sum(in_turns) == left
     assert max(in_turns) <= turn_rows
+
+
+@pytest.mark.parametrize("field", [b"", b"\x80", bytes(range(90, 190))], ids=["empty", "short", "long"])
+def test_a_record_with_fields_that_are_none_of_a_row_is_set_aside_and_stops_nobody(
+    url: str, db: psycopg.Connection, tmp_path: Path, field: bytes
+) -> None:
+    (tmp_path / "0").mkdir()
+    strange = len(usage_rows.COLUMNS).to_bytes(2, "big") + (len(field).to_bytes(4, "big") + field) * len(usage_rows.COLUMNS)
+    assert usage_rows.is_whole(strange)
+    frames = [
+        form.encode(form.Kind.CLOSE, bytes(17) + b"%d" % number, row) for number, row in enumerate([strange, encode(_event(1))])
+    ]
+    (tmp_path / "0" / "000000000001.journal").write_bytes(b"".join(frames))
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _), asyncio.timeout(10):
+            await sink.replayed.wait()
+            assert sink.rows_quarantined == 1
+
+    asyncio.run(run())
+    assert _count(db) == 1
+    assert [bytes.fromhex(path.read_text()) for path in tmp_path.glob("0/unreadable-*.refused")] == [strange]
+
+
+def test_a_worker_that_may_have_no_more_threads_takes_over_nothing_and_goes_on(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "ADOPT_S", 0.1)
+    monkeypatch.setattr(sinks, "HEARTBEAT_S", 0.1)
+    asked: list[object] = []
+
+    async def refuse(*arguments: object) -> None:
+        asked.append(arguments)
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _), asyncio.timeout(10):
+            (tmp_path / "1").mkdir()
+            row = form.encode(form.Kind.CLOSE, bytes(18), encode(_event(1)))
+            (tmp_path / "1" / "000000000001.journal").write_bytes(row)
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncio, "to_thread", refuse)
+                while len(asked) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                sink.close(sink.open(_event(2)))
+                await sink.recorded()
+            while _count(db) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+def test_a_pooler_that_speaks_of_its_own_line_costs_no_row(
+    url: str, db: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same code as PostgreSQL of a row that is none."""
+    (tmp_path / "0").mkdir()
+    frames = [form.encode(form.Kind.CLOSE, bytes(17) + b"%d" % number, encode(_event(number))) for number in range(3)]
+    (tmp_path / "0" / "000000000001.journal").write_bytes(b"".join(frames))
+    replay, refused = usage_events.replay, [ProtocolViolation("query_wait_timeout")] * 2
+
+    async def refusing(conn: psycopg.AsyncConnection, rows: Sequence[bytes]) -> None:
+        if refused:
+            raise refused.pop()
+        await replay(conn, rows)
+
+    async def run() -> None:
+        async with _sink(url, tmp_path) as (sink, _), asyncio.timeout(10):
+            await sink.replayed.wait()
+            assert (refused, sink.rows_quarantined) == ([], 0)
+
+    monkeypatch.setattr(usage_events, "replay", refusing)
+    asyncio.run(run())
+    assert _count(db) == 3
