@@ -145,19 +145,19 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         return _envelope(BodyTooLarge(str(error.detail)))
     if error.status_code == 400:
         return _envelope(InvalidRequest("the body cannot be read: send JSON in UTF-8, not nested too deeply"))
+    path = request.scope["path"]  # not of `request.url`, which ends before a `?` that was sent as %3F
     message = {
-        404: f"there is nothing at {_plain(request.url.path)}",
-        405: f"{_plain(request.method)} is not possible at {_plain(request.url.path)}",
+        404: f"there is nothing at {_plain(path)}",
+        405: f"{_plain(request.method)} is not possible at {_plain(path)}",
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
-    headers = {"allow": _methods(request)} if error.status_code == 405 else error.headers
+    headers = {"allow": _methods(request.app, path)} if error.status_code == 405 else error.headers
     return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
 
 
-def _methods(request: Request) -> str:
+def _methods(app: FastAPI, path: str) -> str:
     """Every method of a path, for `Allow`: the framework names those of one of its routes only."""
-    path = request.url.path
-    routes = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    routes = [route for route in iter_route_contexts(app.routes) if route.path_regex.match(path)]
     known = [route for route in routes if route.path == path] or routes
     return ", ".join(sorted({method for route in known for method in route.methods or ()}))
 

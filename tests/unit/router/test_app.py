@@ -52,6 +52,7 @@ def test_the_first_request_finds_everything_made(app: App, monkeypatch: pytest.M
         ("OPTIONS", "/v1/chat/completions"): (405, b"POST"),
         ("OPTIONS", "/v1/organization/projects"): (405, b"GET, POST"),
         ("PUT", "/v1/organization/projects/proj_1"): (405, b"GET, POST"),
+        ("PUT", "/v1/organization/projects/?"): (405, b"GET, POST"),
         ("PUT", "/v1/models/of/somebody"): (405, b"GET"),
         ("PUT", "/v1/sessions/current"): (405, b"DELETE, GET"),
     }
