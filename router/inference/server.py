@@ -442,6 +442,7 @@ class InferenceProtocol(HttpToolsProtocol):
             call.queued = True
             self.pipeline.appendleft((call, None))  # type: ignore[arg-type]
         if int(headers.get(b"content-length", b"0")) > endpoint.body_bytes_max:
+            call.keep_alive &= b"expect" not in headers  # else its body may never come, and the next request is not it
             call.refuse(_body_too_large(endpoint.body_bytes_max))
         elif b"expect" in headers and version != "1.0" and not call.queued:  # which has no such answers (RFC 9110, 10.1.1)
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -542,12 +543,11 @@ class InferenceProtocol(HttpToolsProtocol):
         self._call = None
         url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url = url
-        self.headers[:] = headers
-        self.expect_100_continue = self.parser.get_http_version() != "1.0" and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
-        )
+        self.url, self.headers[:] = url, headers
+        expects = dict(headers).get(b"expect", b"").lower() == b"100-continue"
+        self.expect_100_continue = expects and self.parser.get_http_version() != "1.0"
         super().on_headers_complete()
+        self.cycle.keep_alive &= not expects  # as in `_begin`
         self.headers = headers  # not the application's: what comes behind the body is no header (RFC 9110, 6.5.1)
 
     def _refuse(self, error: InferhouseError) -> None:

@@ -124,6 +124,32 @@ def test_what_comes_behind_a_body_is_no_header() -> None:
     assert [name for name, _ in seen].count(b"host") == 2
 
 
+@pytest.mark.parametrize("path", [b"/v1/x", b"/v1/managed"])
+def test_who_was_not_told_to_send_a_body_begins_a_connection_anew(path: bytes) -> None:
+    """RFC 9110, 10.1.1: such a client may leave it out, and what it sends next on the connection would be taken for it."""
+
+    class Asgi(_App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+
+    class Ending(_Line):
+        ends = 0
+
+        def close(self) -> None:
+            self.ends += 1
+
+    async def run() -> None:
+        line = Ending()
+        protocol, _ = _protocol(line, Asgi())
+        protocol.data_received(b"POST %b HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 20\r\n\r\n" % path)
+        await asyncio.sleep(0.01)
+        assert (line.said[:13], line.ends) == (b"HTTP/1.1 413 ", 1)
+        protocol.connection_lost(None)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("size", [HEADER_BYTES_MAX - 100, HEADER_BYTES_MAX])
 def test_a_request_line_counts_among_the_headers(size: int) -> None:
     async def run() -> bytes:
