@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from router import forms
 from router.inference.responses import send_error
+from router.inference.shapes import SHAPES
 from router.metrics import RequestMetrics
 from warehouse.base import requests, tracing
 from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
@@ -147,12 +148,20 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         return _envelope(InvalidRequest("the body cannot be read: send JSON in UTF-8, not nested too deeply"))
     path = request.scope["path"]  # not of `request.url`, which ends before a `?` that was sent as %3F
     message = {
-        404: f"there is nothing at {_plain(path)}",
+        404: f"there is nothing at {_plain(path)}{_hint(path)}",
         405: f"{_plain(request.method)} is not possible at {_plain(path)}",
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
     headers = {"allow": _methods(request.app, path)} if error.status_code == 405 else error.headers
     return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
+
+
+def _hint(path: str) -> str:
+    """What most who ask for an unknown path have meant."""
+    if path.startswith("/v1/responses/"):
+        return ": stored responses cannot be read, cancelled or deleted here, so keep what you need of an answer"
+    near = (found for found in (f"/v1{path}", path.removeprefix("/v1"), path.rstrip("/")) if found in SHAPES)
+    return next((f": did you mean {found}?" for found in near), "")
 
 
 def _methods(app: FastAPI, path: str) -> str:

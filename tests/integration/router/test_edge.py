@@ -119,3 +119,16 @@ def test_an_error_is_found_in_the_log_by_its_id(stack: Stack) -> None:
     assert stack.password not in stack.router.log.read_text()
     metrics = httpx.get(stack.router.url + "/metrics").text
     assert 'inferhouse_http_requests_total{method="POST",route="/v1/sessions",status="500"} 1.0' in metrics
+
+
+def test_who_asks_for_an_unknown_path_is_told_of_the_one_that_is_near(stack: Stack) -> None:
+    for path, words in (
+        ("/chat/completions", ": did you mean /v1/chat/completions?"), ("/v1/v1/embeddings", ": did you mean /v1/embeddings?"),
+        ("/v1/tokenize", ": did you mean /tokenize?"), ("/v1/messages/", ": did you mean /v1/messages?"),
+        ("/v1/responses/resp_1/cancel", ": stored responses cannot be read, cancelled or deleted here"),
+        ("/v1/audio/transcriptions", "/v1/audio/transcriptions"),
+    ):  # fmt: skip
+        answer = httpx.post(stack.router.url + path, json={})
+        _is_ours(answer, 404)
+        assert words in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"] == "there is nothing at /v1/audio/transcriptions"
