@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from router.inference.shapes import tap as module
 from router.inference.shapes.events import MessagesTap, ResponsesTap
+from router.inference.shapes.tap import ChoicesTap
 from router.inference.shapes.usage import (
     TOKENS_MAX,
     Usage,
@@ -170,3 +172,99 @@ def test_a_response_that_failed_is_no_answer_and_says_what_the_engine_says() -> 
     tap.feed(_events(failed))
     assert tap.engine_error
     assert tap.reading.finish_reason == "error"
+
+
+def _choices(*chunks: dict[str, Any]) -> bytes:
+    return b"".join(b"data: %b\n\n" % _body(**chunk) for chunk in chunks)
+
+
+def _of(index: int, prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": {"cached_tokens": cached}}
+    return {"choices": [{"index": index, "delta": {"content": "a"}}], "usage": usage}
+
+
+def test_running_counts_of_several_choices_are_summed_with_each_prompt_once() -> None:
+    tap = ChoicesTap(wants_usage=True, wants_running_usage=False, choices=4, prompts=2)
+    tap.feed(_choices(_of(0, 10, 1, 4), _of(1, 10, 2, 4), _of(2, 7, 3), _of(0, 10, 5, 4), _of(4, 99, 99)))
+    assert tap.reading.usage == Usage(17, 5 + 2 + 3, 4)
+    tap.feed(_choices({"choices": [], "usage": {"prompt_tokens": 17, "completion_tokens": 20}}))
+    assert tap.reading.usage == Usage(17, 20), "what the engine says of all together counts"
+
+
+@pytest.mark.parametrize(("prompt", "completion"), [(TOKENS_MAX, 1), (1, TOKENS_MAX)])
+def test_running_counts_that_no_row_can_hold_together_are_none(prompt: int, completion: int) -> None:
+    tap = ChoicesTap(wants_usage=True, wants_running_usage=False, choices=2, prompts=2)
+    tap.feed(_choices(_of(0, prompt, completion)))
+    assert tap.reading.usage == Usage(prompt, completion)
+    tap.feed(_choices(_of(1, 1, 1)))
+    assert tap.reading.usage is None
+    unread = ChoicesTap(wants_usage=True, wants_running_usage=False, choices=2)
+    unread.feed(_choices({"choices": [{"index": 0}], "usage": {"prompt_tokens": -1, "completion_tokens": 1}}))
+    assert unread.reading.usage is None
+
+
+@pytest.mark.parametrize(
+    ("choices", "told", "rest", "done"),
+    [
+        (1, [{"choices": [{"index": 0, "finish_reason": "stop"}]}], b"", True),
+        (1, [{"choices": [{"index": 0, "finish_reason": None}]}], b"", False),
+        (2, [{"choices": [{"index": 0, "finish_reason": "stop"}]}], b"", False),
+        (1, [{"choices": [{"index": 0, "finish_reason": "stop"}]}], b"data: {", False),
+        (1, [], b"data: [DONE]", True),
+        (2, [], b"data: [DONE]\n", True),
+        (1, [], b"data: [DON", False),
+        (1, [], b"", False),
+    ],
+)
+def test_an_answer_is_whole_with_its_end_marker_or_where_its_only_choice_has_a_reason_to_be(
+    choices: int, told: list[dict[str, Any]], rest: bytes, done: bool
+) -> None:
+    tap = ChoicesTap(wants_usage=False, wants_running_usage=False, choices=choices)
+    tap.feed(_choices(*told) + rest)
+    tap.close()
+    assert tap.done is done
+    if rest.startswith(b"data: [DONE]"):
+        assert bytes(tap.tail) == b"data: [DONE]\n\n"
+        tap.close()
+        assert bytes(tap.tail) == b"data: [DONE]\n\n", "which is there once"
+
+
+def test_of_several_errors_the_first_is_told() -> None:
+    tap = ChoicesTap(wants_usage=False, wants_running_usage=False)
+    first, second = ({"error": {"message": text, "code": code}} for text, code in (("first", 429), ("second", 500)))
+    tap.feed(_choices(first))
+    tap.feed(_choices(second))
+    assert (tap.error_event, tap.error_status) == (_choices(first), 429)
+
+
+@pytest.mark.parametrize("sizes", [[101], [60, 41], [1, 100], [100, 1]])
+@pytest.mark.parametrize("before", [b"", b": comment\n\n", b": comment\r\n\r\n"])
+def test_an_event_without_end_is_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch, sizes: list[int], before: bytes) -> None:
+    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 100)
+    tap = ChoicesTap(wants_usage=False, wants_running_usage=False)
+    *parts, last = [b"x" * size for size in sizes]
+    for part in parts:
+        tap.feed(before + part)
+        before = b""
+    with pytest.raises(EngineFailed, match="more than 100 bytes"):
+        tap.feed(before + last)
+
+
+def test_an_event_of_just_the_bound_passes_however_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 100)
+    event = b":" + b"x" * 98
+    for ending in (b"\n\n", b"\r\n\r\n"):
+        for cut in (1, 50, len(event), len(event) + 1, len(event) + len(ending) - 1):
+            whole = event[: 101 - len(ending)] + ending
+            tap = ChoicesTap(wants_usage=False, wants_running_usage=False)
+            assert tap.feed(whole[:cut]) + tap.feed(whole[cut:] + whole) == whole * 2
+
+
+def test_what_comes_after_the_end_is_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 20)
+    tap = ChoicesTap(wants_usage=False, wants_running_usage=False)
+    assert tap.feed(b"data: [DONE]\n\n") == b""
+    assert tap.feed(b": ab\n\n") == b""
+    assert bytes(tap.tail) == b"data: [DONE]\n\n: ab\n\n"
+    with pytest.raises(EngineFailed, match="goes on"):
+        tap.feed(b":\n\n")
