@@ -14,7 +14,17 @@ def limit(requests: int | None, input_tokens: int | None, output_tokens: int | N
 
 @pytest.mark.parametrize(
     ("us", "text"),
-    [(0, b"0ms"), (1, b"1ms"), (17_000, b"17ms"), (999_001, b"1s"), (8_640_000, b"8.64s"), (360_000_000, b"6m0s")],
+    [
+        (0, b"0ms"),
+        (1, b"1ms"),
+        (17_000, b"17ms"),
+        (999_001, b"1s"),
+        (8_640_000, b"8.64s"),
+        (59_999_000, b"60s"),
+        (60_000_000, b"1m0s"),
+        (61_000_000, b"1m1s"),
+        (360_000_000, b"6m0s"),
+    ],
 )
 def test_durations_are_written_as_openai_writes_them(us: int, text: bytes) -> None:
     assert duration(us) == text
