@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from psycopg.errors import QueryCanceled
 from pydantic import BaseModel
 
-from router.inference.state import InferenceState
+from router.inference.state import CONNECTIONS_MAX, InferenceState
+from router.management import state as management
 from router.management.access import Access, Needs
 from warehouse.access import health
 from warehouse.access.health import Facts
@@ -17,6 +18,7 @@ from warehouse.migrations import runner
 router = APIRouter(prefix="/platform/health", tags=["platform"])
 QUERY_S_MAX = 20.0  # counting a day of raw rows; a dashboard must not be able to keep the database busy for longer
 NAMES_MAX = 20
+CONNECTIONS_SHARE_MAX = 0.8  # of the database's connections in use: what opens more may be refused
 SKEW_S_MAX = 2.0  # from here keys and sessions seem to expire early or late
 LAG_MAX = timedelta(hours=2)  # marts are built every few minutes
 Status = Literal["ok", "warning", "failed"]
@@ -51,7 +53,7 @@ async def get_platform_health(request: Request, access: Annotated[Access, Depend
         slow = f"it did not answer within {QUERY_S_MAX:g} s"
         checks = [_warning("database", slow, "look at its load: `select * from pg_stat_activity`")]
     else:
-        checks = [*_of_database(facts), _prices(unpriced), *_of_marts(facts)]
+        checks = [*_of_database(facts), connections(facts, state.settings.workers), _prices(unpriced), *_of_marts(facts)]
     checks += [_engines(state), *_redis(state), *_journal(state)]
     worst = max((check.status for check in checks), key=("ok", "warning", "failed").index)
     return HealthShape(status=worst, checks=checks)
@@ -80,6 +82,16 @@ def _of_database(facts: Facts) -> Iterator[Check]:
         yield _ok("clock", f"router and database are {said}")
     entries = facts.audit_sequence or 0
     yield _ok("audit", f"{entries} entries; `inferhouse audit verify` checks their chain")
+
+
+def connections(facts: Facts, workers: int) -> Check:
+    """Workers open theirs as they need them: that they do not fit shows only under load, as rows and keys that wait."""
+    there = facts.connections_max
+    wanted = workers * (CONNECTIONS_MAX + 1 + management.CONNECTIONS_MAX)  # the one is for LISTEN
+    message = f"{facts.connections} of {there} are in use; {workers} workers of this router take up to {wanted}"
+    if wanted > there or facts.connections > CONNECTIONS_SHARE_MAX * there:
+        return _warning("connections", message, "raise max_connections of the database, or have fewer workers")
+    return _ok("connections", message)
 
 
 def _migrations(facts: Facts) -> Check:

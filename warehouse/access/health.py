@@ -25,6 +25,9 @@ class Facts:
     marts_built: bool
     last_request: datetime | None
     audit_sequence: int | None
+    connections_max: int
+    """Those that the server keeps for its superusers left out."""
+    connections: int
 
 
 async def facts(conn: AsyncConnection, *, seconds_max: float) -> Facts:

@@ -1,7 +1,9 @@
 -- name: facts
 select
     clock_timestamp() as now, current_setting('server_version') as version, f.applied, f.raw_rows, f.mart_rows, f.complete_to,
-    f.marts_built, f.last_request, (select h.sequence from control.audit_head as h) as audit_sequence
+    f.marts_built, f.last_request, (select h.sequence from control.audit_head as h) as audit_sequence,
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as connections_max,
+    (select count(*) from pg_stat_activity as a where a.usesysid is not null)::int as connections
 from control.health() as f
 
 -- name: limit_time
