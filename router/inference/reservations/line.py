@@ -28,6 +28,7 @@ TOGETHER = 64  # operations that do: the next word of a slow Redis is not to be 
 CONNECT_S_MAX = 2.0
 RECONNECT_S = 0.2
 CHECK_S = 0.1
+TOLD_EVERY_S = 60.0  # the same refusal of Redis
 _HERE = Path(__file__).parent
 _RESERVATIONS = (_HERE / "reservations.lua").read_bytes()
 _ACCOUNTS = (_HERE / "accounts.lua").read_bytes()
@@ -69,6 +70,9 @@ class Line(asyncio.Protocol):
         self.up = False
         self.run_id = ""
         """Names the run of the server that it is connected to."""
+        self.refusal = ""
+        """What it has said instead of an answer, as of a wrong password, since it was last connected or could not be reached."""
+        self._told, self._told_at_s = "", 0.0
         self.connected = asyncio.Event()
         """The same as `up`, to be waited for."""
 
@@ -138,12 +142,20 @@ class Line(asyncio.Protocol):
         while (answer := self._reader.gets()) is not False:
             if isinstance(answer, Exception):
                 # NOSCRIPT, READONLY, or a fault: what this Redis knows is not what was left there.
-                _LOG.warning("Redis refuses a command", extra={"error": str(answer)[:200]})
+                self._refused(str(answer)[:200])
                 self._abort()
                 return
             self._sent.popleft()[1](answer)
         while self._behind and len(self._sent) < COMMANDS_MAX:
             self._write_operations(*self._behind.popleft())
+
+    def _refused(self, said: str) -> None:
+        """Told once a minute: a wrong password is refused at each try, several times a second."""
+        now_s = time.monotonic()
+        if said != self._told or now_s - self._told_at_s > TOLD_EVERY_S:
+            _LOG.warning("Redis refuses a command", extra={"error": said})
+            self._told, self._told_at_s = said, now_s
+        self.refusal = said
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -180,7 +192,9 @@ class Line(asyncio.Protocol):
             try:
                 await self._connect()
             except (OSError, TimeoutError, RedisAway) as error:
-                if not warned:
+                if not isinstance(error, RedisAway):
+                    self.refusal = ""
+                if not warned and not self.refusal:
                     _LOG.warning("cannot reach Redis", extra={"error": type(error).__name__})
                 warned = True
                 self._abort()
@@ -188,7 +202,8 @@ class Line(asyncio.Protocol):
                 continue
             warned = False
             await self._watch()
-            _LOG.warning("lost the connection to Redis")
+            if not self.refusal:
+                _LOG.warning("lost the connection to Redis")
 
     async def _watch(self) -> None:
         """Returns when the connection is gone; one that is silent for too long is given up.
@@ -226,7 +241,7 @@ class Line(asyncio.Protocol):
             self.run_id = told[1].decode()
             argument = self._encode(("server", self.run_id))
             await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument))
-        self.up = True
+        self.up, self.refusal = True, ""
         self.connected.set()
 
 

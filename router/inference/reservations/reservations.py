@@ -401,9 +401,10 @@ class Reservations:
         """What is not as it should be, if anything."""
         if not self.accounts.configured:
             return "ROUTER_REDIS_URL is not set: requests under a budget or a limit are refused"
-        return (
-            None if self._line.up else "cannot be reached: requests under a budget or a limit are refused, or admitted by shares"
-        )
+        if self._line.up:
+            return None
+        what = f"refuses this router ({self._line.refusal})" if self._line.refusal else "cannot be reached"
+        return f"{what}: requests under a budget or a limit are refused, or admitted by shares"
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

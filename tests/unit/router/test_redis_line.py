@@ -1,6 +1,7 @@
 """The connection to Redis."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -214,3 +215,31 @@ async def test_only_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.Mo
         await told.has(4)
         assert not of.up
         assert isinstance(told.answers[3], line.RedisAway)
+
+
+@in_loop
+async def test_a_refusal_that_comes_at_every_try_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a wrong password, or a Redis whose memory is full: a line for each try would be several a second, for ever."""
+    tries, enough = 0, asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == TRIES:
+            enough.set()
+        writer.write(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+        with contextlib.suppress(OSError):
+            while await reader.read(100):
+                pass
+        writer.close()
+
+    monkeypatch.setattr(line, "RECONNECT_S", 0.01)
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server, asyncio.timeout(10):
+        port = server.sockets[0].getsockname()[1]
+        redis = line.Line(f"redis://:wrong@127.0.0.1:{port}", lambda: None)
+        async with redis.running():
+            await enough.wait()
+            assert redis.refusal.startswith("WRONGPASS")
+    assert [record.getMessage() for record in caplog.records] == ["Redis refuses a command"]
