@@ -71,6 +71,8 @@ def test_a_stream_has_one_row_and_its_own_end(stack: Stack, path: str) -> None:
     answer = _post(stack, path, BODIES[path] | {"stream": True})
     assert answer.status_code == 200
     assert ENDS.get(path, b"data: [DONE]") in answer.content.strip().split(b"\n\n")[-1]
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no"), "held back by no proxy"
     row = stack.row()
     assert (row["endpoint"], row["status"], row["stream"]) == (SHAPES[path].endpoint, "completed", True)
     _agrees(stack, row)
