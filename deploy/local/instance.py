@@ -1,8 +1,9 @@
 """One instance as it is to run: its settings, ports, secrets and addresses. Decided once, before anything is started."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from deploy.local.account import Account
 from deploy.local.credentials import DEMO_EMAIL, DEMO_SQL_LOGIN, Credentials
@@ -69,18 +70,26 @@ class Instance:
     @property
     def owner_url(self) -> str:
         if self.settings.database_url:
-            return self.settings.database_url.get_secret_value()
+            # SQLAlchemy, which Dagster has, knows the one name only.
+            return re.sub("^postgres://", "postgresql://", self.settings.database_url.get_secret_value())
         return self._own_url(OWNER, self.credentials.owner_password, DATABASE)
 
     @property
     def redis_url(self) -> str:
         return self.settings.redis_url.get_secret_value() if self.settings.redis_url else self.redis.url
 
-    def role_url(self, role: str, password: str | None = None) -> str:
-        """Connection string of a service role (or another login) to the instance's database."""
+    def role_url(self, role: str, password: str | None = None, schema: str = "") -> str:
+        """Connection string of a service role (or another login) to the instance's database. Args: schema: where it works.
+
+        The owner's parameters, such as `sslmode`, are everybody's.
+        """
         parts = urlsplit(self.owner_url)
         login = f"{quote(role)}:{quote(password or self.credentials.role_passwords[role])}"
-        return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+        query = parts.query
+        if schema:
+            said = dict(parse_qsl(query))
+            query = urlencode(said | {"options": f"{said.get('options', '')} -csearch_path={schema}".strip()}, quote_via=quote)
+        return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}", query=query))
 
     def _own_url(self, user: str, password: str, database: str) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.ports['postgres']}/{database}"

@@ -129,7 +129,7 @@ def dagster(instance: Instance) -> list[Program]:
         "DAGSTER_HOME": str(home),
         "ORCHESTRATION_DATABASE_URL": instance.role_url("inferhouse_transform"),
         # Dagster's tables are in a schema of their own.
-        "ORCHESTRATION_DAGSTER_DATABASE_URL": f"{database}?options=-csearch_path%3Ddagster",
+        "ORCHESTRATION_DAGSTER_DATABASE_URL": instance.role_url("inferhouse_dagster", schema="dagster"),
         "ORCHESTRATION_DBT_TARGET_DIR": str(work / "dagster-code" / "dbt"),
         "ORCHESTRATION_WEBHOOK_KEY": webhook_key(instance.credentials.key_pepper.encode()).hex(),
     }

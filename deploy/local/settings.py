@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
-from warehouse.access.addresses import DatabaseUrl, RedisUrl
+from warehouse.access.addresses import DATABASE_WORDS, DatabaseUrl, RedisUrl
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings, nearest
 
@@ -51,6 +51,14 @@ class LocalSettings(Settings):
     """Usually 8100."""
     simulated_port: int | None = Port
     """Simulated engine; usually 8101."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """Those of the service roles are made of it."""
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError(DATABASE_WORDS)
+        return value
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "LocalSettings":
