@@ -14,6 +14,7 @@ import pytest
 from deploy.images.new_env import gpu_profiles, new_env
 from deploy.images.seed_input import SeedInputSettings, seed_input
 from engines import catalog
+from router.__main__ import ENDING_S_MAX
 from router.settings import RouterSettings
 from warehouse.base.errors import SettingsError
 from warehouse.base.settings import Settings
@@ -24,6 +25,7 @@ BIN = Path(sys.executable).parent
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 REQUIRED = sorted(set(re.findall(r"\$\{(STACK_\w+):\?", COMPOSE_FILE.read_text(encoding="utf-8"))))
+SHUTDOWN_S_MAX = RouterSettings.model_fields["shutdown_s_max"].default
 ONE_SHOTS = {"setup"}
 BASES = {"postgres", "redis"}
 SETTINGS_MODULES = (
@@ -80,6 +82,14 @@ def test_every_service_is_pinned_unprivileged_and_read_only(stack: dict[str, Any
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["logging"]["options"]["max-size"], name
+
+
+def test_a_router_is_given_the_time_that_its_running_answers_may_take(stack: dict[str, Any]) -> None:
+    for name in ("router", "management"):
+        minutes, seconds = re.fullmatch(r"(\d+)m(\d+)s", stack["services"][name]["stop_grace_period"]).groups()  # type: ignore[union-attr]
+        granted_s = 60 * int(minutes) + int(seconds)
+        allowed_s = int(stack["services"][name]["environment"].get("ROUTER_SHUTDOWN_S_MAX", SHUTDOWN_S_MAX))
+        assert granted_s >= allowed_s + ENDING_S_MAX, name
 
 
 def test_only_the_front_is_published_and_only_locally(stack: dict[str, Any]) -> None:
