@@ -97,6 +97,8 @@ def run_psql(settings: LocalSettings, _: dict[str, str], args: argparse.Namespac
     if url is None:
         raise PreflightFailed("there is no instance here: `make up` first")
     program = layout.runtime / runtime.POSTGRES_BIN / "psql"
+    if not program.exists():
+        raise PreflightFailed("no psql was unpacked here, since the database is given from outside: use a client of your own")
     os.execv(program, [str(program), url, *args.arguments])  # noqa: S606 - psql takes over this terminal
 
 
