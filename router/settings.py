@@ -162,6 +162,14 @@ class RouterSettings(Settings):
             raise ValueError("write it as https://portal.example, without a slash at its end")
         return value
 
+    @field_validator("otlp_endpoint", "oidc_issuer")
+    @classmethod
+    def _is_an_url(cls, value: str | None) -> str | None:
+        """An empty one is none: so a container's environment has a variable that nobody set."""
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("write it as https://host.example, or with http://")
+        return value or None
+
     @field_validator("oidc_group_roles")
     @classmethod
     def _are_group_roles(cls, value: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from psycopg import Error
+from psycopg import Error, OperationalError
 from psycopg_pool import PoolTimeout
 
 from warehouse.access.api_keys import ApiKey
@@ -278,7 +278,8 @@ class KeyRing:
         try:
             found = await self._find(list(lookup.futures))
         except (Error, PoolTimeout) as error:
-            if time.monotonic() >= self._away_until_s:
+            # That it is away the pool says; not so a table of another version.
+            if not isinstance(error, OperationalError) and time.monotonic() >= self._away_until_s:
                 _LOG.warning("cannot read keys", extra={"error": type(error).__name__, "said": str(error)})
             raise NotReady("the database that knows the keys cannot be reached", retry_after_s=1) from error
         for public_id, future in lookup.futures.items():

@@ -62,3 +62,10 @@ def test_addresses_of_redis_are_read() -> None:
     assert RedisAddress.of("redis://") == RedisAddress("localhost", 6379, "", False, "default", "", 0)
     assert RedisAddress.of("rediss://u:p%2Fw@h:6380/3") == RedisAddress("h", 6380, "", True, "u", "p/w", 3)
     assert RedisAddress.of("unix:///run/redis.sock").path == "/run/redis.sock"
+
+
+@pytest.mark.parametrize("name", ["ROUTER_OTLP_ENDPOINT", "ROUTER_OIDC_ISSUER"])
+def test_what_is_called_over_http_has_its_scheme_and_an_empty_one_is_none(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"setting {name} is wrong: write it as https://host.example"):
+        RouterSettings.from_env(GOOD | {name: "collector:4318"})
+    assert getattr(RouterSettings.from_env(GOOD | {name: ""}), name.removeprefix("ROUTER_").lower()) is None
