@@ -140,17 +140,14 @@ class MeteredEndpoint:
                     shared.dispatcher.started(engine, tokens)
                 if plan.model is not model:
                     model = plan.model
-                    try:
-                        await self._reserve(request, model, body)
-                    except BaseException:
-                        self._give_back(engine, connection, tokens)
-                        raise
+                    if not await self._holds_for(request, plan, engine, connection, tokens=tokens, body=body):
+                        continue
                 if request.client_gone:  # while the engine was connected to, or what is kept was looked for
                     self._give_back(engine, connection, tokens)
                     raise ClientGone
             except InferhouseError as error:
                 if not isinstance(refusal, EngineRefused) or (refusal.is_too_long and isinstance(error, _NO_ENGINE)):
-                    raise  # a prompt that only a model is too short for which stood in is not too long
+                    raise  # what only the model that stood in is too small for is not too long
                 break  # what the engine has said tells the client more than why there is no other attempt
             exchange = self._exchange(request, engine, connection, model)
             message = self._message(request, engine, body)
@@ -178,6 +175,22 @@ class MeteredEndpoint:
         self._shared.dispatcher.ended(engine, tokens, outcome=exchange.outcome, took=took, retry_after_s=pause_s, plan=plan)
         if refusal is not None:
             request.waited_us += monotonic_us() - (exchange.sent_us or monotonic_us())
+
+    async def _holds_for(
+        self, request: Request, plan: Plan, engine: EngineState, connection: EngineConnection, *, tokens: int, body: bytes
+    ) -> bool:
+        """Hold for the plan's present model, whose engine was found before. False: it was changed while a budget was waited for.
+
+        Raises: as `_reserve`. Then, and where it was changed, the engine is not asked.
+        """
+        serves = False
+        try:
+            await self._reserve(request, plan.model, body)
+            serves = _serves(engine, plan)
+        finally:
+            if not serves:
+                self._give_back(engine, connection, tokens)
+        return serves
 
     def _give_back(self, engine: EngineState, connection: EngineConnection, tokens: int) -> None:
         """An engine that is not asked after all."""
@@ -340,9 +353,9 @@ class MeteredEndpoint:
                 dispatcher.ended(engine, tokens, outcome="gone")
                 raise
             else:
-                if engine.weight and engine in plan.order[plan.at].engines:
+                if _serves(engine, plan):
                     return engine, connection
-                self._give_back(engine, connection, tokens)  # meanwhile it was drained, taken out, moved, or has another model
+                self._give_back(engine, connection, tokens)
             picked = dispatcher.pick(plan, request.tried)
 
     async def _waited_for(self, request: Request, plan: Plan, tokens: int) -> EngineState:
@@ -441,6 +454,11 @@ class MeteredEndpoint:
         row.duration_us = monotonic_us() - request.started_us
         row.finished_at = row.started_at + timedelta(0, 0, row.duration_us)
         self._shared.sink.close(self._shared.sink.open(row))
+
+
+def _serves(engine: EngineState, plan: Plan) -> bool:
+    """Whether an engine is still one of the plan's present model: it may have been drained, taken out, moved, or got another."""
+    return bool(engine.weight) and engine in plan.order[plan.at].engines
 
 
 def _beginning(body: bytes) -> bytes:

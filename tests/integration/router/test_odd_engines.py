@@ -13,7 +13,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from router.inference.exchange import RACED_US_MAX
+from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack, becomes
+from tests.integration.router.reservations_world import add_budget
 from warehouse.identity.sealed import Sealer
 
 SEALING_KEY, PROVIDER_KEY = "what seals the keys of providers", "sk-of-a-provider"
@@ -435,3 +437,30 @@ def test_an_engine_that_is_changed_while_it_is_connected_to_is_not_asked_for_its
     row = stack.row()
     query = "select name from control.models where id = %s"
     assert (row["attempt"], stack.db.execute(query, [row["model_id"]]).fetchone()) == (1, ("simulated",))
+
+
+@pytest.mark.parametrize("change", ["weight = 0", "model_id = (select id from control.models where name = 'odd')"])
+@pytest.mark.parametrize("engine_flags", [["--tokens-per-second", "20"]])
+def test_an_engine_that_is_changed_while_a_budget_is_waited_for_is_not_asked_for_its_old_model(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], change: Any
+) -> None:
+    """It was found first, and then there was to be room for the model that stands in."""
+    stack.db.execute("update control.engines set weight = 0 where name = 'engine-odd'")
+    model = stack.db.execute("select id from control.models where name = 'simulated'").fetchone()
+    assert model is not None
+    add_budget(stack.db, demo(stack), 860_000_000, model_id=model[0])  # pico-dollars; the first request holds nearly all of it
+    time.sleep(1)  # in which the router knows
+    headers, found = {"authorization": f"Bearer {stack.api_key}"}, list[httpx.Response]()
+    asking = threading.Thread(target=lambda: found.append(stack.post(hello | {"model": "either"})))
+    long = hello | {"stream": True, "max_tokens": 2000, "min_tokens": 2000}
+    with httpx.stream("POST", stack.base_url + "/chat/completions", json=long, headers=headers, timeout=60) as answer:
+        chunks = answer.iter_bytes()
+        next(chunks)
+        asking.start()
+        assert becomes(lambda: "inferhouse_reservations_waiting 1.0" in httpx.get(stack.router.url + "/metrics").text)
+        stack.db.execute(f"update control.engines set {change} where name = 'engine-simulated'")
+        stack.db.commit()
+        time.sleep(1)
+    asking.join()
+    assert found[0].json()["error"]["code"] == "no_healthy_engine", found[0].text
+    assert sorted(row["attempt"] for row in stack.rows(2)) == [0, 1]

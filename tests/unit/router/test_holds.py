@@ -198,7 +198,7 @@ def test_what_has_ended_under_a_lease_is_not_told_in_a_new_generation() -> None:
 def test_a_lease_is_at_most_a_200th_of_what_a_limit_has_left(level: int, bound: dict[str, int]) -> None:
     """Eight requests in a tick are twelve in the lease."""
     match = match_of(limit(**bound))
-    used = [0, 0, 0]
+    used = [0, 0, 0, 0]
     used[level] = MINUTE
     assert wanted(match, _pace(match, [used], [])) == (12, Bounds(12_000, 1200, 12 * MOST.cost_picousd))
     used[level] += 1
@@ -206,9 +206,9 @@ def test_a_lease_is_at_most_a_200th_of_what_a_limit_has_left(level: int, bound: 
 
 
 def test_a_lease_is_at_most_a_200th_of_the_requests_at_once() -> None:
-    for at_once, is_wanted in ((2400, True), (2399, False)):
+    for at_once, running, is_wanted in ((2400, 0, True), (2399, 0, False), (2407, 7, True), (2407, 8, False)):
         match = match_of(limit(at_once=at_once))
-        assert (wanted(match, _pace(match, [[0, 0, 0]], [])) is not None) is is_wanted
+        assert (wanted(match, _pace(match, [[0, 0, 0, running]], [])) is not None) is is_wanted
 
 
 def test_a_lease_is_at_most_a_200th_of_what_a_budget_has_left() -> None:
@@ -228,14 +228,14 @@ def test_the_narrowest_of_several_budgets_decides_on_a_lease() -> None:
 
 def test_there_is_no_lease_of_what_is_on_trial_or_before_an_answer() -> None:
     match = match_of(limit(requests=10**6))
-    pace = _pace(match, [[0, 0, 0]], [])
+    pace = _pace(match, [[0, 0, 0, 0]], [])
     assert wanted(match, pace) is not None
     pace.first.asked = match_of(limit(requests=10**6))  # its answer is about other rules
     assert wanted(match, pace) is None
     pace.first.asked, pace.first.answer = match, None
     assert wanted(match, pace) is None
     on_trial = match_of(replace(limit(requests=10**6), shadow=True))
-    assert wanted(on_trial, _pace(on_trial, [[0, 0, 0]], [])) is None
+    assert wanted(on_trial, _pace(on_trial, [[0, 0, 0, 0]], [])) is None
 
 
 def test_few_requests_are_no_reason_for_a_lease() -> None:
@@ -249,7 +249,7 @@ def _lease(match: Match, *, requests: int) -> Lease:
     most = Bounds(requests * MOST.input_tokens, requests * MOST.output_tokens, requests * MOST.cost_picousd)
     hold = Hold.of(Account(1, 7), match, CALLER, 1, AT, most=most)
     hold.generation = 4
-    hold.requests, hold.answer = requests, (0, [], [[0, 0, 0]], 0, [0, 0], [0, 0])
+    hold.requests, hold.answer = requests, (0, [], [[0, 0, 0, 0]], 0, [0, 0], [0, 0])
     return Lease(hold)
 
 
