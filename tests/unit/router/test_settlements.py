@@ -11,6 +11,7 @@ from router.inference.auth import Caller
 from router.inference.reservations.account import Account, Hold
 from router.inference.reservations.estimate import Bounds
 from router.inference.reservations.leases import Lease
+from router.inference.reservations.refusals import LimitsUnavailable
 from router.inference.reservations.reservations import Reservations
 from router.inference.reservations.rules import PICOUSD_PER_USD, Rules
 from tests.factories import Tenant, usage_event
@@ -175,6 +176,25 @@ def test_what_is_admitted_by_a_share_is_told_to_redis_when_it_is_back(monkeypatc
     assert (world.account.generation, world.account.doubtful) == (0, True)
     assert (hold.generation, hold.answer, hold in world.account.holds) == (0, None, True)
     assert world.reservations.counts == {"shared": 1}
+
+
+@pytest.mark.parametrize(("shares", "shadow", "is_admitted"), [(True, False, True), (False, True, True), (False, False, False)])
+def test_without_redis_only_what_refuses_nobody_or_may_share_is_admitted(
+    monkeypatch: pytest.MonkeyPatch, shares: bool, shadow: bool, is_admitted: bool
+) -> None:
+    world = _World(monkeypatch, replace(BUDGET, shadow=shadow))
+    hold = world.admitted()
+    world.account.holds.clear()
+    world.account.shares.told(hold.match, (0, 0), (0, 0))
+    assert world.account.rules is not None
+    world.account.rules.shares, world.line.up = shares, False
+    if is_admitted:
+        world.reservations._share(hold)
+    else:
+        with pytest.raises(LimitsUnavailable, match="is not set"):
+            world.reservations._share(hold)
+    assert (hold in world.account.holds) is is_admitted
+    assert world.reservations.counts == {"shared" if is_admitted else LimitsUnavailable.code: 1}
 
 
 def test_a_share_of_a_limit_gets_back_what_was_not_used_though_redis_is_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
