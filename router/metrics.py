@@ -75,7 +75,7 @@ class InferenceCollector(Collector):
         for kind, count in shared.tokens.items():
             tokens.add_metric([kind], count)
         yield tokens
-        lacking, kept = sink.journal.lacking_bytes, sink.journal.bytes
+        lacking, kept = sink.journal.lacking_bytes, sink.journal.file_bytes
         yield GaugeMetricFamily("inferhouse_journal_bytes", "Bytes that the database does not have yet.", lacking)
         yield GaugeMetricFamily("inferhouse_journal_file_bytes", "Bytes of records in the files of the journal.", kept)
         yield GaugeMetricFamily("inferhouse_usage_rows_waiting", "Closed rows not committed yet.", sink.rows_waiting)

@@ -66,9 +66,6 @@ Then = Callable[[JournalFailed | None], None]
 """What is done when records are on the disk, or the disk has refused them."""
 
 
-Raw = bytes  # by another name, for `Journal.bytes` is a size
-
-
 @dataclass(slots=True, eq=False)
 class Segment:
     """One file: where the next record goes, the room promised to close records, and the attempts that the database lacks."""
@@ -125,7 +122,7 @@ class Journal:
         self._syncer = _Syncer(self._segments)
 
     @property
-    def bytes(self) -> int:
+    def file_bytes(self) -> int:
         """Of all records: a file in which one attempt is outstanding keeps those that the database has, too."""
         return sum(segment.end for segment in self._segments)
 
@@ -142,7 +139,7 @@ class Journal:
             elif self.error:
                 self._spares.append(self._new_segment(0))
 
-    def open(self, key: Raw, payload: Raw) -> Ticket:
+    def open(self, key: bytes, payload: bytes) -> Ticket:
         """Record that work for this key begins. Raises: JournalFull, JournalFailed."""
         if self.lacking_bytes >= self._bytes_max:
             raise JournalFull(f"the usage journal is at its limit of {self._bytes_max} bytes; the database must come back first")
@@ -158,7 +155,7 @@ class Journal:
         self._append(segment, frame, size)
         return Ticket(key, segment, promised, size)
 
-    def close(self, ticket: Ticket, payload: Raw) -> None:
+    def close(self, ticket: Ticket, payload: bytes) -> None:
         """Record how it ended. Goes above `bytes_max` where it must: what began is recorded.
 
         Raises: JournalFailed: the record is longer than its open record by more than CLOSE_SLACK_BYTES.
@@ -203,7 +200,7 @@ class Journal:
                 self._remove(segment)
         self._close_retired()
 
-    def _append(self, segment: Segment, frame: Raw, size: int) -> None:
+    def _append(self, segment: Segment, frame: bytes, size: int) -> None:
         begin = segment.end
         segment.end = end = begin + size
         segment.pages[begin : end + END_BYTES] = frame + END

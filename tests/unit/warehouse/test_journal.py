@@ -292,7 +292,7 @@ def test_what_the_disk_has_refused_is_written_again_before_anybody_is_told_that_
         await journal.durable()
 
     asyncio.run(run())
-    assert set(range(journal.bytes)) <= there
+    assert set(range(journal.file_bytes)) <= there
     journal.shut()
 
 
@@ -322,7 +322,7 @@ def test_a_file_with_a_record_that_the_database_lacks_is_kept(journal: Journal, 
     assert [frame.key for frame in decode(_files(tmp_path)[0].read_bytes())] == [_key(1)]
     journal.close(first, b"done")
     journal.committed([first])
-    assert journal.bytes == 0
+    assert journal.file_bytes == 0
     assert _records(tmp_path) == 0
 
 
@@ -334,7 +334,7 @@ def test_a_close_goes_where_its_open_record_is(journal: Journal, tmp_path: Path)
     journal.committed([other])
     assert recover(tmp_path).closed == [b"z" * 2000]
     journal.committed([ticket])
-    assert journal.bytes == 0
+    assert journal.file_bytes == 0
 
 
 def test_a_file_that_is_used_anew_says_nothing_of_what_it_had(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_files_are_written_again_and_say_nothing_of_what_they_had(tmp_path: Path
         if len(waiting) == 8:  # more than one file holds
             journal.committed(waiting)
             waiting.clear()
-            assert _records(tmp_path) == journal.bytes == 0
+            assert _records(tmp_path) == journal.file_bytes == 0
         names |= {path.name for path in _files(tmp_path)}
     assert len(names) <= 4
     journal.open(_key(999), b"the only one")
@@ -379,7 +379,7 @@ def test_the_size_is_that_of_the_records(journal: Journal, tmp_path: Path) -> No
             journal.close(done, b"done")
             journal.committed([done])
         read = [frame for path in _files(tmp_path) for frame in decode(path.read_bytes())]
-        assert journal.bytes == sum(map(frame_bytes, read))
+        assert journal.file_bytes == sum(map(frame_bytes, read))
 
 
 def test_what_is_being_synced_is_not_closed_under_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +411,7 @@ def test_what_is_being_synced_is_not_closed_under_the_sync(tmp_path: Path, monke
 def test_a_full_journal_refuses_new_work_and_records_what_had_begun(tmp_path: Path) -> None:
     journal = _made(tmp_path, 500)
     tickets = [journal.open(_key(number), b"x" * 40) for number in range(8)]
-    assert journal.bytes >= 500
+    assert journal.file_bytes >= 500
     with pytest.raises(JournalFull, match="500 bytes"):
         journal.open(_key(8), b"x" * 40)
     for ticket in tickets:
@@ -456,7 +456,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_with_the_first_record(tmp_pa
     ticket = journal.open(_key(1), b"opened")
     journal.close(ticket, b"closed")
     journal.committed([ticket])
-    assert journal.bytes == 0
+    assert journal.file_bytes == 0
     journal.shut()
 
 
@@ -496,7 +496,7 @@ def test_a_close_that_is_far_longer_than_its_open_is_refused_and_the_open_record
         journal.close(ticket, b"x" * (7 + CLOSE_SLACK_BYTES))
     assert recover(tmp_path).lost == [b"opened"]
     journal.committed([ticket])  # its row went to the database from memory
-    assert journal.bytes == 0
+    assert journal.file_bytes == 0
     journal.shut()
 
 
@@ -542,7 +542,7 @@ def test_a_file_that_cannot_be_removed_holds_up_no_other_and_says_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", _read_only)
         journal.committed(tickets)
-        assert journal.bytes == 0
+        assert journal.file_bytes == 0
         journal.shut()
     assert "cannot be removed" in caplog.text
     found = recover(tmp_path)
@@ -583,7 +583,7 @@ def test_what_the_database_has_does_not_fill_the_journal_behind_an_attempt_that_
     assert (journal.is_full, journal.lacking_bytes) == (False, 46 + 4 * 327)
     journal.close(running, b"its end")
     journal.committed([running, *pinned])
-    assert (journal.bytes, journal.lacking_bytes) == (0, 0)
+    assert (journal.file_bytes, journal.lacking_bytes) == (0, 0)
     with pytest.raises(JournalFull):
         [journal.open(_key(number), b"x" * 100) for number in range(100)]
     assert journal.is_full

@@ -107,7 +107,7 @@ def test_few_files_are_kept_to_be_used_anew(tmp_path: Path) -> None:
     for ticket in tickets:
         _over(journal, ticket)
     assert len(_files(tmp_path)) == SPARES + 1
-    assert journal.bytes == 0
+    assert journal.file_bytes == 0
     kept = SPARES + 1
     assert _open_and_mapped(tmp_path) == (2 * kept, kept), "what is removed is closed, too; a mapping has its own descriptor"
     journal.shut()
