@@ -23,6 +23,7 @@ from warehouse.access.addresses import RedisAddress
 
 _LOG = logging.getLogger(__name__)
 ANSWER_S_MAX = 2.0  # without a word for this long the connection is given up, and with it what waits for it
+WAIT_S_MAX = 10.0  # the same where it answers, but so slowly that somebody has waited for so long
 COMMANDS_MAX = 8  # under way at once; what is asked meanwhile goes together, which costs a Redis that is behind less
 TOGETHER = 64  # operations that do: the next word of a slow Redis is not to be far
 CONNECT_S_MAX = 2.0
@@ -65,7 +66,7 @@ class Line(asyncio.Protocol):
         self._sent: deque[tuple[float, Done]] = deque()
         self._operations: list[tuple[Any, ...]] = []
         self._claims: list[Done] = []
-        self._behind: deque[tuple[list[tuple[Any, ...]], list[Done]]] = deque()  # until others have been answered
+        self._behind: deque[tuple[float, list[tuple[Any, ...]], list[Done]]] = deque()  # until others have been answered
         self._heard_s = 0.0
         self.up = False
         self.run_id = ""
@@ -91,7 +92,7 @@ class Line(asyncio.Protocol):
             raise RedisAway
         self._flush()
         while self._behind:
-            self._write_operations(*self._behind.popleft())
+            self._write_operations(*self._behind.popleft()[1:])
         argument = self._encode(command)
         return self._decode(await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument)))
 
@@ -104,11 +105,11 @@ class Line(asyncio.Protocol):
             _tell(claims, RedisAway())
         elif len(self._sent) < COMMANDS_MAX and not self._behind:
             self._write_operations(operations, claims)
-        elif self._behind and len(self._behind[-1][0]) < TOGETHER:
-            self._behind[-1][0].extend(operations)
-            self._behind[-1][1].extend(claims)
+        elif self._behind and len(self._behind[-1][1]) < TOGETHER:
+            self._behind[-1][1].extend(operations)
+            self._behind[-1][2].extend(claims)
         else:
-            self._behind.append((operations, claims))
+            self._behind.append((time.monotonic(), operations, claims))
 
     def _write_operations(self, operations: Sequence[tuple[Any, ...]], claims: Sequence[Done]) -> None:
         argument = self._encode(operations)
@@ -147,7 +148,7 @@ class Line(asyncio.Protocol):
                 return
             self._sent.popleft()[1](answer)
         while self._behind and len(self._sent) < COMMANDS_MAX:
-            self._write_operations(*self._behind.popleft())
+            self._write_operations(*self._behind.popleft()[1:])
 
     def _refused(self, said: str) -> None:
         """Told once a minute: a wrong password is refused at each try, several times a second."""
@@ -169,7 +170,7 @@ class Line(asyncio.Protocol):
         behind, self._behind = self._behind, deque()
         if was_up:
             self._closed()
-        _tell([done for _, done in sent] + [done for _, claims in behind for done in claims], RedisAway())
+        _tell([done for _, done in sent] + [done for _, _, claims in behind for done in claims], RedisAway())
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -210,14 +211,24 @@ class Line(asyncio.Protocol):
 
         A Redis that is behind, and answers one after another, is not silent: to give it up would refuse everybody.
         """
-        overdue = None
+        marked = None
         while self.up:
             await asyncio.sleep(CHECK_S)
-            oldest = self._sent[0] if self._sent else None
+            late = self._late(time.monotonic())
             # Looked at twice: after a pause of this process the answer may lie there unread.
-            if oldest is not None and oldest is overdue and time.monotonic() - max(oldest[0], self._heard_s) > ANSWER_S_MAX:
+            if late is not None and late is marked:
                 self._abort()
-            overdue = oldest
+            marked = late
+
+    def _late(self, now_s: float) -> object:
+        """What has waited for Redis for too long, or None."""
+        if self._behind and now_s - self._behind[0][0] > WAIT_S_MAX:
+            return self._behind[0]
+        if not self._sent:
+            return None
+        oldest = self._sent[0]
+        is_late = now_s - max(oldest[0], self._heard_s) > ANSWER_S_MAX or now_s - oldest[0] > WAIT_S_MAX
+        return oldest if is_late else None
 
     async def _connect(self) -> None:
         to, loop = self._to, asyncio.get_running_loop()

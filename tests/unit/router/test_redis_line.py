@@ -218,6 +218,28 @@ async def test_only_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.Mo
 
 
 @in_loop
+async def test_a_redis_that_answers_too_slowly_for_those_who_wait_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "CHECK_S", 0.01)
+    now_s = 1000.0
+    monkeypatch.setattr(line, "time", Clock(lambda: now_s))
+    async with connected() as (redis, of):
+        told, count, answered = Told(), 2 * line.COMMANDS_MAX, 0
+        await ask_by_turns(of, range(count), told)
+        await redis.has(line.COMMANDS_MAX)
+        while now_s < 1000 + line.WAIT_S_MAX * 0.9:
+            assert of.up
+            now_s += line.ANSWER_S_MAX * 0.9
+            redis.answer()
+            answered += 1
+            await told.has(answered)
+        now_s = 1000 + line.WAIT_S_MAX * 1.01
+        await told.has(count)
+        assert not of.up
+        assert told.answers[:answered] == list(range(answered))
+        assert all(isinstance(one, line.RedisAway) for one in told.answers[answered:])
+
+
+@in_loop
 async def test_a_refusal_that_comes_at_every_try_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
