@@ -40,7 +40,8 @@ class Settings(BaseModel):
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Settings from the variables that start with the prefix.
 
-        Raises: SettingsError: a variable of this prefix is unknown (the nearest right name is given), missing or wrong.
+        Raises: SettingsError: a variable of this prefix is unknown (the nearest right name is given), or all that are missing or
+            wrong.
         """
         own = {name: value for name, value in env.items() if name.startswith(cls.PREFIX)}
         known = [f"{cls.PREFIX}{field.upper()}" for field in cls.model_fields]
@@ -50,9 +51,17 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({name.removeprefix(cls.PREFIX).lower(): value for name, value in own.items()})
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            if not first["loc"]:  # about several, which it names
-                raise SettingsError(complaint(first), param=cls.PREFIX) from error
-            name = f"{cls.PREFIX}{str(first['loc'][0]).upper()}"
-            what = "is not set" if first["type"] == "missing" else f"is wrong: {complaint(first)}"
-            raise SettingsError(f"setting {name} {what}", param=name) from error
+            found = error.errors(include_input=False, include_url=False)
+            param = cls._name_of(found[0]["loc"]) if found[0]["loc"] else cls.PREFIX
+            raise SettingsError("; ".join(map(cls._said_of, found)), param=param) from error
+
+    @classmethod
+    def _said_of(cls, error: ErrorDetails) -> str:
+        if not error["loc"]:  # about several, which it names
+            return complaint(error)
+        what = "is not set" if error["type"] == "missing" else f"is wrong: {complaint(error)}"
+        return f"setting {cls._name_of(error['loc'])} {what}"
+
+    @classmethod
+    def _name_of(cls, loc: tuple[int | str, ...]) -> str:
+        return f"{cls.PREFIX}{str(loc[0]).upper()}"

@@ -110,3 +110,12 @@ def test_a_secret_is_not_printed_with_the_settings() -> None:
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ExampleSettings.from_env(GOOD).port = 1
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    error = _refused({"EXAMPLE_PORT": "7", "EXAMPLE_PAUSE_S": "0", "EXAMPLE_PEPPER": SECRET})
+    assert str(error) == (
+        "setting EXAMPLE_DATABASE_URL is not set; setting EXAMPLE_PEPPER is wrong: it has 15 characters, and needs 16;"
+        " setting EXAMPLE_PORT is wrong: an even number; setting EXAMPLE_PAUSE_S is wrong: Input should be greater than 0"
+    )
+    assert error.param == "EXAMPLE_DATABASE_URL"
