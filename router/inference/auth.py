@@ -18,13 +18,13 @@ from warehouse.base.errors import AuthenticationFailed, InferhouseError, NotAllo
 from warehouse.identity.keys import ApiKeySecret
 from warehouse.identity.networks import Network, client_address, parse_networks, within
 
+_LOG = logging.getLogger(__name__)
 LOOKUPS_AT_ONCE_MAX = 2  # queries for unknown keys; while they run, the next keys gather and share the next one
 LOOKUP_KEYS_MAX = 500  # in one query
 UNKNOWN_ENTRIES_MAX = 10_000
 UNKNOWN_S = 2.0  # a key that did not exist is asked for again after this long
 WAITING_MAX = 10_000  # keys that wait for a query; above it requests of further ones get 503
 LOOKUP_S_MAX = 3.0  # a request waits no longer for the database; a key that was read before is then used as it was
-_LOG = logging.getLogger(__name__)
 AWAY_S = 1.0  # after a look-up that failed, keys read before are used as they are for this long; then it is tried again
 SCOPE = "inference"
 

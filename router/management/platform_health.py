@@ -88,7 +88,7 @@ def connections(facts: Facts, workers: int) -> Check:
     """Workers open theirs as they need them: that they do not fit shows only under load, as rows and keys that wait."""
     there = facts.connections_max
     wanted = workers * (CONNECTIONS_MAX + 1 + management.CONNECTIONS_MAX)  # the one is for LISTEN
-    message = f"{facts.connections} of {there} are in use; {workers} workers of this router take up to {wanted}"
+    message = f"{facts.connections} of {there} are in use; this router takes up to {wanted}"
     if wanted > there or facts.connections > CONNECTIONS_SHARE_MAX * there:
         return _warning("connections", message, "raise max_connections of the database, or have fewer workers")
     return _ok("connections", message)

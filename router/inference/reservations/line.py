@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hiredis
 import msgspec
@@ -55,6 +55,14 @@ def _evaluation(script: bytes) -> bytes:
 _RESERVE, _ACCOUNT = _evaluation(_RESERVATIONS), _evaluation(_ACCOUNTS)
 
 
+class _Batch(NamedTuple):
+    """What goes to Redis as one command when it is less busy."""
+
+    since_s: float
+    operations: list[tuple[Any, ...]]
+    claims: list[Done]
+
+
 class Line(asyncio.Protocol):
     """One connection at a time to one Redis, for as long as `running` is entered."""
 
@@ -66,7 +74,7 @@ class Line(asyncio.Protocol):
         self._sent: deque[tuple[float, Done]] = deque()
         self._operations: list[tuple[Any, ...]] = []
         self._claims: list[Done] = []
-        self._behind: deque[tuple[float, list[tuple[Any, ...]], list[Done]]] = deque()  # until others have been answered
+        self._behind: deque[_Batch] = deque()  # until others have been answered
         self._heard_s = 0.0
         self.up = False
         self.run_id = ""
@@ -92,7 +100,7 @@ class Line(asyncio.Protocol):
             raise RedisAway
         self._flush()
         while self._behind:
-            self._write_operations(*self._behind.popleft()[1:])
+            self._write_next()
         argument = self._encode(command)
         return self._decode(await self._answer(b"%b%d\r\n%b\r\n" % (_ACCOUNT, len(argument), argument)))
 
@@ -105,11 +113,15 @@ class Line(asyncio.Protocol):
             _tell(claims, RedisAway())
         elif len(self._sent) < COMMANDS_MAX and not self._behind:
             self._write_operations(operations, claims)
-        elif self._behind and len(self._behind[-1][1]) < TOGETHER:
-            self._behind[-1][1].extend(operations)
-            self._behind[-1][2].extend(claims)
+        elif self._behind and len(self._behind[-1].operations) < TOGETHER:
+            self._behind[-1].operations.extend(operations)
+            self._behind[-1].claims.extend(claims)
         else:
-            self._behind.append((time.monotonic(), operations, claims))
+            self._behind.append(_Batch(time.monotonic(), operations, claims))
+
+    def _write_next(self) -> None:
+        batch = self._behind.popleft()
+        self._write_operations(batch.operations, batch.claims)
 
     def _write_operations(self, operations: Sequence[tuple[Any, ...]], claims: Sequence[Done]) -> None:
         argument = self._encode(operations)
@@ -148,7 +160,7 @@ class Line(asyncio.Protocol):
                 return
             self._sent.popleft()[1](answer)
         while self._behind and len(self._sent) < COMMANDS_MAX:
-            self._write_operations(*self._behind.popleft()[1:])
+            self._write_next()
 
     def _refused(self, said: str) -> None:
         """Told once a minute: a wrong password is refused at each try, several times a second."""
@@ -170,7 +182,7 @@ class Line(asyncio.Protocol):
         behind, self._behind = self._behind, deque()
         if was_up:
             self._closed()
-        _tell([done for _, done in sent] + [done for _, _, claims in behind for done in claims], RedisAway())
+        _tell([done for _, done in sent] + [done for batch in behind for done in batch.claims], RedisAway())
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -214,15 +226,18 @@ class Line(asyncio.Protocol):
         marked = None
         while self.up:
             await asyncio.sleep(CHECK_S)
-            late = self._late(time.monotonic())
-            # Looked at twice: after a pause of this process the answer may lie there unread.
-            if late is not None and late is marked:
-                self._abort()
-            marked = late
+            marked = self._look(marked)
+
+    def _look(self, marked: object) -> object:
+        """What is late. It is given up at the next look: after a pause of this process the answer may lie there unread."""
+        late = self._late(time.monotonic())
+        if late is not None and late is marked:
+            self._abort()
+        return late
 
     def _late(self, now_s: float) -> object:
         """What has waited for Redis for too long, or None."""
-        if self._behind and now_s - self._behind[0][0] > WAIT_S_MAX:
+        if self._behind and now_s - self._behind[0].since_s > WAIT_S_MAX:
             return self._behind[0]
         if not self._sent:
             return None

@@ -15,6 +15,6 @@ def test_connections_that_do_not_fit_are_seen_before_they_are_refused(in_use: in
     facts = Facts(now, "17", {}, 0, 0, now, True, now, 0, connections_max=97, connections=in_use)
     said = connections(facts, workers)
     assert (said.status, said.message) == (
-        status, f"{in_use} of 97 are in use; {workers} workers of this router take up to {workers * 9}"
+        status, f"{in_use} of 97 are in use; this router takes up to {workers * 9}"
     )  # fmt: skip
     assert (said.what_to_do is None) == (status == "ok")

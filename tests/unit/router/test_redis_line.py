@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -92,8 +92,19 @@ class Told:
 class Clock:
     """In place of the module `time`."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self.monotonic = monotonic
+    now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Of the line alone, which looks at it often."""
+    monkeypatch.setattr(line, "CHECK_S", 0.01)
+    clock = Clock()
+    monkeypatch.setattr(line, "time", clock)
+    return clock
 
 
 @asynccontextmanager
@@ -195,48 +206,75 @@ async def test_who_waits_behind_others_is_told_that_redis_is_away_too() -> None:
 
 
 @in_loop
-async def test_only_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_a_redis_that_says_nothing_is_given_up(clock: Clock) -> None:
     """One that is behind answers each command long after it was sent."""
-    monkeypatch.setattr(line, "CHECK_S", 0.01)
-    now_s = 1000.0
-    monkeypatch.setattr(line, "time", Clock(lambda: now_s))
     async with connected() as (redis, of):
         told = Told()
         await ask_by_turns(of, range(4), told)
         await redis.has(4)
         for number in range(3):
-            now_s += line.ANSWER_S_MAX * 0.9
+            clock.now_s += line.ANSWER_S_MAX * 0.9
             await asyncio.sleep(0.1)  # ten looks
             redis.answer()
             await told.has(number + 1)
         assert of.up
         assert told.answers == [0, 1, 2]
-        now_s += line.ANSWER_S_MAX * 1.1
+        clock.now_s += line.ANSWER_S_MAX * 1.1
         await told.has(4)
         assert not of.up
         assert isinstance(told.answers[3], line.RedisAway)
 
 
 @in_loop
-async def test_a_redis_that_answers_too_slowly_for_those_who_wait_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "CHECK_S", 0.01)
-    now_s = 1000.0
-    monkeypatch.setattr(line, "time", Clock(lambda: now_s))
+async def test_an_answer_that_lies_there_unread_after_a_pause_of_the_worker_is_read(clock: Clock) -> None:
     async with connected() as (redis, of):
-        told, count, answered = Told(), 2 * line.COMMANDS_MAX, 0
+        told = Told()
+        of.send(("claim", 1), told)
+        await redis.has(1)
+        clock.now_s += 100
+        redis.answer()
+        late = of._look(None)
+        assert late is not None
+        await told.has(1)
+        assert told.answers == [1]
+        assert of._look(late) is None
+        assert of.up
+
+
+@in_loop
+async def test_a_redis_that_answers_too_slowly_for_those_who_wait_is_given_up(clock: Clock) -> None:
+    async with connected() as (redis, of):
+        began_s, told, count, answered = clock.now_s, Told(), 2 * line.COMMANDS_MAX, 0
         await ask_by_turns(of, range(count), told)
         await redis.has(line.COMMANDS_MAX)
-        while now_s < 1000 + line.WAIT_S_MAX * 0.9:
+        while clock.now_s < began_s + line.WAIT_S_MAX * 0.9:
             assert of.up
-            now_s += line.ANSWER_S_MAX * 0.9
+            clock.now_s += line.ANSWER_S_MAX * 0.9
             redis.answer()
             answered += 1
             await told.has(answered)
-        now_s = 1000 + line.WAIT_S_MAX * 1.01
+        clock.now_s = began_s + line.WAIT_S_MAX * 1.01
         await told.has(count)
         assert not of.up
         assert told.answers[:answered] == list(range(answered))
         assert all(isinstance(one, line.RedisAway) for one in told.answers[answered:])
+
+
+@in_loop
+async def test_a_redis_that_answers_each_soon_but_not_all_who_wait_behind_them_is_given_up(clock: Clock) -> None:
+    async with connected() as (redis, of):
+        answers = int(line.WAIT_S_MAX)
+        told, count = Told(), line.COMMANDS_MAX + line.TOGETHER * answers
+        await ask_by_turns(of, range(count), told)
+        for number in range(answers):
+            await redis.has(line.COMMANDS_MAX + number)
+            clock.now_s += 1
+            redis.answer()
+        await redis.has(line.COMMANDS_MAX + answers)
+        assert of.up
+        clock.now_s += 0.1
+        await told.has(count)
+        assert not of.up
 
 
 @in_loop
