@@ -7,7 +7,6 @@ from functools import cache
 
 import orjson
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +20,6 @@ from router.inference.openapi import add_inference
 from router.inference.shapes import SHAPES
 from router.inference.state import InferenceState
 from router.management.app import include_management
-from router.management.document import ERRORS, operation_id
 from router.management.state import ManagementState
 from router.metrics import RequestMetrics, text_of_this_worker
 from router.metrics import router as metrics_router
@@ -82,27 +80,21 @@ def create_api(settings: RouterSettings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,  # to where we take ourselves to be: without TLS, where a proxy in front has it
-        responses=ERRORS,
-        generate_unique_id_function=operation_id,
         telemetry=NO_TELEMETRY,
     )
     app.state.inference, app.state.management, app.state.requests = inference, management, RequestMetrics()
     add_error_handlers(app)
-    app.include_router(metrics_router)
+    app.router.routes += metrics_router.routes
     if settings.serves_inference:
-        app.include_router(models_router, prefix="/v1")
+        app.router.routes += models_router.routes
     if settings.serves_management:
         include_management(app)
-    _prepare(app)
+    _describe_aside(app)
     return app
 
 
-def _prepare(app: FastAPI) -> None:
-    """What FastAPI leaves to the first request that needs it, which anybody may send: meanwhile nobody would get a token.
-
-    The routes are made now, which takes half a second; `/openapi.json`, twice that, once and beside the event loop.
-    """
-    list(iter_route_contexts(app.routes))
+def _describe_aside(app: FastAPI) -> None:
+    """`/openapi.json` is made once and beside the event loop: it takes a second, and anybody may ask for it."""
     making: list[asyncio.Task[bytes]] = []
 
     async def described(_: Request) -> Response:

@@ -9,9 +9,9 @@ from urllib.parse import unquote_to_bytes
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import iter_route_contexts
 from psycopg import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from router import forms
 from router.inference.responses import send_error
@@ -81,10 +81,7 @@ def traceparent(scope: Scope) -> str | None:
 
 def _route(scope: Scope) -> str:
     """The path as the API documents it, never as it was sent: that may hold anything."""
-    path = getattr(scope.get("route"), "path_format", None)
-    if path is None:
-        return "none"
-    return f"/v1{path}" if scope["path"].startswith("/v1/") else str(path)  # a route knows nothing of the prefix of its router
+    return str(getattr(scope.get("route"), "path_format", "none"))
 
 
 def _refusal(scope: Scope) -> InferhouseError | None:
@@ -166,7 +163,7 @@ def _hint(path: str) -> str:
 
 def _methods(app: FastAPI, path: str) -> str:
     """Every method of a path, for `Allow`: the framework names those of one of its routes only."""
-    routes = [route for route in iter_route_contexts(app.routes) if route.path_regex.match(path)]
+    routes = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
     known = [route for route in routes if route.path == path] or routes
     return ", ".join(sorted({method for route in known for method in route.methods or ()}))
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from router import siblings
 from router.inference.reservations.reservations import Reservations
 from router.inference.state import InferenceState
+from router.routes import routes_outside
 from warehouse.base.metrics import OTHER, Counts, Durations
 
-router = APIRouter(tags=["operations"])
+router = routes_outside("operations")
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -2,15 +2,16 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
 from router.inference.admission import MODEL_CHARACTERS_MAX, plain
 from router.inference.auth import Caller, bearer
 from router.inference.state import InferenceState
+from router.routes import routes
 from warehouse.access.catalogue import Model
 from warehouse.base.errors import ModelNotFound
 
-router = APIRouter(tags=["inference"])
+router = routes("inference")
 
 
 def _shared(request: Request) -> InferenceState:

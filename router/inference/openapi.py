@@ -6,6 +6,7 @@ import msgspec
 
 from router.inference.shapes import SHAPES, Shape
 from router.inference.shapes.requests import BODIES
+from router.routes import error_schemas
 from warehouse.base import requests
 
 _REF = "#/components/schemas/{name}"
@@ -47,6 +48,7 @@ def add_inference(document: dict[str, Any]) -> dict[str, Any]:
     """The document with every metered path in it."""
     shown, components = msgspec.json.schema_components(list(BODIES.values()), ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= error_schemas()
     for name, schema in components.items():
         schemas[_named(name)] = _renamed(schema)
     schemas["AnthropicError"] = {

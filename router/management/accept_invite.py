@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -15,6 +15,7 @@ from router.management.sign_in import Code, Password, actor_of, check_second_fac
 from router.management.state import ManagementState
 from router.management.throttle import begin_attempt
 from router.management.users import Role
+from router.routes import routes
 from warehouse.access import audit_log, invites, members, people, principals
 from warehouse.access.audit_log import Change
 from warehouse.access.invites import Invite
@@ -24,7 +25,7 @@ from warehouse.base.ids import public_id
 from warehouse.identity.invites import InviteToken
 from warehouse.identity.passwords import PASSWORD_CHARACTERS_MIN
 
-router = APIRouter(prefix="/invites", tags=["invites"])
+router = routes("invites", "/invites")
 TOKEN_CHARACTERS_MAX = 128
 _ASK = "ask whoever invited you for a new one"
 

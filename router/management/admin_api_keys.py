@@ -5,7 +5,7 @@ Source: the Admin API keys section of OpenAI's API reference.
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
@@ -26,10 +26,11 @@ from router.management.api_keys import (
 from router.management.changes import IdempotencyKey, changing, creating, tell_version
 from router.management.key_rules import Cidrs, Instant, Name, instant, networks
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import api_keys
 from warehouse.access.api_keys import KeyRow, NewKey
 
-router = APIRouter(prefix="/organization/admin_api_keys", tags=["admin api keys"])
+router = routes("admin api keys", "/organization/admin_api_keys")
 Status = Literal["active", "revoked", "expired", "organization_suspended", "user_disabled", "user_removed"]
 
 

@@ -3,19 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IfMatch, changing, check_version, tell_version
 from router.management.fields import Email, PathId
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import outbox, webhooks
 from warehouse.access.outbox import Delivery, Event
 from warehouse.access.webhooks import Recipients
 from warehouse.base.errors import NotFound
 
-router = APIRouter(prefix="/organization", tags=["alerts"])
+router = routes("alerts", "/organization")
 EMAILS_MAX = 20
 Role = Literal["owner", "admin", "billing", "member", "auditor"]
 Status = Literal["waiting", "delivered", "failed"]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,12 +20,13 @@ from router.management.changes import (
 )
 from router.management.models import NAME
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import aliases
 from warehouse.access.aliases import AliasRow, Stages
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
-router = APIRouter(tags=["aliases"])
+router = routes("aliases")
 ALIASES_MAX = 500
 STAGES_MAX = 5
 STAGE_MODELS_MAX = 20

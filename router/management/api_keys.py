@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,12 +39,13 @@ from router.management.key_rules import (
     networks,
 )
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import api_keys
 from warehouse.access.api_keys import Caps, Home, KeyRow, NewKey
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.identity.keys import ApiKeySecret
 
-router = APIRouter(prefix="/organization/projects/{project_id}/api_keys", tags=["api keys"])
+router = routes("api keys", "/organization/projects/{project_id}/api_keys")
 KEY = "key_"
 SECRETS = frozenset({"value"})
 KeyId = Annotated[str, Path(max_length=64, description="`key_…`, as lists show it.")]

@@ -46,7 +46,6 @@ from router.management import (
 from router.management.access import Needs
 from router.management.document import document
 
-PREFIX = "/v1"
 MODULES = (
     sessions,
     device_logins,
@@ -120,9 +119,9 @@ SIGNED_IN = frozenset(
 
 
 def include_management(app: FastAPI) -> None:
-    """Add every management route below /v1, and say in the OpenAPI document what each needs."""
+    """Add every management route, and say in the OpenAPI document what each needs."""
     for module in MODULES:
-        app.include_router(module.router, prefix=PREFIX)
+        app.router.routes += module.router.routes
 
     def openapi() -> dict[str, object]:
         if not app.openapi_schema:
@@ -139,7 +138,7 @@ def operations() -> Iterator[tuple[str, str, APIRoute]]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
             for method in sorted(route.methods or ()):
-                yield method, PREFIX + route.path_format, route
+                yield method, route.path_format, route
 
 
 def needs(route: APIRoute) -> list[Needs]:

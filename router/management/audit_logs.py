@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.inference.state import InferenceState
 from router.management.access import Access, Needs
 from router.management.pages import Listed, Paged, Window, unknown_after
 from router.management.parameters import LAST_SECOND, Values, either
+from router.routes import routes
 from warehouse.access import audit_log
 from warehouse.access.audit_log import Entry
 from warehouse.identity.audit import ChainCheck, Finding
 
-router = APIRouter(tags=["audit logs"])
+router = routes("audit logs")
 FINDINGS_MAX = 1000
 CHECKS_AT_ONCE_MAX = 1  # one reads the whole log and takes a core
 SEEN_FILE = "audit_seen.json"

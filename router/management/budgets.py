@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
@@ -13,6 +13,7 @@ from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import NOTE, OfAnybody, bare_key, check_room, resolve, shown_key
+from router.routes import routes
 from warehouse.access import budgets, usage_marts
 from warehouse.access.budgets import Budget
 from warehouse.access.usage_marts import BudgetSpend
@@ -21,7 +22,7 @@ from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 from warehouse.base.money import picousd, usd
 
-router = APIRouter(prefix="/organization/budgets", tags=["budgets"])
+router = routes("budgets", "/organization/budgets")
 ALERTS_MAX = 10
 RAISED_DAYS_MAX = 366
 Period = Literal["day", "week", "month", "lifetime"]

@@ -2,16 +2,17 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from pydantic import BaseModel, Field
 
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import shown_key
 from router.management.usage import Asked, BucketPage, bucket_page
+from router.routes import routes
 from warehouse.access.usage_marts import UsageSum
 from warehouse.base.money import PICOUSD_PER_USD, usd
 
-router = APIRouter(prefix="/organization/costs", tags=["usage"])
+router = routes("usage", "/organization/costs")
 
 
 class Amount(BaseModel):

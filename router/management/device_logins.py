@@ -6,19 +6,20 @@ import secrets
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Management, SignedIn, address, transaction
 from router.management.sign_in import NewSession, actor_of, open_session
 from router.management.state import ManagementState
 from router.management.throttle import begin_attempt
+from router.routes import routes
 from warehouse.access import audit_log, device_logins, people
 from warehouse.access.audit_log import Change
 from warehouse.base.clock import now
 from warehouse.base.errors import InferhouseError, InvalidRequest, NotFound, NotReady
 
-router = APIRouter(prefix="/sessions/device", tags=["sessions"])
+router = routes("sessions", "/sessions/device")
 EXPIRES_S = 600
 INTERVAL_S = 3
 _POLLED_EARLY = timedelta(seconds=1)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,11 +15,12 @@ from router.management.models import known_model
 from router.management.months import BasisPoints, Month
 from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import discounts, organizations, volume_tiers
 from warehouse.access.discounts import Discount
 from warehouse.base.errors import NotFound
 
-router = APIRouter(prefix="/platform/discounts", tags=["discounts"])
+router = routes("discounts", "/platform/discounts")
 DiscountId = Annotated[str, Path(pattern=r"^discount_[1-9][0-9]{0,8}$")]
 
 

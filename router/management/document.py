@@ -4,9 +4,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
 
+from router.routes import error_schemas
 from warehouse.base import requests
 from warehouse.identity.policy import policy
 
@@ -21,50 +20,13 @@ _DESCRIPTION = """Organizations, projects, people, keys, prices, usage and the a
 organization API. Sign in with `POST /v1/sessions`, or use an admin key; send either as `Authorization: Bearer …`."""
 
 
-class Fault(BaseModel):
-    """OpenAI's error, with the id of the request."""
-
-    message: str = Field(description="For people: what happened, who may do it, what to do.")
-    type: str
-    param: str | None = Field(description="The field or header that is wrong, where it is one.")
-    code: str = Field(description="For programs; docs/errors.md lists them.")
-    request_id: str
-
-
-class ErrorEnvelope(BaseModel):
-    """The body of every answer that is no success."""
-
-    error: Fault
-
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorEnvelope, "description": description}
-    for status, description in {
-        400: "A body, a parameter or a header cannot be used as sent; `param` names it.",
-        401: "No session and no key in force.",
-        403: "The caller is known and may not do this; the message says who may.",
-        404: "It does not exist, or not for this caller.",
-        409: "There is one already, or what is there forbids it.",
-        412: "It has changed since the version of `If-Match`.",
-        413: "The body is too large.",
-        429: "Too many tries; `Retry-After` says when to go on.",
-        503: "The database cannot be reached, or this process does not do this; try again after `Retry-After`.",
-    }.items()
-}
-"""What any operation may answer."""
-
-
-def operation_id(route: APIRoute) -> str:
-    """The name of the function: short, unique (a test holds that), and the same when a path changes."""
-    return route.name
-
-
 def document(app: FastAPI, permissions: dict[tuple[str, str], str], public: frozenset[tuple[str, str]]) -> dict[str, Any]:
     """The OpenAPI document.
 
     Args: permissions: {(method, path): permission} of the operations that need one.  public: those for everybody.
     """
     made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+    made["components"]["schemas"] |= error_schemas()
     made["components"].setdefault("securitySchemes", {})[SCHEME] = {
         "type": "http",
         "scheme": "bearer",

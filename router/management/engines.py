@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -25,12 +25,13 @@ from router.management.fields import NO_CONTROL
 from router.management.models import NAME as MODEL
 from router.management.models import locked_model
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import engines
 from warehouse.access.engines import EngineRow
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import picousd, usd
 
-router = APIRouter(tags=["engines"])
+router = routes("engines")
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 HOST_CHARACTERS_MAX = 253
 LAST_PORT = 65535

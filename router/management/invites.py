@@ -6,7 +6,7 @@ The token of an invite is shown once, in the answer that makes it; what becomes 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,7 @@ from router.management.changes import (
 from router.management.fields import Email, PathId, PublicId
 from router.management.pages import Listed, Paged
 from router.management.users import Role, check_gives
+from router.routes import routes
 from warehouse.access import invites, members, principals
 from warehouse.access.invites import Invite
 from warehouse.base.clock import now
@@ -32,7 +33,7 @@ from warehouse.base.ids import public_id
 from warehouse.identity.invites import InviteToken
 from warehouse.identity.policy import OWN, Scope, policy
 
-router = APIRouter(prefix="/organization/invites", tags=["invites"])
+router = routes("invites", "/organization/invites")
 SECRETS = frozenset({"token", "url"})
 DAYS = 7
 DAYS_MAX = 30

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Depends, Path, Query
 from psycopg import AsyncConnection
 
 from router.management.access import Access, Needs
@@ -24,11 +24,12 @@ from router.management.invoice_shapes import (
 )
 from router.management.months import first_day
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import invoices
 from warehouse.access.invoices import LINES_MAX, Invoice, Line
 from warehouse.base.errors import InvalidRequest, NotFound
 
-router = APIRouter(prefix="/organization", tags=["invoices"])
+router = routes("invoices", "/organization")
 InvoiceId = Annotated[str, Path(pattern=r"^inv_[0-9a-z]{12,32}$")]
 LineId = Annotated[str, Path(pattern=r"^il_[0-9a-f]{24}$")]
 Reading = Annotated[Access, Depends(Needs("invoices.read"))]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
@@ -10,12 +10,13 @@ from router.management.changes import IdempotencyKey, IfMatch, changing, check_v
 from router.management.pages import Listed, Paged
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import NOTE, OfKey, bare_key, check_room, resolve, shown_key
+from router.routes import routes
 from warehouse.access import limits
 from warehouse.access.limits import Limit
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
-router = APIRouter(prefix="/organization/limits", tags=["limits"])
+router = routes("limits", "/organization/limits")
 RATE_MAX = 10**15  # a number that JSON readers keep exactly
 Rate = Annotated[int, Field(ge=0, le=RATE_MAX, strict=True)] | None
 Mode = Literal["hard", "shadow"]

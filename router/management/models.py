@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,13 +18,14 @@ from router.management.changes import (
     tell_version,
 )
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import aliases, models, prices
 from warehouse.access.models import ModelRow, OfferedModel
 from warehouse.access.prices import PriceVersion
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import usd, usd_per_million
 
-router = APIRouter(tags=["models"])
+router = routes("models")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 VERBS = ("/retire", "/restore")  # ends of paths: a model's own name must not end so
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]

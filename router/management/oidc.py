@@ -7,7 +7,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -16,6 +16,7 @@ from router.management.fields import EMAIL_CHARACTERS_MAX, NAME_CHARACTERS_MAX
 from router.management.group_memberships import follow_groups
 from router.management.sign_in import NewSession, open_session
 from router.management.state import ManagementState
+from router.routes import routes
 from warehouse.access import federated_users, oidc_logins, people
 from warehouse.access.federated_users import FederatedUser
 from warehouse.base.clock import now
@@ -25,7 +26,7 @@ from warehouse.base.ids import public_id
 if TYPE_CHECKING:
     from router.management.oidc_provider import Identity, OidcProvider
 
-router = APIRouter(prefix="/sessions/oidc", tags=["sessions"])
+router = routes("sessions", "/sessions/oidc")
 EXPIRES_S = 600
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?(/[^\s#]*)?")  # RFC 8252, section 7.3
 _MAIL = re.compile(r"[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,11 +10,12 @@ from router.management.access import Access, Needs
 from router.management.changes import Conflict, IfMatch, changing, check_version, tell_version
 from router.management.fields import Text, TimeZone
 from router.management.key_rules import Cidrs, Models, networks
+from router.routes import routes
 from warehouse.access import api_keys, organizations, own_organization
 from warehouse.access.own_organization import OwnOrganizationRow
 from warehouse.base.errors import InvalidRequest
 
-router = APIRouter(prefix="/organization", tags=["organization"])
+router = routes("organization", "/organization")
 KEY_DAYS_MAX = 3650
 KEYS_PER_MEMBER_MAX = 10_000
 POLICY = (

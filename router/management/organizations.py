@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,12 +11,13 @@ from router.management.changes import IdempotencyKey, IfMatch, changing, check_v
 from router.management.fields import Email, PathId, Text, TimeZone
 from router.management.organization import check_zone
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import organizations
 from warehouse.access.organizations import OrganizationRow
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.ids import public_id
 
-router = APIRouter(tags=["organizations"])
+router = routes("organizations")
 QUEUE_WEIGHT_MAX = 100
 QueueWeight = Annotated[
     int,

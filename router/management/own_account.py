@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,7 @@ from router.management.changes import AlreadyExists, Conflict
 from router.management.sign_in import WRONG_CODE, Code, NewPassword, Password, actor_of, is_password, use_code
 from router.management.state import ManagementState
 from router.management.throttle import begin_attempt
+from router.routes import routes
 from warehouse.access import audit_log, people, sessions
 from warehouse.access.audit_log import Change
 from warehouse.access.people import User
@@ -20,7 +21,7 @@ from warehouse.base.clock import now
 from warehouse.base.errors import AuthenticationFailed, InvalidRequest
 from warehouse.identity.passwords import hash_password
 
-router = APIRouter(prefix="/users/me", tags=["own account"])
+router = routes("own account", "/users/me")
 
 
 class PasswordChange(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
@@ -23,10 +23,11 @@ from router.management.api_keys import (
 from router.management.changes import IdempotencyKey, changing, creating
 from router.management.key_rules import Cidrs, Instant, Name, instant, networks
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import api_keys
 from warehouse.access.api_keys import KeyRow, NewKey
 
-router = APIRouter(prefix="/platform/api_keys", tags=["platform api keys"])
+router = routes("platform api keys", "/platform/api_keys")
 
 
 class PlatformKeyShape(BaseModel):

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from psycopg.errors import QueryCanceled
 from pydantic import BaseModel
 
 from router.inference.state import CONNECTIONS_MAX, InferenceState
 from router.management import state as management
 from router.management.access import Access, Needs
+from router.routes import routes
 from warehouse.access import health
 from warehouse.access.health import Facts
 from warehouse.migrations import runner
 
-router = APIRouter(prefix="/platform/health", tags=["platform"])
+router = routes("platform", "/platform/health")
 QUERY_S_MAX = 20.0  # counting a day of raw rows; a dashboard must not be able to keep the database busy for longer
 NAMES_MAX = 20
 CONNECTIONS_SHARE_MAX = 0.8  # of the database's connections in use: what opens more may be refused

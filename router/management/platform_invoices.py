@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from psycopg import AsyncConnection
 from psycopg.errors import InvalidSchemaName, UndefinedTable
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,13 +16,14 @@ from router.management.invoice_shapes import CertificateShape, InvoiceShape, Mon
 from router.management.invoices import InvoiceId, there
 from router.management.months import first_day
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import invoice_marts, invoices
 from warehouse.access.invoice_marts import Preview, PreviewLine
 from warehouse.access.invoices import InvoiceRefused, NothingThere
 from warehouse.base.errors import NotFound
 from warehouse.base.money import usd
 
-router = APIRouter(prefix="/platform/invoices", tags=["invoices"])
+router = routes("invoices", "/platform/invoices")
 Writing = Annotated[Access, Depends(Needs("invoices.write"))]
 Organization = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$", description="Its id, org_….")]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$", description="Stands on the credit note.")]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from psycopg import AsyncConnection
 from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,12 +20,13 @@ from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
 from router.management.price_changes import PRICES, PriceChange, field_of, percent, shown
+from router.routes import routes
 from warehouse.access import prices, principals
 from warehouse.access.prices import Place, PriceVersion
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import picousd, picousd_per_token, usd, usd_per_million
 
-router = APIRouter(prefix="/platform", tags=["prices"])
+router = routes("prices", "/platform")
 PICOUSD_MAX = 10**12  # a token: one USD; the table's check has it too
 REQUEST_PICOUSD_MAX = 10**15  # a request: a thousand USD; as above
 PRIORITY_MAX = 1000

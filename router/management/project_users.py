@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict
@@ -21,12 +21,13 @@ from router.management.changes import (
 from router.management.fields import PathId, PublicId
 from router.management.pages import Listed, Paged
 from router.management.users import find_member
+from router.routes import routes
 from warehouse.access import api_keys, members, projects
 from warehouse.access.members import Member
 from warehouse.base.errors import NotAllowed, NotFound
 from warehouse.identity.policy import Scope, policy
 
-router = APIRouter(prefix="/organization/projects/{project_id}/users", tags=["project users"])
+router = routes("project users", "/organization/projects/{project_id}/users")
 Role = Literal["admin", "member", "viewer"]
 
 

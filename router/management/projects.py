@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict
 
@@ -19,12 +19,13 @@ from router.management.changes import (
 )
 from router.management.fields import Text
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import projects
 from warehouse.access.principals import Project
 from warehouse.base.ids import public_id
 from warehouse.identity.policy import Scope, policy
 
-router = APIRouter(prefix="/organization/projects", tags=["projects"])
+router = routes("projects", "/organization/projects")
 
 
 class ProjectShape(BaseModel):

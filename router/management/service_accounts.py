@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,13 +12,14 @@ from router.management.changes import IdempotencyKey, changing, creating, tell_v
 from router.management.fields import PathId, Text
 from router.management.pages import Listed, Paged
 from router.management.project_users import check_active
+from router.routes import routes
 from warehouse.access import api_keys, service_accounts
 from warehouse.access.api_keys import NewKey
 from warehouse.access.service_accounts import ServiceAccount
 from warehouse.base.errors import NotFound
 from warehouse.base.ids import public_id
 
-router = APIRouter(prefix="/organization/projects/{project_id}/service_accounts", tags=["service accounts"])
+router = routes("service accounts", "/organization/projects/{project_id}/service_accounts")
 Role = Literal["member", "viewer"]
 
 

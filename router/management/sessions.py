@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Management, SignedIn, transaction
@@ -22,12 +22,13 @@ from router.management.sign_in import (
     with_token,
 )
 from router.management.throttle import begin_attempt
+from router.routes import routes
 from warehouse.access import audit_log, people, sessions
 from warehouse.access.audit_log import Change
 from warehouse.access.sessions import SessionRow
 from warehouse.base.errors import AuthenticationFailed, NotAllowed, NotFound
 
-router = APIRouter(tags=["sessions"])
+router = routes("sessions")
 
 
 class Credentials(BaseModel):

@@ -3,15 +3,16 @@
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel
 
 from router.management.access import Access, Needs
 from router.management.pages import Listed
+from router.routes import routes
 from warehouse.access import shadow_refusals
 from warehouse.base.clock import now
 
-router = APIRouter(prefix="/organization/shadow_refusals", tags=["budgets"])
+router = routes("budgets", "/organization/shadow_refusals")
 DAYS_MAX = 92
 
 

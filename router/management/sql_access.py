@@ -3,18 +3,19 @@
 import secrets
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IdempotencyKey, changing, creating
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import sql_access
 from warehouse.access.sql_access import SqlLogin
 from warehouse.base.errors import NotFound
 from warehouse.base.ids import public_id
 
-router = APIRouter(prefix="/organization/sql_access", tags=["SQL access"])
+router = routes("SQL access", "/organization/sql_access")
 LOGINS_MAX = 20
 PREFIX = "inferhouse_sql_"
 PASSWORD_BYTES = 24

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from psycopg.errors import ExclusionViolation
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,11 +11,12 @@ from router.management.changes import AlreadyExists, IdempotencyKey, changing, c
 from router.management.fields import PathId, Text
 from router.management.invoice_shapes import Month
 from router.management.months import first_day
+from router.routes import routes
 from warehouse.access import invoices
 from warehouse.access.invoices import TaxRate
 from warehouse.base.errors import InvalidRequest, NotFound
 
-router = APIRouter(prefix="/platform", tags=["invoices"])
+router = routes("invoices", "/platform")
 Writing = Annotated[Access, Depends(Needs("invoices.write"))]
 Region = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,10})?$", examples=["DE"], description="As DE or US-CA.")]
 

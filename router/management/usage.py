@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from router.management.parameters import LAST_SECOND, Values, either
 from router.management.reach import NeedsSomewhere, Reach
 from router.management.scopes import bare_key, shown_key
+from router.routes import routes
 from warehouse.access import usage_marts
 from warehouse.access.usage_marts import UsageFilter, UsageSum
 from warehouse.base.errors import InvalidRequest
 
-router = APIRouter(prefix="/organization/usage", tags=["usage"])
+router = routes("usage", "/organization/usage")
 COMPLETIONS = ("chat.completions", "completions", "responses", "messages")
 WIDTHS = {"1h": ("hours", 3600, 24, 168), "1d": ("days", 86400, 7, 31)}  # query, seconds, buckets of a page, and at most
 RESULTS_MAX = 10_000

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict
 
@@ -11,12 +11,13 @@ from router.management.changes import Conflict, IfMatch, changing, check_version
 from router.management.fields import PathId
 from router.management.pages import Listed, Paged
 from router.management.parameters import Values, either
+from router.routes import routes
 from warehouse.access import api_keys, members
 from warehouse.access.members import Member
 from warehouse.base.errors import NotAllowed, NotFound
 from warehouse.identity.policy import policy
 
-router = APIRouter(prefix="/organization/users", tags=["users"])
+router = routes("users", "/organization/users")
 Role = Literal["owner", "admin", "billing", "member", "auditor"]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,11 +16,12 @@ from router.management.months import BasisPoints, Month
 from router.management.numbered_ids import number_of
 from router.management.pages import Listed, Paged
 from router.management.prices import organization_id
+from router.routes import routes
 from warehouse.access import volume_tiers
 from warehouse.access.volume_tiers import VolumeTier
 from warehouse.base.errors import NotFound
 
-router = APIRouter(prefix="/platform/volume_tiers", tags=["volume tiers"])
+router = routes("volume tiers", "/platform/volume_tiers")
 QUANTITY_MAX = 2**53 - 1  # a number that JSON readers keep exactly
 TierId = Annotated[str, Path(pattern=r"^tier_[1-9][0-9]{0,8}$")]
 TokenClass = Literal["input", "cached_input", "output", "reasoning", "request"]

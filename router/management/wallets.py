@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,13 +13,14 @@ from router.management.changes import AlreadyExists, IdempotencyKey, changing, c
 from router.management.numbered_ids import BIGINT_DIGITS, number_of
 from router.management.pages import Listed, Paged
 from router.management.parameters import LAST_SECOND
+from router.routes import routes
 from warehouse.access import principals, wallets
 from warehouse.access.wallets import Credit, WalletEntry
 from warehouse.base.clock import now
 from warehouse.base.errors import InvalidRequest, NotFound
 from warehouse.base.money import picousd, usd
 
-router = APIRouter(tags=["credits"])
+router = routes("credits")
 OWN, PLATFORM = "/organization/credits", "/platform/credits"
 YEARS_MAX = 20
 CreditId = Annotated[str, Path(max_length=64)]

@@ -3,20 +3,21 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from router.management.access import Access, Needs
 from router.management.changes import Conflict, IdempotencyKey, IfMatch, changing, check_version, creating, tell_version
 from router.management.fields import PathId, Text
 from router.management.pages import Listed, Paged
+from router.routes import routes
 from warehouse.access import outbox, webhooks
 from warehouse.access.webhooks import Webhook
 from warehouse.base.errors import NotFound
 from warehouse.base.ids import public_id
 from warehouse.identity.webhooks import check_url, secret_of, webhook_key
 
-router = APIRouter(prefix="/organization/webhooks", tags=["webhooks"])
+router = routes("webhooks", "/organization/webhooks")
 WEBHOOKS_MAX = 20
 EVENT_TYPES_MAX = 20
 EVENT_TYPES = (

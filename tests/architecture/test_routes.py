@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from router.app import create_api
 from router.management.app import PUBLIC, SIGNED_IN, needs, operations
-from router.management.document import ERRORS, PERMISSION, SCHEME
+from router.management.document import PERMISSION, SCHEME
+from router.routes import ERRORS
 from router.settings import RouterSettings
 from warehouse.identity.policy import policy
 
