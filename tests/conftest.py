@@ -104,7 +104,9 @@ def database_url(
     runs_dbt = not {"dbt", "dbt_target"}.isdisjoint(request.fixturenames)
     name = request.getfixturevalue("name_for_dbt") if runs_dbt else f"test_{uuid4().hex}"
     admin.execute(
-        SQL("create database {} template {} strategy file_copy owner {}").format(Identifier(name), Identifier(template), Identifier(OWNER))
+        SQL("create database {} template {} strategy file_copy owner {}").format(
+            Identifier(name), Identifier(template), Identifier(OWNER)
+        )
     )
     yield _url(make_conninfo(server_dsn, dbname=name), OWNER, role_passwords[OWNER])
     admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
