@@ -1,9 +1,12 @@
 """Real servers, one migrated database that every test gets a fresh copy of, and nothing of the outside environment."""
 
+import functools
 import os
 import secrets
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -35,6 +38,20 @@ def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(OURS)]:
             patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """httpx reads all of them for each client, which takes 45 ms of a processor; tests make thousands of clients."""
+    make = ssl.create_default_context
+    once = functools.cache(lambda cafile: make(cafile=cafile))
+
+    def made(*arguments: Any, **named: Any) -> ssl.SSLContext:
+        return once(**named) if not arguments and named.keys() == {"cafile"} else make(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", made)
         yield
 
 
