@@ -12,6 +12,10 @@ class EncodingUnknown(InferhouseError):
 
     status, code, type = 415, "unsupported_encoding", "invalid_request_error"
 
+    def __init__(self) -> None:
+        super().__init__("the body's Content-Encoding is none of gzip, deflate and identity")
+        self.lines = b"accept-encoding: gzip, deflate, identity\r\n"  # RFC 7694 (3)
+
 
 def plain_body(body: bytes, encoding: bytes, bytes_max: int) -> bytes:
     """The body before it was compressed. Args: encoding: the Content-Encoding header.
@@ -22,7 +26,7 @@ def plain_body(body: bytes, encoding: bytes, bytes_max: int) -> bytes:
     if name in (b"", b"identity"):
         return body
     if name not in _WINDOW_BITS:
-        raise EncodingUnknown("the body's Content-Encoding is none of gzip, deflate and identity")
+        raise EncodingUnknown
     inflate = zlib.decompressobj(_WINDOW_BITS[name])
     try:
         data = inflate.decompress(body, bytes_max + 1)

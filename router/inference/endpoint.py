@@ -36,6 +36,7 @@ from warehouse.journal import JournalFailed, JournalFull
 _LOG = logging.getLogger(__name__)
 _PROMPTS = (b'"messages"', b'"prompt"', b'"input"')
 _NO_ENGINE = EngineUnavailable, QueueFull, QueueTimedOut
+_ID = b"{id}"
 _FAULT = "a fault of the router, which is in its log under this request id"
 
 
@@ -44,6 +45,7 @@ class MeteredEndpoint:
 
     def __init__(self, shared: InferenceState, shape: Shape) -> None:
         self._shared, self._shape, self._path = shared, shape, shape.path.encode()
+        self._id_line = header_lines((name, _ID) for name in shape.id_headers)
         self.body_bytes_max = shared.settings.body_bytes_max
         self.serve = self._traced if tracing.on() else self._answer
         """Answers one request. Raises nothing that a client has caused."""
@@ -62,7 +64,7 @@ class MeteredEndpoint:
 
     async def _answer(self, client: ClientCall) -> None:
         id_, started_at, started_us = requests.begin(), now(), monotonic_us()
-        client.id_line = b"x-request-id: %b\r\n" % text_of(id_)
+        client.id_line = self._id_line.replace(_ID, text_of(id_))
         try:
             authorization = client.headers.get(b"authorization") or bearer(client.headers.get(b"x-api-key"))
             keys = self._shared.keys

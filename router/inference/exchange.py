@@ -112,7 +112,7 @@ def answer_error(client: ClientCall, shape: Shape, error: InferhouseError, reque
     if client.status:  # a stream that has only had comments so far
         client.end(shape.error_event(error, request_id))
         return
-    lines = header_lines(error_headers(error, request_id)) + error.lines
+    lines = client.id_line + header_lines(error_headers(error)) + error.lines
     client.answer(error.status, shape.error_body(error, request_id), lines)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from router.inference.retries import NOT_IMPLEMENTED
+from warehouse.base import requests
 from warehouse.base.errors import InferhouseError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -28,9 +29,14 @@ def may_retry(status: int, retry_after_s: float | None) -> bool:
     return status != NOT_IMPLEMENTED
 
 
-def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
-    """The request's id, and Retry-After where there is a time after which to try again."""
-    headers = [(b"x-request-id", request_id.encode())]
+def id_header(request_id: str) -> Header:
+    """Which request an answer is of."""
+    return requests.HEADER.encode(), request_id.encode()
+
+
+def error_headers(error: InferhouseError) -> list[Header]:
+    """Retry-After where there is a time after which to try again, and what else an error says to programs."""
+    headers: list[Header] = []
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.retry_after_ms is not None:
@@ -45,6 +51,6 @@ def error_headers(error: InferhouseError, request_id: str) -> list[Header]:
 async def send_error(send: Send, error: InferhouseError, request_id: str) -> None:
     """An error in OpenAI's envelope, as ASGI messages."""
     body = orjson.dumps(error.envelope(request_id))
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), *error_headers(error, request_id)]
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), id_header(request_id), *error_headers(error)]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.inference.chunked import SIZE_LINES
 from router.inference.heads import KnownHead, by_name, has_host
-from router.inference.responses import error_headers, header_lines
+from router.inference.responses import error_headers, header_lines, id_header
 from router.inference.untaken import untaken_bytes
 from router.listening import let_in
 from warehouse.base import requests
@@ -576,7 +576,7 @@ class InferenceProtocol(HttpToolsProtocol):
     def _say(self, error: InferhouseError) -> None:
         """An error of nobody's request, and the end of the connection."""
         id_ = str(requests.begin())
-        body, lines = orjson.dumps(error.envelope(id_)), header_lines(error_headers(error, id_))
+        body, lines = orjson.dumps(error.envelope(id_)), header_lines([id_header(id_), *error_headers(error)])
         head = (STATUS_LINE[error.status], _JSON, lines, len(body), self.date(), _CLOSING)
         self.transport.write(b"%b%b%bcontent-length: %d\r\n%b%b\r\n" % head + body)
 

@@ -61,6 +61,7 @@ _ALL = (
         cap="max_tokens",
         error_body=errors.anthropic_body,
         error_event=errors.anthropic_event,
+        id_headers=errors.ANTHROPIC_ID_HEADERS,
     ),
     Shape(
         endpoint="tokenize",
@@ -69,6 +70,7 @@ _ALL = (
         reader=usage.read_input_count,
         error_body=errors.anthropic_body,
         error_event=errors.anthropic_event,
+        id_headers=errors.ANTHROPIC_ID_HEADERS,
     ),
     Shape(endpoint="embeddings", path="/v1/embeddings", parse=requests.embedding, reader=usage.read_pooled),
     *(

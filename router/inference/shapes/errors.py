@@ -2,6 +2,7 @@
 
 import orjson
 
+from warehouse.base import requests
 from warehouse.base.errors import InferhouseError
 
 # Source: the error types that Anthropic's API documents; 5xx without one of its own is `api_error`.
@@ -17,6 +18,9 @@ ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+ANTHROPIC_ID_HEADERS = (requests.HEADER.encode(), b"request-id")
+"""Ours, and the one that Anthropic's SDKs read."""
 
 
 def openai_body(error: InferhouseError, request_id: str | None) -> bytes:

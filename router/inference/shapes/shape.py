@@ -10,6 +10,7 @@ from router.inference.shapes.call import Call
 from router.inference.shapes.edit import with_field
 from router.inference.shapes.tap import Tap
 from router.inference.shapes.usage import Reader, Reading
+from warehouse.base import requests
 from warehouse.base.errors import InferhouseError
 
 _OPTIONS = b'{"include_usage":true,"continuous_usage_stats":true}'
@@ -43,6 +44,8 @@ class Shape:
     """It knows `stream_options`."""
     error_body: ErrorText = errors.openai_body
     error_event: ErrorText = errors.openai_event
+    id_headers: tuple[bytes, ...] = (requests.HEADER.encode(),)
+    """What the request's id is called in answers."""
 
     def prepare(
         self, body: bytes, call: Call, *, model: str | None = None, output_tokens_max: int | None = None, is_strict: bool = False

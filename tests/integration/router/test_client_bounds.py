@@ -106,6 +106,7 @@ def test_a_body_is_measured_after_it_was_decompressed(stack: Stack) -> None:
 def test_a_body_that_cannot_be_decompressed_is_refused(stack: Stack, encoding: str, body: bytes, status: int) -> None:
     answer = stack.post(body, headers={"content-encoding": encoding})
     assert answer.status_code == status, answer.text
+    assert answer.headers.get("accept-encoding") == ("gzip, deflate, identity" if status == 415 else None)
     assert stack.row()["http_status"] == status
 
 

@@ -93,6 +93,8 @@ def test_the_key_of_anthropics_clients_is_understood_and_their_errors_are_theirs
     assert answer.status_code == 200, answer.text
     refused = httpx.post(stack.router.url + "/v1/messages", json=body | {"model": "none"}, headers={"x-api-key": stack.api_key})
     assert (refused.json()["type"], refused.json()["error"]["type"]) == ("error", "not_found_error")
+    for said in (answer, refused):
+        assert said.headers["request-id"] == said.headers["x-request-id"]  # the one that their SDKs read
     assert httpx.post(stack.router.url + "/v1/messages", json=body, headers={"x-api-key": "wrong"}).status_code == 401
     for path in ("/models", "/models/simulated"):
         assert httpx.get(stack.base_url + path, headers={"x-api-key": stack.api_key}).status_code == 200
