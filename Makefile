@@ -34,6 +34,11 @@ down:  ## stop every process
 	@deploy/local/bootstrap.sh app
 	@$(LOCAL) down
 
+status logs psql reset: | $(PYTHON)
+
+$(PYTHON):
+	@echo "nothing is installed here yet: run 'make up' first" >&2; exit 1
+
 status:  ## what runs, since when, and whether it is well
 	@$(LOCAL) status
 
