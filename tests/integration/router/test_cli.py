@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.router.callers import PASSWORD, add_key, add_user, demo, signed_in
 from tests.integration.router.command import Command
-from tests.integration.router.conftest import Stack
+from tests.integration.router.conftest import Stack, becomes
 from tests.services import ROOT, free_port
 
 
@@ -189,7 +189,7 @@ def test_projects_accounts_and_keys(owner: Command) -> None:
     assert (rotated["id"], _chat(owner.stack, rotated["value"]), _chat(owner.stack, made["value"])) == (made["id"], 200, 200)
     assert {key["name"] for key in owner.json("key", "list", project["id"])} == {"CI", account["api_key"]["name"]}
     owner("key", "revoke", project["id"], made["id"], "-y")
-    assert _chat(owner.stack, rotated["value"]) == 401
+    assert becomes(lambda: _chat(owner.stack, rotated["value"]) == 401)
     table = owner("project", "list").stdout
     assert re.search(rf"^{project['id']} +Find +active", table, re.MULTILINE)
 
