@@ -1,5 +1,7 @@
 """Real TimescaleDB and Redis for a test session: from `.local/runtime`, on free ports, gone with their starter."""
 
+import fcntl
+import functools
 import os
 import secrets
 import shutil
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from deploy.local import postgres
 from deploy.local.account import Account, service_account
@@ -33,17 +36,32 @@ class Services:
 
 
 # Below those that Linux gives to connections: one of them could be gone by the time its server starts.
-_PORTS = range(20_000, 32_768)
+_FIRST_PORT, _BLOCK_PORTS, _BLOCKS = 10_240, 5_632, 4
 _given: set[int] = set()
+_locks: list[IO[str]] = []
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now, and that nobody got of this function before."""
     while True:
-        port = secrets.choice(_PORTS)  # chance that no test has a seed of
+        port = secrets.choice(_ports())  # chance that no test has a seed of
         if port not in _given and is_free(port):
             _given.add(port)
             return port
+
+
+@functools.cache
+def _ports() -> range:
+    """Those of this process while it lives: a server may start long after it got its port, and another session would take it."""
+    for block in range(_BLOCKS):
+        lock = (Path(tempfile.gettempdir()) / f"inferhouse-test-ports-{os.getuid()}-{block}").open("w")
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _locks.append(lock)
+            begin = _FIRST_PORT + block * _BLOCK_PORTS
+            return range(begin, begin + _BLOCK_PORTS)
+        lock.close()
+    return range(_FIRST_PORT, _FIRST_PORT + _BLOCKS * _BLOCK_PORTS)
 
 
 @contextmanager
