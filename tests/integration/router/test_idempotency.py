@@ -1,15 +1,34 @@
 """A request that is sent twice with one Idempotency-Key is answered once and never charged twice."""
 
+import asyncio
+import contextlib
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any, LiteralString
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
-from tests.integration.router.conftest import Stack
+from router.inference import idempotency
+from router.inference.idempotency import (
+    KEY_CHARACTERS_MAX,
+    LEASE_SLACK_S,
+    Claim,
+    Idempotency,
+    IdempotencyConflict,
+    Replay,
+)
+from router.settings import RouterSettings
+from tests.factories import Tenant
+from tests.integration.router.conftest import Stack, becomes
+from tests.integration.router.reservations_world import caller_of
+from tests.routing_world import in_loop
 from warehouse.access import idempotent_answers
+from warehouse.base.clock import now
+from warehouse.base.ids import uuid7
 from warehouse.identity.keys import ApiKeySecret
 
 LATE: LiteralString = """
@@ -26,6 +45,13 @@ def engine_flags() -> list[str]:
 def _keep(stack: Stack, seconds: int) -> None:
     stack.db.execute("update control.organizations set answers_kept_s = %s", [seconds])
     stack.db.commit()
+
+
+def _held(stack: Stack) -> list[tuple[Any, ...]]:
+    """(request, whether it was charged) of the keys that are taken."""
+    rows = stack.db.execute("select request_id, finished from raw.idempotent_answers").fetchall()
+    stack.db.commit()
+    return rows
 
 
 def _charged(rows: list[dict[str, Any]]) -> list[str]:
@@ -46,6 +72,8 @@ def test_a_finished_answer_is_sent_again_to_the_byte_and_costs_nothing(stack: St
     rows = stack.rows(2)
     assert _charged(rows) == ["charged", "free_replayed"]
     assert (rows[1]["attempt"], rows[1]["cost_picousd"], rows[1]["output_tokens"]) == (0, 0, 0)
+    assert (rows[1]["status"], rows[1]["http_status"], rows[1]["error_code"]) == ("completed", 200, None)
+    assert rows[1]["model_id"] == rows[0]["model_id"] is not None, "it is an answer of the model that gave it"
     assert stack.ledger()["totals"]["calls"] == 1
 
 
@@ -111,10 +139,16 @@ def test_who_is_told_of_a_failure_may_send_the_request_again_at_once(stack: Stac
 
 
 def test_a_key_is_for_one_request_only(stack: Stack, hello: dict[str, Any]) -> None:
-    key = {"idempotency-key": str(uuid4())}
+    key = {"idempotency-key": "x" * KEY_CHARACTERS_MAX}
     assert stack.post(hello, headers=key).status_code == 200
-    answer = stack.post(hello | {"max_tokens": 3}, headers=key)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+    headers = {"authorization": f"Bearer {stack.api_key}"} | key
+    for answer in (
+        stack.post(hello | {"max_tokens": 3}, headers=key),
+        httpx.post(f"{stack.base_url}/messages", json=hello, headers=headers),  # the same bytes, and they ask for something else
+    ):
+        assert answer.status_code == 400
+        assert "came with another request before" in answer.json()["error"]["message"]
+    assert stack.post(hello | {"max_tokens": 3}, headers=key).json()["error"]["param"] == "Idempotency-Key"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
@@ -143,6 +177,32 @@ def test_a_client_that_left_before_any_engine_was_asked_is_not_waited_for(stack:
         httpx.post(f"{stack.base_url}/chat/completions", json=hello | {"model": "none"}, headers=headers, timeout=0.5)
     stack.db.commit()
     assert stack.row()["status"] == "client_closed"
+    assert becomes(lambda: _held(stack) == []), "it was not charged: its key is free"
+
+
+def test_a_client_that_left_and_was_charged_has_used_its_key_up(stack: Stack, hello: dict[str, Any]) -> None:
+    headers = {"authorization": f"Bearer {stack.api_key}", "idempotency-key": str(uuid4())}
+    body = hello | {"stream": True, "max_tokens": 400, "min_tokens": 400}
+    with httpx.stream("POST", f"{stack.base_url}/chat/completions", json=body, headers=headers) as answer:
+        next(answer.iter_bytes())
+    row = stack.row()
+    assert (row["status"], row["charge_class"]) == ("client_closed", "charged")
+    assert becomes(lambda: _held(stack) == [(row["request_id"], True)]), "it is not charged a second time"
+    again = stack.post(body, headers=headers)
+    assert (again.status_code, "was charged" in again.json()["error"]["message"]) == (409, True)
+
+
+def test_a_key_is_held_for_longer_than_any_call_takes(stack: Stack, hello: dict[str, Any]) -> None:
+    headers = {"authorization": f"Bearer {stack.api_key}", "idempotency-key": str(uuid4())}
+    body = hello | {"stream": True, "max_tokens": 400, "min_tokens": 400}
+    with httpx.stream("POST", f"{stack.base_url}/chat/completions", json=body, headers=headers) as answer:
+        next(answer.iter_bytes())
+        query = "select extract(epoch from expires_at - started_at)::float from raw.idempotent_answers"
+        held_s = stack.db.execute(query).fetchone()
+        stack.db.commit()
+    assert held_s is not None
+    lease_s = RouterSettings.model_fields["total_s_max"].default + LEASE_SLACK_S
+    assert lease_s <= held_s[0] < lease_s + 30
 
 
 def test_a_router_that_died_after_its_answer_does_not_charge_again(stack: Stack, hello: dict[str, Any]) -> None:
@@ -208,3 +268,71 @@ def test_another_key_may_use_the_same_word(stack: Stack, hello: dict[str, Any]) 
     key = {"idempotency-key": "the same word"}
     assert stack.post(hello, headers=key).status_code == 200
     assert stack.post(hello, headers=key, key=other.reveal()).status_code == 200
+
+
+@pytest.fixture
+def keys(role_url: Callable[..., str]) -> Idempotency:
+    """Those of a router, without the router."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[psycopg.AsyncConnection]:
+        async with await psycopg.AsyncConnection.connect(role_url("inferhouse_router")) as conn:
+            yield conn
+
+    return Idempotency(connect, request_s_max=60)
+
+
+@in_loop
+async def test_an_answer_is_kept_up_to_its_bound_and_where_it_is_too_large_it_is_said(
+    tenant: Tenant, keys: Idempotency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "ANSWER_BYTES_MAX", 10)
+    caller = caller_of(tenant, answers_kept_s=3600)
+    for size in (10, 11):
+        key = b"of %d bytes" % size
+        claim = await keys.claim(caller, key, b"the request", uuid7(), now())
+        assert isinstance(claim, Claim)
+        await keys.finish(claim, model_id=None, answer=b"a" * size)
+        if size == 10:
+            again = await keys.claim(caller, key, b"the request", uuid7(), now())
+            assert again == Replay(claim.request_id, None, b"a" * size)
+        else:
+            with pytest.raises(IdempotencyConflict, match="at most 10 bytes"):
+                await keys.claim(caller, key, b"the request", uuid7(), now())
+
+
+@in_loop
+async def test_what_has_expired_is_forgotten_however_much_it_is_and_though_the_database_was_away(
+    db: psycopg.Connection, tenant: Tenant, keys: Idempotency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SWEEP_S", 0.01)
+    monkeypatch.setattr(idempotency, "SWEPT_ROWS_MAX", 2)
+    count, left = 5, []
+    for number in range(3 * count):
+        claim = await keys.claim(caller_of(tenant, answers_kept_s=3600), b"%d" % number, b"the request", uuid7(), now())
+        assert isinstance(claim, Claim)
+        await keys.finish(claim, model_id=None, answer=b"an answer")
+    change: LiteralString = "update raw.idempotent_answers set {} where idempotency_key_hash in (select idempotency_key_hash"
+    change += " from raw.idempotent_answers where answer_until > now() and expires_at > now() limit 5)"
+    db.execute(change.format("answer_until = now() - interval '1 second'"))
+    db.execute(change.format("expires_at = now() - interval '2 days'"))
+    db.commit()
+    connect, tries = keys._connect, 0
+
+    def away_at_first() -> contextlib.AbstractAsyncContextManager[psycopg.AsyncConnection]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError("away")
+        return connect()
+
+    keys._connect = away_at_first
+    sweeping = asyncio.create_task(keys.run())
+    async with asyncio.timeout(10):
+        while left != [(count, count)]:
+            await asyncio.sleep(0.02)
+            left = db.execute("select count(answer), count(*) - count(answer) from raw.idempotent_answers").fetchall()
+            db.commit()
+    assert not sweeping.done()
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
