@@ -90,3 +90,40 @@ def test_an_answer_that_is_sent_again_while_its_router_stops_has_one_row(
     database_line.mend()
     stack.router.start()
     assert [row["charge_class"] for row in stack.rows(2)] == ["charged", "free_replayed"]
+
+
+def test_nobody_has_the_end_of_an_answer_before_its_row_is_on_the_disk(stack: Stack, hello: dict[str, Any], slow: Path) -> None:
+    """Nor of a refusal, by an engine or before any; and an answer that is sent again has a row of its own."""
+    stack.db.execute("update control.organizations set answers_kept_s = 3600")
+    stack.db.commit()
+    time.sleep(0.3)  # the router forgets what it knew of the organization's keys
+    kept = {"idempotency-key": str(uuid4())}
+    assert stack.post(hello, headers=kept).status_code == 200
+    asked: dict[str, tuple[dict[str, Any], dict[str, str], int]] = {
+        "whole": (hello, {}, 200),
+        "whole, with a key": (hello, {"idempotency-key": str(uuid4())}, 200),
+        "stream": (hello | {"stream": True}, {}, 200),
+        "stream, with a key": (hello | {"stream": True}, {"idempotency-key": str(uuid4())}, 200),
+        "cut": (hello | {"stream": True}, {"x-simulated-fault": "die=2"}, 200),
+        "sent again": (hello, kept, 200),
+        "refused by the engine": (hello, {"x-simulated-fault": "no fault that there is"}, 400),
+        "refused before": (hello | {"model": "none"}, {}, 404),
+    }
+    statuses: dict[str, int] = {}
+
+    def ask(name: str) -> None:
+        body, headers, _ = asked[name]
+        statuses[name] = stack.post(body, headers=headers).status_code
+
+    slow.touch()
+    asking = [threading.Thread(target=ask, args=[name]) for name in asked]
+    for one in asking:
+        one.start()
+    _wait_for("", slow.with_name("begun"))
+    time.sleep(2)
+    had = dict(statuses)
+    slow.unlink()
+    for one in asking:
+        one.join()
+    assert had == {}, "the disk has none of their rows"
+    assert statuses == {name: status for name, (_, _, status) in asked.items()}
