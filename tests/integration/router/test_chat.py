@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,11 @@ def test_an_answer_costs_one_row_with_the_engines_own_counts(stack: Stack, hello
     )  # fmt: skip
     assert (row["attempt"], row["end_user"], row["stream"], row["endpoint"]) == (1, "end-user-7", False, "chat.completions")
     assert row["finish_reason"] == answer.choices[0].finish_reason
+    assert row["model_asked"] is None, "it is the name of the model"
+    named = "select models.name, engines.name from control.models, control.engines where models.id = %s and engines.id = %s"
+    assert stack.db.execute(named, [row["model_id"], row["engine_id"]]).fetchone() == ("simulated", "engine-simulated")
+    assert row["finished_at"] - row["started_at"] == timedelta(microseconds=row["duration_us"])
+    assert 0 < row["overhead_us"] < row["duration_us"]
     (entry,) = stack.ledger()["requests"]
     assert entry["request_id"] == str(row["request_id"])
     assert (entry["prompt_tokens"], entry["completion_tokens"]) == (row["input_tokens"], row["output_tokens"])

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.integration.router.callers import demo
 from tests.integration.router.conftest import Stack
+from tests.integration.router.reservations_world import USD, add_budget
 from tests.processes import ServerProcess, running, simulated_engine
 from tests.services import free_port
 
@@ -218,6 +220,21 @@ def test_a_request_that_goes_on_to_another_model_counts_once(
         assert (answer.status_code, answer.headers["x-inferhouse-model"]) == (200, "simulated"), answer.text
     refused = stack.post(hello | {"max_tokens": 1})
     assert (refused.status_code, refused.json()["error"]["details"]["dimension"]) == (429, "requests_per_minute")
+
+
+def test_a_model_that_stands_in_is_held_to_its_own_budget(stack: Stack, alias: ServerProcess, hello: dict[str, Any]) -> None:
+    tenant = demo(stack)
+    add_budget(stack.db, tenant, 100 * USD)
+    model = stack.db.execute("select id from control.models where name = 'simulated'").fetchone()
+    assert model is not None
+    add_budget(stack.db, tenant, 0, model_id=model[0])
+    _until(lambda: stack.post(hello).status_code == 429)
+    assert stack.post(hello | {"model": "best"}).status_code == 200
+    before = _calls(stack.engine)
+    alias.kill()
+    refused = stack.post(hello | {"model": "best"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded"), refused.text
+    assert _calls(stack.engine) == before
 
 
 def _answered(stack: Stack) -> int:
