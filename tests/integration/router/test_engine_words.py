@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,19 +14,24 @@ import pytest
 from router.inference.exchange import KEEPALIVE
 from router.inference.retries import ATTEMPTS_MAX
 from tests.integration.router.callers import demo
-from tests.integration.router.conftest import Stack
-from tests.integration.router.reservations_world import add_budget
+from tests.integration.router.conftest import Stack, becomes
+from tests.integration.router.reservations_world import USD, add_budget
 
 Answer = tuple[int, str, bytes]
 KEEPALIVE_S = 1.5  # longer than a slow machine takes where the engine answers at once
 KNOWN_S_MAX = 10
 SECRET = "Incorrect API key provided: sk-oper***ator"
 TOO_LONG: Answer = (400, "application/json", b'{"error": {\n  "message": "too long",\n  "type": "BadRequestError"}}')
+USAGE = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+WHOLE = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], "usage": USAGE}
 CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
 
 
 class Engine(ThreadingHTTPServer):
-    """Answers every POST with `answer`, after `wait_s`, and keeps the bodies. Before it waits, it says `first`."""
+    """Answers every POST with `answer`, after `wait_s`, and keeps the bodies. Before it waits, it says `first`.
+
+    What is in `once` is answered before, each once.
+    """
 
     daemon_threads = True
     answer: Answer = (200, "application/json", b"{}")
@@ -35,6 +41,7 @@ class Engine(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.bodies: list[dict[str, Any]] = []
+        self.once: list[Answer] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        status, kind, body = self.server.answer
+        status, kind, body = self.server.once.pop() if self.server.once else self.server.answer
         if self.server.first:
             self._begin(status, kind, len(self.server.first + body))
             self.wfile.write(self.server.first)
@@ -122,11 +129,26 @@ def test_a_providers_account_without_credit_is_no_word_to_the_client(stack: Stac
     server = engine("openai")
     quota = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
     server.answer = (429, "application/json", json.dumps({"error": quota}).encode())
-    for stream in (False, True):
+    within = 200, "text/event-stream", b"data: %b\n\n" % json.dumps({"error": quota | {"code": 429}}).encode()
+    for stream, said in ((False, server.answer), (True, server.answer), (True, within)):
+        server.answer = said
         answer = _post(stack, "/v1/chat/completions", stream=stream)
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_failed")
         assert "quota" not in answer.text
-    assert _endings(stack, "engine_402", 2) == [("engine_failed", "free_engine_failed")] * 2
+    assert _endings(stack, "engine_402", 3) == [("engine_failed", "free_engine_failed")] * 3
+
+
+def test_an_endpoint_that_the_engine_does_not_have_is_said_to_be_that(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """The word of the framework behind it says nothing to a client; one of the API does, and is passed on."""
+    server = engine("vllm")
+    for status in (404, 405):
+        server.answer = (status, "application/json", b'{"detail":"Not Found"}')
+        said = _post(stack, "/v1/embeddings", input="hello")
+        assert (said.status_code, said.json()["error"]["code"]) == (status, "endpoint_not_served")
+        assert "/v1/embeddings" in said.json()["error"]["message"]
+        assert _endings(stack, f"engine_{status}", 1) == [("refused", "free_refused")]
+    server.answer = (404, "application/json", b'{"error":{"message":"there is no such file"}}')
+    assert _post(stack, "/v1/embeddings", input="hello").content == server.answer[2]
 
 
 def test_a_refusal_that_no_sdk_can_read_is_said_in_the_envelope(stack: Stack, engine: Callable[[str], Engine]) -> None:
@@ -181,12 +203,12 @@ def test_a_refusal_inside_a_stream_is_one(stack: Stack, engine: Callable[[str], 
     until_s, rows = time.monotonic() + KNOWN_S_MAX, []
     while len(rows) < 6 and time.monotonic() < until_s:
         rows = stack.db.execute(
-            "select status, charge_class, error_code from raw.usage_events where stream order by started_at"
+            "select status, charge_class, error_code, http_status from raw.usage_events where stream order by started_at"
         ).fetchall()
         stack.db.commit()
-    within = ("engine_failed", "free_engine_failed", "engine_error_event")
-    instead = ("engine_failed", "free_engine_failed", "engine_failed")
-    assert rows == [("refused", "free_refused", "engine_400")] * 2 + [within, within, instead, instead]
+    within = ("engine_failed", "free_engine_failed", "engine_error_event", 200)
+    instead = ("engine_failed", "free_engine_failed", "engine_failed", 502)
+    assert rows == [("refused", "free_refused", "engine_400", 200)] * 2 + [within, within, instead, instead]
 
 
 def test_the_first_token_is_no_comment_of_a_provider(stack: Stack, engine: Callable[[str], Engine]) -> None:
@@ -319,6 +341,41 @@ def test_what_completions_are_held_for_is_what_the_engine_is_asked_for(stack: St
         assert server.bodies[-1]["max_tokens"] == asked
 
 
+def test_what_a_budget_holds_of_output_is_what_the_engine_is_asked_for(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    """An engine without a word of it goes on to the end of its context, and the budget would be overshot."""
+    server = engine("vllm")
+    server.answer = (200, "application/json", json.dumps(WHOLE).encode())
+    most = stack.db.execute("select output_tokens_max from control.models where name = 'simulated'").fetchone()
+    stack.db.commit()
+    assert most is not None
+
+    def asked() -> Any:
+        assert _post(stack, "/v1/chat/completions", max_tokens=None).status_code == 200
+        return server.bodies[-1].get("max_completion_tokens")
+
+    assert asked() is None, "nothing counts on it, and it is the engine's to decide"
+    add_budget(stack.db, demo(stack), 100 * USD)
+    assert becomes(lambda: asked() == most[0])
+
+
+def test_another_attempt_at_a_model_is_held_for_and_spends_as_the_first(stack: Stack, engine: Callable[[str], Engine]) -> None:
+    server = engine("vllm")
+    server.answer = (200, "application/json", json.dumps(WHOLE).encode())
+    add_budget(stack.db, demo(stack), 10**9, period="lifetime")
+
+    def refused() -> httpx.Response:
+        return _post(stack, "/v1/chat/completions", max_tokens=10**6, n=1000)
+
+    assert becomes(lambda: refused().status_code == 429)
+    before = refused().json()["error"]["details"]["spent_usd"]
+    server.once = [(503, "application/json", b'{"error":{"message":"no","code":503}}')]
+    answer = _post(stack, "/v1/chat/completions")
+    assert (answer.status_code, answer.headers["x-inferhouse-attempts"]) == (200, "2")
+    details = refused().json()["error"]["details"]
+    assert Decimal(details["held_usd"]) == 0
+    assert Decimal(details["spent_usd"]) - Decimal(before) == Decimal(answer.headers["x-inferhouse-cost-usd"]) > 0
+
+
 def test_a_whole_stream_that_states_no_usage_is_not_estimated(stack: Stack, engine: Callable[[str], Engine]) -> None:
     """Its cost stays unknown, so that somebody looks, instead of a guess on an invoice."""
     server = engine("openai")
@@ -347,16 +404,13 @@ def test_a_hard_budget_holds_though_the_engine_states_no_usage(stack: Stack, eng
 def test_what_a_failed_engine_took_is_not_said_to_be_the_routers_time(stack: Stack, engine: Callable[[str], Engine]) -> None:
     server = engine("vllm")
     server.answer, server.wait_s = (503, "application/json", b'{"error":{"message":"no","code":503}}'), 2.0
-    usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
-    whole = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], "usage": usage}
-
     before = len(server.bodies)
 
     def mend() -> None:
         while len(server.bodies) == before:
             time.sleep(0.01)
         time.sleep(1)
-        server.answer, server.wait_s = (200, "application/json", json.dumps(whole).encode()), 0.0
+        server.answer, server.wait_s = (200, "application/json", json.dumps(WHOLE).encode()), 0.0
 
     mending = threading.Thread(target=mend)
     mending.start()
