@@ -48,7 +48,7 @@ def test_a_fault_before_the_first_byte_is_a_clear_status(
     rows = stack.rows(3 if fault in BUSY else 1)  # an engine that is busy is asked again, each time with a row
     assert [row["attempt"] for row in rows] == list(range(1, len(rows) + 1))
     for row in rows:
-        assert (row["status"], row["error_code"], row["cost_picousd"]) == (status, code, 0)
+        assert (row["status"], row["error_code"], row["http_status"], row["cost_picousd"]) == (status, code, http_status, 0)
         assert row["charge_class"].startswith("free_")
 
 
@@ -58,16 +58,19 @@ def test_an_answer_that_is_no_json_is_not_passed_on(stack: Stack, hello: dict[st
     assert stack.row()["status"] == "engine_failed"
 
 
-@pytest.mark.parametrize(("fault", "status"), [("die=3", "engine_failed"), ("stall-between=3", "timed_out")])
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [("die=3", "engine_failed", "engine_hung_up"), ("stall-between=3", "timed_out", "engine_timed_out")],
+)
 def test_a_stream_that_is_cut_ends_in_an_error_never_cleanly(
-    stack: Stack, hello: dict[str, Any], fault: str, status: str
+    stack: Stack, hello: dict[str, Any], fault: str, status: str, code: str
 ) -> None:
     answer = stack.post(hello | {"stream": True}, headers=_fault(fault))
     events = answer.content.strip().split(b"\n\n")
     assert events[-1].startswith(b'data: {"error"')
     assert b"[DONE]" not in answer.content
     row = stack.row()
-    assert (row["status"], row["token_source"], row["cost_picousd"]) == (status, "running", 0)
+    assert (row["status"], row["error_code"], row["token_source"], row["cost_picousd"]) == (status, code, "running", 0)
     assert row["output_tokens"] > 0
 
 

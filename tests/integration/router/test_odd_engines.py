@@ -363,6 +363,32 @@ def test_a_stream_with_its_end_marker_is_whole_whatever_becomes_of_the_connectio
         assert row["duration_us"] < ENDED_US_MAX
 
 
+def test_an_error_inside_a_stream_is_its_end_though_the_connection_breaks_there(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any]
+) -> None:
+    begun = CHUNK | {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
+    odd.unended = _events(begun, {"error": {"message": "out of memory", "code": 500}})
+    told = stack.post(hello | {"model": "odd", "stream": True})
+    assert (told.status_code, told.content.count(b'"error"')) == (200, 1), told.text
+    row = stack.row()
+    assert (row["status"], row["error_code"], row["http_status"]) == ("engine_failed", "engine_error_event", 200)
+
+
+@pytest.mark.parametrize("router_env", [{"ROUTER_SEALING_KEY": SEALING_KEY, "ROUTER_ANSWER_BYTES_MAX": "3000"}])
+@pytest.mark.parametrize("says_length", [False, True])
+def test_a_whole_answer_that_is_too_large_is_a_failure_and_free(
+    stack: Stack, odd: OddEngine, hello: dict[str, Any], says_length: bool
+) -> None:
+    odd.says_length = says_length
+    body = json.dumps(WHOLE).encode()
+    for size, status in ((3000, 200), (3001, 502)):
+        odd.answer = 200, JSON, body + b" " * (size - len(body))
+        assert stack.post(hello | {"model": "odd"}).status_code == status
+    done, failed = stack.rows(2)
+    assert (done["charge_class"], done["output_tokens"]) == ("charged", 1)
+    assert (failed["charge_class"], failed["error_code"], failed["output_tokens"]) == ("free_engine_failed", "engine_failed", 0)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_ends_with_its_connection_is_one_if_it_is_whole(
     stack: Stack, odd: OddEngine, hello: dict[str, Any], stream: bool
