@@ -1,6 +1,7 @@
 """What surrounds every request beside the hot path: its id, its span, its time, its bounds, and one shape for what goes wrong."""
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from router import forms
-from router.inference.responses import send_error
+from router.inference.responses import error_headers, send_error
 from router.inference.shapes import SHAPES
 from router.metrics import RequestMetrics
 from warehouse.base import requests, tracing
@@ -31,6 +32,20 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 _FAULT = InferhouseError("a fault of ours; the router's log has it under this request id")
+
+# Of two with the same end, the one that is below `/v1`.
+_BY_LENGTH = sorted([*SHAPES, "/v1/models"], key=lambda path: (-len(path.removeprefix("/v1")), -len(path)))
+_BASES = re.compile(r"(?:/(?:v1|api|openai|deployments/[^/]+|chat|completions|responses|messages|embeddings)?)*")
+"""What clients are given for a base address that is none: a path with its end, Azure's, or too many slashes."""
+_NO_BATCHES = ": batches are not taken here, so send each request by itself"
+_INSTEAD = {
+    "/v1/responses/input_tokens": ": tokens are counted at /tokenize and /v1/messages/count_tokens",
+    "/v1/responses/compact": ": conversations are not shortened here, so send what matters of one as `input`",
+    "/v1/responses/": ": stored responses cannot be read, cancelled or deleted here, so keep what you need of an answer",
+    "/v1/messages/batches": _NO_BATCHES,
+    "/v1/batches": _NO_BATCHES,
+}
+"""{beginning of paths: what is said of them}; the first counts."""
 
 
 class Edge:
@@ -57,7 +72,7 @@ class Edge:
             try:
                 refusal = _refusal(scope)
                 if refusal is None:
-                    await self._app(scope, _bounded(receive), answer)
+                    await self._app(scope, _bounded(receive, scope), answer)
                 else:
                     await send_error(answer, refusal, request_id)
             except Exception:  # noqa: BLE001 - the edge of the process
@@ -88,26 +103,23 @@ def _refusal(scope: Scope) -> InferhouseError | None:
     """What is wrong with a request whatever its route."""
     if "\0" in scope["path"] or b"\0" in unquote_to_bytes(scope["query_string"]):
         return InvalidRequest("there is a NUL byte in the path or the query, and in no name of ours")
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if length.isdigit() and int(length) > BODY_BYTES_MAX:
-        return BodyTooLarge(_too_large())
     return None
 
 
-def _too_large() -> str:
-    return f"the body is larger than {BODY_BYTES_MAX} bytes"
+def _bounded(receive: Receive, scope: Scope) -> Receive:
+    """`receive` up to BODY_BYTES_MAX: nothing of a body that says it is longer, by who wants one, which no unknown path does.
 
-
-def _bounded(receive: Receive) -> Receive:
-    """`receive` up to BODY_BYTES_MAX. Raises: HTTPException, the only error that FastAPI lets out of the reading of a body."""
-    size = 0
+    Raises: HTTPException, the only error that FastAPI lets out of the reading of a body.
+    """
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    size, stated = 0, int(length) if length.isdigit() else 0
 
     async def read() -> Message:
         nonlocal size
-        message = await receive()
+        message = {} if stated > BODY_BYTES_MAX else await receive()
         size += len(message.get("body", b""))
-        if size > BODY_BYTES_MAX:
-            raise HTTPException(413, _too_large())
+        if max(size, stated) > BODY_BYTES_MAX:
+            raise HTTPException(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
         return message
 
     return read
@@ -123,11 +135,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _envelope(error: InferhouseError) -> JSONResponse:
-    headers = {}
-    if error.retry_after_s is not None:
-        headers["retry-after"] = str(error.retry_after_s)
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return JSONResponse(dict(error.envelope(str(requests.current_id()))), error.status, headers)
 
 
@@ -155,10 +163,12 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _hint(path: str) -> str:
     """What most who ask for an unknown path have meant."""
-    if path.startswith("/v1/responses/"):
-        return ": stored responses cannot be read, cancelled or deleted here, so keep what you need of an answer"
-    near = (found for found in (f"/v1{path}", path.removeprefix("/v1"), path.rstrip("/")) if found in SHAPES)
-    return next((f": did you mean {found}?" for found in near), "")
+    asked = path.rstrip("/")
+    for known in _BY_LENGTH:
+        tail = known.removeprefix("/v1")
+        if asked.endswith(tail) and _BASES.fullmatch(asked, 0, len(asked) - len(tail)):
+            return f": did you mean {known}?"
+    return next((words for beginning, words in _INSTEAD.items() if path.startswith(beginning)), "")
 
 
 def _methods(app: FastAPI, path: str) -> str:

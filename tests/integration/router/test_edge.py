@@ -126,9 +126,27 @@ def test_who_asks_for_an_unknown_path_is_told_of_the_one_that_is_near(stack: Sta
         ("/chat/completions", ": did you mean /v1/chat/completions?"), ("/v1/v1/embeddings", ": did you mean /v1/embeddings?"),
         ("/v1/tokenize", ": did you mean /tokenize?"), ("/v1/messages/", ": did you mean /v1/messages?"),
         ("/v1/responses/resp_1/cancel", ": stored responses cannot be read, cancelled or deleted here"),
-        ("/v1/audio/transcriptions", "/v1/audio/transcriptions"),
+        ("/v1/responses/input_tokens", ": tokens are counted at /tokenize"), ("/v1/responses/compact", " are not shortened here"),
+        ("/v1/batches/batch_1/cancel", ": batches are not taken here"),
+        ("/openai/deployments/simulated/chat/completions", ": did you mean /v1/chat/completions?"),
+        ("/v1/chat/completions/chat/completions", ": did you mean /v1/chat/completions?"),
+        ("/v1/responses/responses", ": did you mean /v1/responses?"), ("//v1/completions", ": did you mean /v1/completions?"),
+        ("/models", ": did you mean /v1/models?"), ("/rerank/", ": did you mean /v1/rerank?"),
     ):  # fmt: skip
         answer = httpx.post(stack.router.url + path, json={})
         _is_ours(answer, 404)
         assert words in answer.json()["error"]["message"]
-    assert answer.json()["error"]["message"] == "there is nothing at /v1/audio/transcriptions"
+    for path in ("/v1/audio/transcriptions", "/v1/threads/thread_1/messages", "/organization/usage/completions"):
+        assert httpx.post(stack.router.url + path, json={}).json()["error"]["message"] == f"there is nothing at {path}"
+
+
+def test_a_large_body_is_told_of_its_path_and_not_of_its_size_where_nobody_reads_it(stack: Stack) -> None:
+    large = b"x" * (1024 * 1024 + 1)
+    with httpx.Client(base_url=stack.router.url, headers={"authorization": f"Bearer {stack.api_key}"}) as client:
+        for _ in range(2):  # the connection is as good as before
+            answer = client.post("/chat/completions", content=large)
+            _is_ours(answer, 404)
+            assert "did you mean /v1/chat/completions?" in answer.json()["error"]["message"]
+        _is_ours(client.post("/v1/files", files={"file": large}), 404)
+        _is_ours(client.put("/v1/chat/completions", content=large), 405)
+        _is_ours(client.post("/v1/sessions", content=large), 413)

@@ -46,6 +46,11 @@ def test_a_create_that_is_repeated_is_answered_as_before(client: httpx.Client) -
     assert client.post("/projects", json={"name": "Search"}).status_code == 409
 
 
+def test_what_will_be_no_different_is_not_tried_again_by_an_sdk(client: httpx.Client) -> None:
+    taken = [client.post("/projects", json={"name": "Search"}) for _ in range(2)][1]
+    assert (taken.status_code, taken.headers["x-should-retry"]) == (409, "false")
+
+
 def test_one_idempotency_key_in_two_organizations_makes_two_things(client: httpx.Client, stack: Stack) -> None:
     body = {"name": "Second", "time_zone": "UTC", "owner_email": stack.email}
     made = httpx.post(stack.base_url + "/organizations", json=body, headers={"authorization": f"Bearer {stack.admin_key}"})
