@@ -3,20 +3,22 @@
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from psycopg import DataError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Route
 
 from router import forms
-from router.inference.responses import error_headers, send_error
+from router.inference.responses import error_headers
 from router.inference.shapes import SHAPES
+from router.inference.shapes.errors import ANTHROPIC_ID_HEADERS, anthropic_error
 from router.metrics import RequestMetrics
 from warehouse.base import requests, tracing
 from warehouse.base.errors import BodyTooLarge, InferhouseError, InvalidRequest
@@ -58,14 +60,15 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, started_s, status = str(requests.begin()), time.monotonic(), 0
+        request_id, started_s, status = str(requests.begin()).encode(), time.monotonic(), 0
+        names = ANTHROPIC_ID_HEADERS if _is_anthropics(scope) else (requests.HEADER.encode(),)
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                others = [header for header in message["headers"] if header[0] != requests.HEADER.encode()]
-                message["headers"] = [*others, (requests.HEADER.encode(), request_id.encode())]
+                others = [header for header in message["headers"] if header[0] not in names]
+                message["headers"] = [*others, *((name, request_id) for name in names)]
             await send(message)
 
         with tracing.span(f"{scope['method']} management", traceparent=traceparent(scope)) as span:
@@ -74,16 +77,16 @@ class Edge:
                 if refusal is None:
                     await self._app(scope, _bounded(receive, scope), answer)
                 else:
-                    await send_error(answer, refusal, request_id)
+                    await _envelope(scope, refusal)(scope, receive, answer)
             except Exception:  # noqa: BLE001 - the edge of the process
                 _LOG.exception("a request of the management API failed")
                 if not status:
-                    await send_error(answer, _FAULT, request_id)
+                    await _envelope(scope, _FAULT)(scope, receive, answer)
             route = _route(scope)
             span.set("http.request.method", scope["method"])
             span.set("http.route", route)
             span.set("http.response.status_code", status)
-            span.set("inferhouse.request_id", request_id)
+            span.set("inferhouse.request_id", request_id.decode())
         self._metrics.add(scope["method"], route, status, time.monotonic() - started_s)
 
 
@@ -134,23 +137,38 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _envelope(error: InferhouseError) -> JSONResponse:
+def _envelope(scope: Scope, error: InferhouseError) -> Response:
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return JSONResponse(dict(error.envelope(str(requests.current_id()))), error.status, headers)
+    return _answer(scope, error.status, error.envelope(None)["error"], headers)
 
 
-async def _own_error(request: Request, error: Exception) -> JSONResponse:
+def _answer(scope: Scope, status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None) -> Response:
+    """An error as its client reads it. Args: error: as OpenAI's API has it."""
+    id_ = str(requests.current_id())
+    if _is_anthropics(scope):
+        body = anthropic_error(status, error["message"], id_)
+    else:
+        body = orjson.dumps({"error": {**error, "request_id": id_}})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _is_anthropics(scope: Scope) -> bool:
+    """Whether one of Anthropic's SDKs asks, all of which name a version of its API."""
+    return any(name == b"anthropic-version" for name, _ in scope["headers"])
+
+
+async def _own_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, InferhouseError)
-    return _envelope(error)
+    return _envelope(request.scope, error)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Response:
     """Unknown paths and methods, in the same envelope as everything else."""
     assert isinstance(error, HTTPException)
     if error.status_code == 413:
-        return _envelope(BodyTooLarge(str(error.detail)))
+        return _envelope(request.scope, BodyTooLarge(str(error.detail)))
     if error.status_code == 400:
-        return _envelope(InvalidRequest("the body cannot be read: send JSON in UTF-8, not nested too deeply"))
+        return _envelope(request.scope, InvalidRequest("the body cannot be read: send JSON in UTF-8, not nested too deeply"))
     path = request.scope["path"]  # not of `request.url`, which ends before a `?` that was sent as %3F
     message = {
         404: f"there is nothing at {_plain(path)}{_hint(path)}",
@@ -158,7 +176,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     }.get(error.status_code, str(error.detail))
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": f"http_{error.status_code}"}
     headers = {"allow": _methods(request.app, path)} if error.status_code == 405 else error.headers
-    return JSONResponse({"error": body | {"request_id": str(requests.current_id())}}, error.status_code, headers)
+    return _answer(request.scope, error.status_code, body, headers)
 
 
 def _hint(path: str) -> str:
@@ -178,7 +196,7 @@ def _methods(app: FastAPI, path: str) -> str:
     return ", ".join(sorted({method for route in known for method in route.methods or ()}))
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> Response:
     """A body or query that does not fit, naming the first field. What was sent is not repeated: it may be a password."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
@@ -191,18 +209,18 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
         param, message = "", f"the body is no JSON: at character {first['loc'][-1]}, {first['ctx']['error']}"
     elif not param and first["loc"][:1] == ("body",):
         message = "the body is no JSON object: send one, with content-type application/json"
-    return _envelope(InvalidRequest(_plain(message), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
+    return _envelope(request.scope, InvalidRequest(_plain(message), param=_plain(param)[:PARAM_CHARACTERS_MAX] or None))
 
 
-async def _data_error(request: Request, error: Exception) -> JSONResponse:
+async def _data_error(request: Request, error: Exception) -> Response:
     """A value that a column cannot hold and that no rule of the API has refused."""
     _LOG.warning("the database refused a value", extra={"error": type(error).__name__, "route": _route(request.scope)})
-    return _envelope(InvalidRequest("a value is too large or has characters that cannot be stored, such as NUL"))
+    return _envelope(request.scope, InvalidRequest("a value is too large or has characters that cannot be stored, such as NUL"))
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours; what is raised goes on to the log."""
-    return _envelope(_FAULT)
+    return _envelope(request.scope, _FAULT)
 
 
 def _plain(text: str) -> str:

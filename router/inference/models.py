@@ -1,5 +1,6 @@
 """`/v1/models`: what this key may use and a healthy engine serves."""
 
+from datetime import UTC
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -33,9 +34,10 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 
 @router.get("/models")
 async def list_models(shared: Shared, caller: CallerOf) -> dict[str, Any]:
-    """OpenAI's list of models: those in the key's list, or all, that an engine serves now; aliases last."""
+    """The models in the key's list, or all, that an engine serves now, aliases last: OpenAI's list and Anthropic's only page."""
     usable = shared.dispatcher.usable(caller)
-    return {"object": "list", "data": [_shape(name, model) for name, model in usable.items()]}
+    page = {"has_more": False, "first_id": next(iter(usable), None), "last_id": next(reversed(usable), None)}
+    return {"object": "list", "data": [_shape(name, model) for name, model in usable.items()], **page}
 
 
 @router.get("/models/{name:path}")
@@ -56,4 +58,9 @@ def _shape(name: str, model: Model) -> dict[str, Any]:
         "owned_by": "inferhouse",
         "root": model.name,  # vLLM's name for the model behind it
         "max_model_len": model.context_tokens_max,  # and for its context
+        "type": "model",  # from here on as Anthropic's API has it
+        "display_name": name,
+        "created_at": model.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "lifecycle": "active",
+        "max_input_tokens": model.context_tokens_max,
     }

@@ -1,19 +1,14 @@
-"""Answers: of errors, as ASGI messages and as lines of HTTP."""
+"""Headers of answers, and of errors what they say to programs."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
-
-import orjson
+from collections.abc import Iterable
 
 from router.inference.retries import NOT_IMPLEMENTED
 from warehouse.base import requests
 from warehouse.base.errors import InferhouseError
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 NO_RETRY = (b"x-should-retry", b"false")  # which OpenAI's SDKs obey
-_JSON = (b"content-type", b"application/json")
 _PATIENCE_S = 60  # OpenAI's SDKs wait for no longer Retry-After: they would try again at once
 
 
@@ -46,11 +41,3 @@ def error_headers(error: InferhouseError) -> list[Header]:
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers
-
-
-async def send_error(send: Send, error: InferhouseError, request_id: str) -> None:
-    """An error in OpenAI's envelope, as ASGI messages."""
-    body = orjson.dumps(error.envelope(request_id))
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), id_header(request_id), *error_headers(error)]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -5,7 +5,7 @@ import orjson
 from warehouse.base import requests
 from warehouse.base.errors import InferhouseError
 
-# Source: the error types that Anthropic's API documents; 5xx without one of its own is `api_error`.
+# Source: the error types that Anthropic's API documents; of statuses without one of their own 5xx is `api_error`.
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -41,8 +41,13 @@ def responses_event(error: InferhouseError, request_id: str | None) -> bytes:
 
 def anthropic_body(error: InferhouseError, request_id: str | None) -> bytes:
     """The body of an error as Anthropic's API has it."""
-    told = {"type": ANTHROPIC_TYPES.get(error.status, "api_error"), "message": str(error)}
-    return orjson.dumps({"type": "error", "error": told, "request_id": request_id})
+    return anthropic_error(error.status, str(error), request_id)
+
+
+def anthropic_error(status: int, message: str, request_id: str | None) -> bytes:
+    """The same of its parts."""
+    kind = ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id})
 
 
 def anthropic_event(error: InferhouseError, request_id: str | None) -> bytes:

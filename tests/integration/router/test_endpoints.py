@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -99,6 +100,32 @@ def test_the_key_of_anthropics_clients_is_understood_and_their_errors_are_theirs
     for path in ("/models", "/models/simulated"):
         assert httpx.get(stack.base_url + path, headers={"x-api-key": stack.api_key}).status_code == 200
         assert httpx.get(stack.base_url + path, headers={"x-api-key": "wrong"}).status_code == 401
+
+
+def test_what_anthropics_sdks_ask_beside_messages_is_answered_as_they_read_it(stack: Stack) -> None:
+    asked = {"x-api-key": stack.api_key, "anthropic-version": "2023-06-01"}
+    with httpx.Client(base_url=stack.base_url, headers=asked) as client:
+        page, model = client.get("/models", params={"limit": 5}), client.get("/models/simulated")
+        listed = page.json()
+        assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "simulated", "simulated")
+        assert listed["data"] == [model.json()]
+        shown = model.json()
+        assert (shown["type"], shown["display_name"], shown["lifecycle"]) == ("model", "simulated", "active")
+        assert datetime.fromisoformat(shown["created_at"]) == datetime.fromtimestamp(shown["created"], UTC)
+        for refused, kind in (
+            (client.get("/models/none"), "not_found_error"),
+            (client.post("/messages/batches", json={"requests": []}), "not_found_error"),
+            (client.get("/messages"), "invalid_request_error"),
+            (client.get("/models", headers={"x-api-key": "wrong"}), "authentication_error"),
+            (client.get("/files?%00"), "invalid_request_error"),
+        ):
+            told = refused.json()
+            assert (told["type"], told["error"]["type"], told["request_id"]) == ("error", kind, refused.headers["request-id"])
+        for answer in (page, model, refused):
+            assert answer.headers["request-id"] == answer.headers["x-request-id"]
+    openais = httpx.get(stack.base_url + "/models/none", headers={"authorization": f"Bearer {stack.api_key}"})
+    assert openais.json()["error"]["code"] == "model_not_found"
+    assert "request-id" not in openais.headers
 
 
 def test_tags_of_body_and_header_are_in_the_row(stack: Stack) -> None:

@@ -393,3 +393,5 @@ def test_errors_have_the_shape_that_each_client_knows() -> None:
     assert event.startswith(b"event: error\ndata: {")
     assert json.loads(event[19:])["error"]["message"] == json.loads(event[19:])["message"] == "try again"
     assert json.loads(SHAPES["/v1/messages"].error_body(InvalidRequest("x"), None))["error"]["type"] == "invalid_request_error"
+    for status, kind in ((408, "invalid_request_error"), (415, "invalid_request_error"), (500, "api_error"), (502, "api_error")):
+        assert json.loads(errors.anthropic_error(status, "x", "r"))["error"]["type"] == kind
