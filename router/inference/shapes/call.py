@@ -155,7 +155,7 @@ def media_of(contents: Iterable[object]) -> int:
 def _wrong_field(message: str) -> InvalidRequest:
     """msgspec's message names the place: "Expected `str`, got `int` - at `$.model`", "… missing required field `model`"."""
     _, at, path = message.rpartition(" - at `$")
-    param = path.strip("`").lstrip(".") if at else ""
+    param = path.strip("`").lstrip(".").removesuffix("[...]") if at else ""  # of a mapping, whose keys are anybody's
     if "missing required field" in message:
         name = message.split("`")[1]
         param = f"{param}.{name}" if param else name

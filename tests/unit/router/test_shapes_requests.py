@@ -184,6 +184,7 @@ def test_a_body_with_many_brackets_is_read_once(rest: bytes) -> None:
         ("/v1/chat/completions", {"metadata": {"k" * (TAG_KEY_CHARACTERS_MAX + 1): ""}}, "metadata"),
         ("/v1/chat/completions", {"metadata": {"k": "v" * (TAG_VALUE_CHARACTERS_MAX + 1)}}, "metadata.k"),
         ("/v1/responses", {"metadata": {"k": "\0"}}, "metadata"),
+        ("/v1/responses", {"metadata": {"k": 1}}, "metadata"),
     ],
 )
 def test_the_field_that_cannot_be_used_is_named(path: str, wrong: dict[str, Any], param: str) -> None:
