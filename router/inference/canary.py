@@ -1,7 +1,7 @@
 """Whether an engine on trial is worse than the others of its model. Pure."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,6 +15,7 @@ FAILED_SHARE_MARGIN = 0.05  # above the others' share of failures, and
 FAILED_TIMES = 2.0  # times theirs
 SLOW_TIMES = 1.5  # times the others' median, and
 SLOW_S_MARGIN = 0.05  # seconds above it: of two short times the ratio says little
+ANSWERED_OR_LEFT = frozenset({"completed", "client_closed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Took:
     """How long a request took at its engine."""
 
     first_byte_s: float | None = None
-    """Of a stream."""
+    """Of a stream. Where its client left before, it is what it had waited: it would have been longer."""
     whole_s: float | None = None
-    """Of an answer that came as a whole."""
+    """Of an answer that came as a whole, or was waited for until its client left."""
     output_tokens: int = 0
     """Of that answer, whose time goes with them."""
 
@@ -33,9 +34,12 @@ class Took:
         """Args: before_us: of the row's times, what had passed when this engine was asked: other attempts, and waits."""
         if row.ttft_us is not None:
             return cls(first_byte_s=(row.ttft_us - before_us) / 1e6)
-        if row.status != "completed":
+        if row.status not in ANSWERED_OR_LEFT:
             return cls()
-        return cls(whole_s=(row.duration_us - before_us) / 1e6, output_tokens=row.output_tokens)
+        whole_s = (row.duration_us - before_us) / 1e6
+        if row.stream and row.status != "completed":
+            return cls(first_byte_s=whole_s)
+        return cls(whole_s=whole_s, output_tokens=row.output_tokens)
 
 
 class Trial:
@@ -56,27 +60,35 @@ class Trial:
         self.requests += 1
         self.failed += failed or busy
         self.broken += failed
-        if took.first_byte_s is not None:
-            self.first_bytes_s.append(took.first_byte_s)
-        if took.whole_s is not None:
-            self.wholes.append((took.whole_s, took.whole_s / max(took.output_tokens, 1)))
+        self.note(took)
         if self.requests >= COUNTED_MAX:
             self.requests //= 2
             self.failed //= 2
             self.broken //= 2
 
+    def note(self, took: Took) -> None:
+        """How long a request took, or how long its client waited in vain: an engine that everybody leaves is the slowest."""
+        if took.first_byte_s is not None:
+            self.first_bytes_s.append(took.first_byte_s)
+        if took.whole_s is not None:
+            self.wholes.append((took.whole_s, took.whole_s / max(took.output_tokens, 1)))
+
 
 def verdict(canary: Trial, others: Iterable[Trial]) -> str | None:
     """Why the canary is worse than the others, in words; None while it is not, or too little is known."""
     known = list(others)
-    requests, failed = sum(trial.requests for trial in known), sum(trial.failed for trial in known)
+    return _fails_more(canary, known) or _slower_to_begin(canary, known) or _slower_in_all(canary, known)
+
+
+def _fails_more(canary: Trial, others: Sequence[Trial]) -> str | None:
+    requests, failed = sum(trial.requests for trial in others), sum(trial.failed for trial in others)
     is_broken = canary.broken >= BROKEN_MIN and canary.broken * 2 >= canary.requests
     if requests < REQUESTS_MIN or (canary.requests < REQUESTS_MIN and not is_broken):
         return None
     share, usual = canary.failed / canary.requests, failed / requests
-    if share > usual + FAILED_SHARE_MARGIN and share > usual * FAILED_TIMES:
-        return f"{share:.1%} of its requests failed, of the others' {usual:.1%}"
-    return _slower_to_begin(canary, known) or _slower_in_all(canary, known)
+    if share <= usual + FAILED_SHARE_MARGIN or share <= usual * FAILED_TIMES:
+        return None
+    return f"{share:.1%} of its requests failed, of the others' {usual:.1%}"
 
 
 def _slower_to_begin(canary: Trial, others: Iterable[Trial]) -> str | None:

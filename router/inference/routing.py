@@ -368,8 +368,11 @@ class Dispatcher:
             engine.breaker.abandoned()
             if outcome == "busy":
                 engine.leave_alone(self._clock(), retry_after_s)
-        if engine.trial is not None and outcome != "gone":
-            engine.trial.add(failed=outcome == "failed", busy=outcome == "busy", took=took or Took())
+        if engine.trial is not None:
+            if outcome != "gone":
+                engine.trial.add(failed=outcome == "failed", busy=outcome == "busy", took=took or Took())
+            elif took is not None:
+                engine.trial.note(took)
         if self.waiting and (served := self._served.get(engine.engine.model)) is not None:
             self._let_in(served, self._clock())
 

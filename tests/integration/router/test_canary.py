@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,28 @@ def test_one_that_is_as_good_stays(stack: Stack, hello: dict[str, Any], tmp_path
         assert stopped_why(stack) is None
         ask(stack, hello, 40)
         assert calls(engine) > before
+
+
+def test_one_that_nobody_waits_for_is_stopped(stack: Stack, hello: dict[str, Any], tmp_path: Path) -> None:
+    """It hangs, its probes are well, and its clients leave before that counts as a failure."""
+
+    def ask_and_leave(number: int) -> None:
+        body = hello | {"stream": True, "max_tokens": 1, "user": f"person {number}"}
+        key = {"authorization": f"Bearer {stack.api_key}"}
+        with suppress(httpx.ReadTimeout):
+            httpx.post(f"{stack.base_url}/chat/completions", json=body, headers=key, timeout=2)
+
+    with canary(stack, tmp_path / "canary.log", "--ttft-ms", "60000") as engine:
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(ask_and_leave, range(160)))
+        deadline = time.monotonic() + STOPPED_S_MAX
+        while (said := stopped_why(stack)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert said.startswith("its median first byte came after ")
+        before = calls(engine)
+        ask(stack, hello, 20)
+        assert calls(engine) == before
 
 
 def calls(engine: ServerProcess) -> int:
