@@ -6,7 +6,7 @@ Where one begins is known when it is called: whoever stood before it may have le
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from warehouse.base.errors import InferhouseError
 
@@ -30,13 +30,16 @@ class QueueTimedOut(InferhouseError):
 class Waiter:
     """One request that waits."""
 
-    __slots__ = ("avoids", "cost", "future", "org_id")
+    __slots__ = ("avoids", "cost", "further", "future", "org_id")
 
-    def __init__(self, org_id: int, cost: float, avoids: frozenset[int]) -> None:
+    def __init__(self, org_id: int, cost: float, avoids: frozenset[int], further: Collection[object]) -> None:
         self.org_id, self.cost = org_id, cost
         self.avoids = avoids
         """Engines that have failed it: a place at one of them is no place for it."""
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.further = further
+        """Other models that it would take a place of as well."""
+        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        """Done when it is called: which of these has the place, or None where it is the queue's own."""
 
 
 class FairQueue:
@@ -53,7 +56,9 @@ class FairQueue:
         self.willing = 0
         """Of those, who would take any place."""
 
-    def join(self, org_id: int, tokens: int, weight: int = 1, avoids: frozenset[int] = NONE) -> Waiter:
+    def join(
+        self, org_id: int, tokens: int, weight: int = 1, avoids: frozenset[int] = NONE, further: Collection[object] = ()
+    ) -> Waiter:
         """Stand in line. Raises: QueueFull.
 
         A full queue makes room for whoever has fewer waiting, by sending away the newest of whoever has most.
@@ -62,7 +67,7 @@ class FairQueue:
             self._make_room(org_id)
         if len(self._begins) > 2 * self._waiting_max:
             self._begins = {org: at for org, at in self._begins.items() if at > self._virtual or org in self._lines}
-        waiter = Waiter(org_id, max(tokens, 1) / weight, avoids)
+        waiter = Waiter(org_id, max(tokens, 1) / weight, avoids, further)
         if org_id not in self._lines:
             self._lines[org_id] = []
             self._begins[org_id] = max(self._virtual, self._begins.get(org_id, 0.0))
@@ -71,20 +76,23 @@ class FairQueue:
         self.willing += not avoids
         return waiter
 
-    def call(self, suits: Callable[[frozenset[int]], bool] = lambda _: True) -> bool:
+    def call(self, suits: Callable[[frozenset[int]], bool] = lambda _: True, at: object = None) -> bool:
         """Let the next one go; False where nobody waits whom a place suits.
 
         Args: suits: whether one of the places that are free is not at an engine of these; asked only of who avoids any.
+            at: the place is of this model, and only for those that have it among their further ones.
         """
         for org_id in sorted(self._lines, key=self._begins.__getitem__):
             for waiter in self._lines[org_id]:
-                if waiter.future.done() or (waiter.avoids and not suits(waiter.avoids)):
+                if waiter.future.done() or (at is not None and at not in waiter.further):
+                    continue
+                if waiter.avoids and not suits(waiter.avoids):
                     continue
                 begin = self._begins[org_id]
                 self._virtual = max(self._virtual, begin)
                 self._begins[org_id] = begin + waiter.cost
                 self._remove(waiter)
-                waiter.future.set_result(None)
+                waiter.future.set_result(at)
                 return True
         return False
 

@@ -21,7 +21,7 @@ from router.inference.breaker import Clock
 from router.inference.canary import Took, verdict
 from router.inference.catalogue import Catalogue
 from router.inference.engine_set import BUSY_S, EngineSet, EngineState
-from router.inference.queueing import NONE, WAITING_MAX, QueueTimedOut
+from router.inference.queueing import NONE, WAITING_MAX, QueueTimedOut, Waiter
 from router.inference.queueing import RETRY_AFTER_S as QUEUE_RETRY_AFTER_S
 from router.inference.retries import ATTEMPTS_MAX, BUSY, RETRIABLE, RETRY_AFTER_S_MAX
 from router.inference.served import Served
@@ -290,8 +290,9 @@ class Dispatcher:
             await self._wait_for_slot(plan, caller, tokens, weight, left_s)
 
     async def _wait_for_slot(self, plan: Plan, caller: Caller, tokens: int, weight: int, left_s: float) -> None:
-        """Wait for a place at an engine of `plan.full`; call `pick` right after. Raises: as `engine_for`.
+        """Wait for a place at an engine of `plan.full`, or one that nobody waits for at a further model; call `pick` right after.
 
+        Raises: as `engine_for`.
         Args: tokens: how long the request stands on its organization's line.  weight: of the organization.
         """
         served, now_s = plan.full, self._clock()
@@ -303,23 +304,35 @@ class Dispatcher:
             raise QueueTimedOut(message, retry_after_s=QUEUE_RETRY_AFTER_S)
         wait_s_max = min(self._queue_s_max, left_s)
         plan.deadline_s = plan.deadline_s or now_s + wait_s_max
-        waiter = served.queue.join(caller.org_id, tokens, weight, plan.avoids)
+        further = plan.order[plan.order.index(served) + 1 :]
+        waiter = served.queue.join(caller.org_id, tokens, weight, plan.avoids, further)
         self.waiting += 1
+        for other in further:
+            other.wanted += 1
         try:
             self._let_in(served, now_s)
             async with asyncio.timeout(max(plan.deadline_s - now_s, 0)):
                 await waiter.future
         except BaseException as error:
             if not served.queue.leave(waiter) and not waiter.future.cancelled() and waiter.future.exception() is None:
-                served.granted -= 1  # called, and gone all the same: the place is the next one's
-                self._let_in(served, self._clock())
+                called = self._called(waiter, served, further)
+                called.granted -= 1  # called, and gone all the same: the place is the next one's
+                self._let_in(called, self._clock())
             if isinstance(error, TimeoutError):
                 message = f"every engine of {plan.name!r} was full for {wait_s_max:.3g} s; try again in a moment"
                 raise QueueTimedOut(message, retry_after_s=QUEUE_RETRY_AFTER_S) from error
             raise
         finally:
             self.waiting -= 1
-        plan.called, plan.full, plan.at = served, None, plan.order.index(served)
+            for other in further:
+                other.wanted -= 1
+        plan.called, plan.full = self._called(waiter, served, further), None
+        plan.at = plan.order.index(plan.called)
+
+    @staticmethod
+    def _called(waiter: Waiter, served: Served, further: Sequence[Served]) -> Served:
+        """Which model has the place that it was called for."""
+        return next((other for other in further if other is waiter.future.result()), served)
 
     @staticmethod
     def _retry_after_s(plan: Plan, now_s: float) -> int:
@@ -329,7 +342,12 @@ class Dispatcher:
         return max(math.ceil(min(busy_s, default=0)), RETRY_AFTER_S)
 
     def _let_in(self, served: Served, now_s: float) -> None:
-        served.let_in(now_s, now_s + self._queue_s_max)
+        until_s = now_s + self._queue_s_max
+        served.let_in(now_s, until_s)
+        if served.wanted:
+            for other in self._served.values():
+                if other.queue.waiting and other is not served:
+                    served.let_in_from(other.queue, now_s, until_s)
 
     def started(self, engine: EngineState, tokens: int) -> None:
         """The engine has one more request; call it before anything is awaited. Args: tokens: of the prompt, about."""

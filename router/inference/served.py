@@ -12,7 +12,7 @@ from warehouse.access.catalogue import Model
 class Served:
     """A model and its engines, of which those on trial stand apart. Lives as long as the model is served."""
 
-    __slots__ = ("canaries", "engines", "granted", "model", "plain", "queue", "retries", "same_weights")
+    __slots__ = ("canaries", "engines", "granted", "model", "plain", "queue", "retries", "same_weights", "wanted")
 
     def __init__(self, model: Model, waiting_max: int) -> None:
         self.model = model
@@ -23,6 +23,8 @@ class Served:
         self.queue = FairQueue(waiting_max)
         self.granted = 0
         """Requests that were called from the queue and have not begun yet: their places are taken."""
+        self.wanted = 0
+        """Requests in the queues of other models that would take a place here as well."""
         self.retries = RetryBudget()
 
     def follow(self, model: Model, engines: tuple[EngineState, ...]) -> None:
@@ -53,6 +55,14 @@ class Served:
             free = self.last_places(now_s, until_s)
         suits = partial(self._has_place_beside, now_s, until_s)
         while free > 0 and self.queue.call(suits):
+            self.granted += 1
+            free -= 1
+
+    def let_in_from(self, queue: FairQueue, now_s: float, until_s: float) -> None:
+        """Call those who wait in the queue of a model that this one stands in for, to places that nobody here waits for."""
+        free = self.free(now_s)
+        suits = partial(self._has_place_beside, now_s, until_s)
+        while free > 0 and queue.call(suits, self):
             self.granted += 1
             free -= 1
 

@@ -19,6 +19,8 @@ from tests.routing_world import CALLER, World, engine, in_loop
 from warehouse.access.catalogue import Alias
 from warehouse.base.errors import EngineUnavailable
 
+EITHER = Alias(None, "either", [[{"model": "small", "weight": 1}], [{"model": "large", "weight": 1}]], 1)
+
 
 def _jain(values: list[float]) -> float:
     return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
@@ -282,8 +284,7 @@ async def test_a_full_engine_is_waited_for_although_its_breaker_is_open() -> Non
 
 @in_loop
 async def test_who_waits_for_an_engine_that_dies_goes_to_the_next_model() -> None:
-    either = Alias(None, "either", [[{"model": "small", "weight": 1}], [{"model": "large", "weight": 1}]], 1)
-    world = World([engine(1, requests_at_once=1), engine(2, "large", requests_at_once=1)], [either])
+    world = World([engine(1, requests_at_once=1), engine(2, "large", requests_at_once=1)], [EITHER])
     dispatcher = world.dispatcher
     for number in (1, 2):
         dispatcher.started(world[number], 1)
@@ -293,6 +294,51 @@ async def test_who_waits_for_an_engine_that_dies_goes_to_the_next_model() -> Non
     world[1].failed(refused=True)
     dispatcher.ended(world[1], 1, outcome="failed")
     assert await asked is world[2]
+
+
+@in_loop
+async def test_who_waits_takes_the_first_place_of_any_model_that_stands_in() -> None:
+    """Before those that come later: they would be served by it at once, and who waits be told that every engine was full."""
+    world = World([engine(1, requests_at_once=1), engine(2, "large", requests_at_once=1)], [EITHER], queue_s_max=60)
+    dispatcher, plans = world.dispatcher, [world.plan("either") for _ in range(3)]
+    for number in (1, 2):
+        dispatcher.started(world[number], 1)
+    only = asyncio.create_task(dispatcher.engine_for(world.plan(), CALLER, 1))
+    asked = [asyncio.create_task(dispatcher.engine_for(plan, replace(CALLER, org_id=2), 1)) for plan in plans]
+    await asyncio.sleep(0)
+    dispatcher.ended(world[2], 1, outcome="ok")
+    assert world.pick("large") is None, "the place is kept"
+    assert await asked[0] is world[2]
+    assert plans[0].model.name == "large"
+    dispatcher.started(world[2], 1)
+    dispatcher.ended(world[2], 1, outcome="ok")  # calls the second, which leaves before it goes on
+    asked[1].cancel()
+    assert await asked[2] is world[2]
+    dispatcher.started(world[2], 1)
+    dispatcher.ended(world[2], 1, outcome="ok")
+    await asyncio.sleep(0.01)
+    assert (only.done(), dispatcher.waiting) == (False, 1), "who has asked for one model waits for that"
+    assert world.pick("large") is world[2]
+    dispatcher.ended(world[1], 1, outcome="ok")
+    assert await only is world[1]
+    assert [served.wanted for served in plans[0].order] == [0, 0]
+
+
+@in_loop
+async def test_a_place_of_the_next_model_is_for_those_that_wait_there() -> None:
+    world = World([engine(1, requests_at_once=1), engine(2, "large", requests_at_once=1)], [EITHER], queue_s_max=60)
+    dispatcher = world.dispatcher
+    for number in (1, 2):
+        dispatcher.started(world[number], 1)
+    either = asyncio.create_task(dispatcher.engine_for(world.plan("either"), CALLER, 1))
+    await asyncio.sleep(0)
+    large = asyncio.create_task(dispatcher.engine_for(world.plan("large"), CALLER, 1))
+    await asyncio.sleep(0)
+    dispatcher.ended(world[2], 1, outcome="ok")
+    assert await large is world[2]
+    dispatcher.started(world[2], 1)
+    dispatcher.ended(world[1], 1, outcome="ok")
+    assert await either is world[1]
 
 
 @in_loop
