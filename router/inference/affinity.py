@@ -97,5 +97,6 @@ class Affinity:
             self._last.popitem(last=False)
 
     def forget(self, model: str, key: int, engine_id: int) -> None:
-        """The engine failed this key: the next request goes elsewhere, if there is another one."""
-        self.note(model, key, -engine_id)
+        """The engine failed this key: the next request goes elsewhere, if it can. One that was only lent it takes no home."""
+        if self._last.get((model, key), engine_id) == engine_id:
+            self.note(model, key, -engine_id)
