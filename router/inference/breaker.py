@@ -40,10 +40,11 @@ class Window:
     def _turn(self, now_s: float) -> None:
         if now_s < self._until_s + self._half_s:
             self._old_failed, self._old_total = self._failed, self._total
+            self._until_s += self._half_s
         else:
             self._old_failed = self._old_total = 0
+            self._until_s = now_s + self._half_s
         self._failed = self._total = 0
-        self._until_s = now_s + self._half_s
 
 
 class Breaker:
