@@ -87,6 +87,7 @@ def test_an_answer_is_slow_by_token_as_well() -> None:
     assert verdict(timed((50, Took(whole_s=4, output_tokens=133))), usual) is not None
     assert verdict(timed((50, Took(whole_s=4, output_tokens=134))), usual) is None
     assert verdict(timed((50, Took(whole_s=2.9, output_tokens=1))), usual) is None
+    assert [*timed((1, Took(whole_s=3)), (1, Took(whole_s=3, output_tokens=2))).wholes] == [(3, 3), (3, 1.5)]
 
 
 @pytest.mark.parametrize("took", [{"first_byte_s": 9.0}, {"whole_s": 9.0}])

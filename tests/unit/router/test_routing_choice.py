@@ -469,6 +469,16 @@ async def test_a_request_whose_engine_dies_waits_for_one_that_is_full(model: str
     assert world.dispatcher.retry(plan, {1}, attempts=2, status=None) is None
 
 
+def test_which_statuses_are_worth_another_attempt() -> None:
+    world = World([engine(1), engine(2)])
+    found = set()
+    for status in range(200, 600):
+        world.now_s += 60  # in which the budget is whole again
+        if world.dispatcher.retry(world.plan(), {1}, attempts=1, status=status) is not None:
+            found.add(status)
+    assert found == {401, 402, 408, 429, 500, 502, 503, 504, *range(520, 531)}
+
+
 def test_retries_are_a_share_of_the_requests() -> None:
     world = World([engine(1), engine(2)])
     allowed = 0
