@@ -2,14 +2,19 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.factories import add_tenant
+from tests.factories import add_model, add_tenant
 from tests.integration.router.callers import add_key
-from tests.integration.router.conftest import Stack
+from tests.integration.router.conftest import Stack, becomes
+from tests.processes import running, simulated_engine
+from tests.services import free_port
 
 
 @pytest.fixture
@@ -67,6 +72,39 @@ def test_who_waits_when_a_router_stops_has_a_row(stack: Stack, hello: dict[str, 
         (1, "router_stopped", "free_router_lost"), (0, "router_stopped", "free_router_lost")
     ]  # fmt: skip
     assert (waited["status"], waited["http_status"], waited["model_asked"]) == ("router_lost", 500, hello["model"])
+
+
+@pytest.mark.parametrize("router_env", [{"ROUTER_ENGINE_CONNECTIONS_MAX": "1", "ROUTER_QUEUE_S_MAX": "60"}])
+def test_who_waits_for_an_alias_takes_the_place_of_the_model_behind_it(
+    stack: Stack, hello: dict[str, Any], tmp_path: Path, engine_flags: list[str]
+) -> None:
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    model_id, _ = add_model(stack.db, "spare")
+    with running(simulated_engine(free_port(), tmp_path / "spare.log", *engine_flags)) as engine, ExitStack() as streams:
+        stack.db.execute(
+            "insert into control.engines (name, kind, base_url, model_id, served_model)"
+            " values ('engine-spare', 'simulated', %s, %s, 'simulated')",
+            [engine.url, model_id],
+        )
+        stack.db.execute(
+            "insert into control.model_aliases (public_id, org_id, name, stages) select 'alias_000000000001', null, 'either', %s",
+            ['[[{"model": "simulated", "weight": 1}], [{"model": "spare", "weight": 1}]]'],
+        )
+        stack.db.commit()
+        assert becomes(lambda: httpx.get(stack.router.url + "/metrics").text.count("inferhouse_engine_up{") == 2)
+        assert becomes(lambda: stack.post(hello | {"model": "spare", "max_tokens": 1}).status_code == 200)
+        chunks = {}
+        for model, tokens in (("simulated", 4000), ("spare", 200)):
+            body = hello | {"model": model, "stream": True, "max_tokens": tokens, "min_tokens": tokens}
+            url = stack.base_url + "/chat/completions"
+            chunks[model] = streams.enter_context(httpx.stream("POST", url, json=body, headers=headers)).iter_bytes()
+            next(chunks[model])
+        with ThreadPoolExecutor(2) as pool:
+            rest = pool.submit(list, chunks["spare"])
+            answer = stack.post(hello | {"model": "either", "max_tokens": 1})
+        assert b"".join(rest.result()).rstrip().endswith(b"[DONE]")
+        assert (answer.status_code, answer.headers["x-inferhouse-model"]) == (200, "spare")
+        assert next(chunks["simulated"]), "the first is as full as it was"
 
 
 @pytest.mark.parametrize("engine_flags", [["--tokens-per-second", "1000"]])
