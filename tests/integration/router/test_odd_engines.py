@@ -143,6 +143,12 @@ def odd(stack: Stack) -> Iterator[OddEngine]:
     engine.server_close()
 
 
+def _in_flight(stack: Stack) -> float:
+    """At all engines."""
+    lines = httpx.get(stack.router.url + "/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("inferhouse_engine_in_flight{"))
+
+
 def _events(*events: object) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
 
@@ -433,7 +439,9 @@ def test_a_client_that_leaves_while_its_engine_is_connected_to_has_a_row(
     row = stack.row()
     assert time.monotonic() - began < LEFT_S_MAX
     assert (row["status"], row["charge_class"], row["attempt"]) == ("client_closed", "free_refused", 0)
+    assert row["model_asked"] == "odd"
     assert odd.calls == []
+    assert becomes(lambda: _in_flight(stack) == 0), "its place at the engine is free again"
     for client in filling:
         client.close()
 
@@ -460,6 +468,7 @@ def test_an_engine_that_is_changed_while_it_is_connected_to_is_not_asked_for_its
     threading.Thread(target=odd.serve_forever, args=(0.02,), daemon=True).start()
     asking.join()
     assert (found[0].status_code, found[0].headers["x-inferhouse-model"]) == (200, "simulated"), found[0].text
+    assert becomes(lambda: _in_flight(stack) == 0), "the place that it had at the first engine is free again"
     row = stack.row()
     query = "select name from control.models where id = %s"
     assert (row["attempt"], stack.db.execute(query, [row["model_id"]]).fetchone()) == (1, ("simulated",))
@@ -489,4 +498,5 @@ def test_an_engine_that_is_changed_while_a_budget_is_waited_for_is_not_asked_for
         time.sleep(1)
     asking.join()
     assert found[0].json()["error"]["code"] == "no_healthy_engine", found[0].text
+    assert becomes(lambda: _in_flight(stack) == 0)
     assert sorted(row["attempt"] for row in stack.rows(2)) == [0, 1]

@@ -64,6 +64,15 @@ def test_a_pause_that_would_take_all_that_is_left_is_not_made(stack: Stack, hell
     assert stack.row()["attempt"] == 1
 
 
+def test_a_request_waits_for_an_engine_no_longer_than_it_may_take(stack: Stack, hello: dict[str, Any]) -> None:
+    """The engine has asked to be left alone, for longer than the router lets anybody wait for a place."""
+    assert stack.post(hello, headers={"x-simulated-fault": f"503={10 * TOTAL_S}"}).status_code == 503
+    answer = stack.post(hello)
+    assert answer.status_code in (503, 504), answer.text
+    assert answer.elapsed.total_seconds() < 2 * TOTAL_S - 1
+    assert [row["attempt"] for row in stack.rows(2)] == [1, 0]
+
+
 @in_loop
 async def test_a_request_waits_for_a_budget_no_longer_than_it_may_take(
     db: psycopg.Connection, tenant: Tenant, workers: Workers
