@@ -47,6 +47,8 @@ def ended(**fields: Any) -> UsageEvent:
         (trial(ok=79, failed=21), [trial(ok=90, busy=10)], "21.0% of its requests failed, of the others' 10.0%"),
         (trial(ok=89, failed=11), [trial(ok=98, failed=2), trial(ok=90, failed=10)], None),
         (trial(ok=86, failed=14), [trial(ok=98, failed=2), trial(ok=90, failed=10)], "14.0%"),
+        (trial(ok=92, failed=8), [trial(ok=97, failed=3)], None),
+        (trial(ok=91, failed=9), [trial(ok=97, failed=3)], "9.0%"),
         (trial(busy=49), [trial(ok=100)], None),
         (trial(busy=50), [trial(ok=100)], "100.0%"),
         (trial(busy=50), [trial(ok=49)], None),
