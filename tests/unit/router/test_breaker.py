@@ -38,6 +38,10 @@ def test_a_window_is_no_longer_for_those_who_look_late() -> None:
     window.add(100.0 + WINDOW_S - 0.1, failed=False)
     assert window.totals(100.0 + WINDOW_S - 0.1) == (2, 1)
     assert window.totals(100.0 + WINDOW_S) == (1, 0)
+    window = Window(WINDOW_S)
+    for at_s in (100.0, 100.0 + HALF_S):
+        window.add(at_s, failed=True)
+    assert window.totals(100.0 + WINDOW_S) == (1, 1)
 
 
 def test_failures_of_long_ago_open_no_breaker() -> None:

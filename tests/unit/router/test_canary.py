@@ -67,7 +67,7 @@ def test_who_fails_more_is_worse(canary: Trial, others: Sequence[Trial], why: st
 
 
 @pytest.mark.parametrize(
-    ("usual_s", "own_s", "is_worse"), [(0.1, 0.15, False), (0.1, 0.151, True), (0.01, 0.06, False), (0.01, 0.061, True)]
+    ("usual_s", "own_s", "is_worse"), [(2.0, 3.0, False), (2.0, 3.01, True), (0.01, 0.01 + 0.05, False), (0.01, 0.061, True)]
 )
 def test_who_takes_longer_is_worse(usual_s: float, own_s: float, is_worse: bool) -> None:
     usual, own = timed((50, Took(first_byte_s=usual_s))), timed((50, Took(first_byte_s=own_s)))
@@ -101,6 +101,7 @@ def test_fifty_times_on_either_side_are_compared_and_none_of_another_kind(took: 
     assert verdict(timed((50, slow)), [timed((25, fast)), timed((25, fast))]) is not None
     assert verdict(timed((50, slow), (50, other)), [timed((200, other))]) is None
     assert verdict(timed((25, slow), (26, fast)), [timed((50, fast))]) is None, "by the median"
+    assert verdict(timed((50, slow)), [timed((25, slow), (26, fast))]) is not None
 
 
 def test_a_trial_keeps_its_newest_times() -> None:
