@@ -42,6 +42,9 @@ def test_a_window_is_no_longer_for_those_who_look_late() -> None:
     for at_s in (100.0, 100.0 + HALF_S):
         window.add(at_s, failed=True)
     assert window.totals(100.0 + WINDOW_S) == (1, 1)
+    window = Window(WINDOW_S)
+    window.add(100.0, failed=True)
+    assert window.totals(100.0 + WINDOW_S) == (0, 0)
 
 
 def test_failures_of_long_ago_open_no_breaker() -> None:

@@ -71,3 +71,15 @@ async def test_organizations_that_were_served_are_forgotten_while_somebody_keeps
         assert len(queue._begins) <= 2 * 3 + 1
     assert not patient.future.done()
     assert queue.waiting == 1
+
+
+@in_loop
+async def test_who_has_had_much_is_not_forgotten_with_those_that_have_had_their_share() -> None:
+    queue = FairQueue(3)
+    queue.join(0, 1, avoids=frozenset({1}))
+    for org_id in range(1, 9):
+        queue.join(org_id, 1000)
+        assert queue.call(lambda _: False)
+    again, other = queue.join(1, 10), queue.join(9, 10)
+    assert queue.call(lambda _: False)
+    assert (again.future.done(), other.future.done()) == (False, True)
