@@ -39,6 +39,7 @@ _FAULT = InferhouseError("a fault of ours; the router's log has it under this re
 _BY_LENGTH = sorted([*SHAPES, "/v1/models"], key=lambda path: (-len(path.removeprefix("/v1")), -len(path)))
 _BASES = re.compile(r"(?:/(?:v1|api|openai|deployments/[^/]+|chat|completions|responses|messages|embeddings)?)*")
 """What clients are given for a base address that is none: a path with its end, Azure's, or too many slashes."""
+_PARAMETER = re.compile(r"\{[^}]*\}")
 _NO_BATCHES = ": batches are not taken here, so send each request by itself"
 _INSTEAD = {
     "/v1/responses/input_tokens": ": tokens are counted at /tokenize and /v1/messages/count_tokens",
@@ -190,10 +191,18 @@ def _hint(path: str) -> str:
 
 
 def _methods(app: FastAPI, path: str) -> str:
-    """Every method of a path, for `Allow`: the framework names those of one of its routes only."""
+    """Every method of a path, for `Allow`: the framework names those of one of its routes only.
+
+    Of routes that fit, those that say most of it count: the name of a model may have slashes, and so be `x/restore`.
+    """
     routes = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
-    known = [route for route in routes if route.path == path] or routes
-    return ", ".join(sorted({method for route in known for method in route.methods or ()}))
+    most = max((_stated(route) for route in routes), default=0)
+    return ", ".join(sorted({method for route in routes if _stated(route) == most for method in route.methods or ()}))
+
+
+def _stated(route: Route) -> int:
+    """How many characters of its paths a route states."""
+    return len(_PARAMETER.sub("", route.path))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -80,6 +80,9 @@ def test_paths_queries_and_headers_that_nobody_sends_are_refused_in_the_envelope
         _is_ours(client.get("/nothing/%ff%fe%ED%A0%80"), 404)
         _is_ours(client.delete("/sessions"), 405)
         _is_ours(client.request("PROPFIND", "/sessions"), 405)
+        below_a_name_that_may_have_slashes = client.options("/platform/models/x/restore")
+        _is_ours(below_a_name_that_may_have_slashes, 405)
+        assert below_a_name_that_may_have_slashes.headers["allow"] == "POST"
         large = client.post("/sessions", content=b"x" * (1024 * 1024 + 1), headers={"content-type": "application/json"})
         _is_ours(large, 413)
         _is_ours(client.post("/sessions", content=iter([b"x" * 1024] * 1025)), 413)
