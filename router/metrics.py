@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from router import siblings
 from router.inference.reservations.reservations import Reservations
 from router.inference.state import InferenceState
-from router.routes import routes_outside
+from router.routes import routes
 from warehouse.base.metrics import OTHER, Counts, Durations
 
-router = routes_outside("operations")
+router = routes("operations", prefix="")
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -49,14 +49,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 """What any operation may answer."""
 
 
-def routes(tag: str, below: str = "") -> APIRouter:
-    """Where the functions of one module are declared. Args: below: what all its paths begin with after `/v1`."""
-    return APIRouter(prefix=PREFIX + below, tags=[tag], responses=ERRORS, generate_unique_id_function=_operation_id)
-
-
-def routes_outside(tag: str) -> APIRouter:
-    """The same for paths that are not below `/v1`."""
-    return APIRouter(tags=[tag], responses=ERRORS, generate_unique_id_function=_operation_id)
+def routes(tag: str, below: str = "", *, prefix: str = PREFIX) -> APIRouter:
+    """Where the functions of one module are declared. Args: below: what all its paths begin with after the prefix."""
+    return APIRouter(prefix=prefix + below, tags=[tag], responses=ERRORS, generate_unique_id_function=_operation_id)
 
 
 def _operation_id(route: APIRoute) -> str:
